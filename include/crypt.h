@@ -1,0 +1,36 @@
+/*
+ * crypt: what libcrypto is used for beside tokens. Credentials at rest (AES-256-GCM), digests,
+ * base64.
+ */
+#ifndef CRYPT_H
+#define CRYPT_H
+
+#include "base.h"
+
+#define CRYPT_KEY 32
+
+/* Reads a key of 32 bytes from text: 64 hexadecimal digits or 44 characters of base64, white space
+ * around it ignored. False if it is neither. */
+bool crypt_key_parse(struct slice text, uint8_t key[CRYPT_KEY]) __attribute__((warn_unused_result));
+
+/* Appends version byte 1, 12 bytes of nonce, the ciphertext and 16 bytes of tag to out. `context`
+ * (the credential's id, say) is authenticated and not stored, so that one row's bytes do not
+ * decrypt in another. */
+void crypt_seal(
+	const uint8_t key[CRYPT_KEY], struct slice context, struct slice plain, struct buf *out);
+
+/* Appends the plain text to out; false, with *out as it was, if the key, the context or a bit is
+ * another. */
+bool crypt_open(const uint8_t key[CRYPT_KEY], struct slice context, struct slice sealed,
+	struct buf *out) __attribute__((warn_unused_result));
+
+/* SHA-256 as 64 lower-case hexadecimal digits and a NUL. */
+void crypt_sha256_hex(const void *p, size_t n, char out[65]);
+
+/* Appends standard base64 with padding. */
+void crypt_base64(const void *p, size_t n, struct buf *out);
+
+/* Same length and bytes, in time that depends on the length only. */
+bool crypt_equal(struct slice a, struct slice b);
+
+#endif

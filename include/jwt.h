@@ -1,0 +1,41 @@
+/*
+ * jwt: the two kinds of token. HS256 lets a worker onto the socket, RS256 onto one run. The
+ * algorithm is the key's, never the token's: `none`, any other `alg` and `crit` are refused.
+ */
+#ifndef JWT_H
+#define JWT_H
+
+#include "base.h"
+
+#include <jansson.h>
+
+struct jwt_key; /* one secret or key pair; keys may be chained so that old and new hold together */
+
+/* An HS256 key from the secret's bytes (copied). */
+struct jwt_key *jwt_key_hs256(const void *secret, size_t n);
+
+/* An RS256 key pair from PEM (PKCS#8 or PKCS#1 private key). NULL, with a sentence in err, if it is
+ * none or has fewer than 2048 bits. */
+struct jwt_key *jwt_key_rs256(const char *pem, size_t n, struct buf *err)
+	__attribute__((warn_unused_result));
+
+/* Makes a new RSA key pair of 2048 bits and appends its PEM (PKCS#8) to pem. */
+void jwt_make_rs256(struct buf *pem);
+
+/* Appends the PEM of the public half (SubjectPublicKeyInfo) to b. */
+void jwt_public_pem(const struct jwt_key *key, struct buf *b);
+
+void jwt_key_free(struct jwt_key *key);
+
+/* Appends the signed token for these claims to b. Borrows claims. */
+void jwt_sign(const struct jwt_key *key, const json_t *claims, struct buf *b);
+
+/* The claims of a valid token, which the caller owns; NULL, with *why set to a constant sentence,
+ * otherwise. Checks: three canonical base64url parts, header an object with alg exactly the key's
+ * and no crit, signature, claims an object without duplicate keys; exp, nbf and iat numbers when
+ * present; exp > now - leeway, nbf <= now + leeway. now and leeway in seconds. Which claims must be
+ * there is the caller's business. */
+json_t *jwt_verify(const struct jwt_key *key, struct slice token, int64_t now, int64_t leeway,
+	const char **why) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * sd: the little of systemd that a daemon needs: readiness, sockets handed over, credentials.
+ */
+#ifndef SD_H
+#define SD_H
+
+#include "base.h"
+
+/* Sends a message ("READY=1", "STATUS=…") to $NOTIFY_SOCKET; does nothing when there is none. */
+void sd_notify(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* How many listening sockets were handed over (descriptors 3, 4, …); unsets the variables. */
+int sd_listen_fds(void);
+
+/* Reads a secret: the file at `path`, or, when path is NULL or empty, `name` in
+ * $CREDENTIALS_DIRECTORY. Appends its bytes to b, one newline at the end removed. False, with a
+ * sentence in err, if it cannot be read. */
+bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
+	__attribute__((warn_unused_result));
+
+#endif

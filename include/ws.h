@@ -1,0 +1,109 @@
+/*
+ * ws: sockets, by libwebsockets on the loop. Listens and accepts itself, hands the sockets to lws,
+ * and speaks of peers (websockets) and requests (plain HTTP) with callbacks. Knows no frame, no
+ * token and no path.
+ */
+#ifndef WS_H
+#define WS_H
+
+#include "base.h"
+
+#include <uv.h>
+
+struct ws;      /* the server */
+struct ws_peer; /* one open websocket */
+struct ws_http; /* one HTTP request that has not been answered */
+
+/* What a handshake or a request brought. Borrowed for the call. */
+struct ws_head {
+	const char *method;  /* "GET" */
+	const char *path;    /* decoded, without the query */
+	const char *address; /* the peer's: "127.0.0.1", "unix" */
+	void *lws;           /* for ws_query and ws_header */
+};
+
+/* The value of a query parameter, decoded ('+' is a space); NULL if it is not there. Owned by the
+ * caller. */
+char *ws_query(const struct ws_head *head, const char *name) __attribute__((warn_unused_result));
+/* The value of a header ("Idempotency-Key", any case); NULL if it is not there. Owned by the
+ * caller. */
+char *ws_header(const struct ws_head *head, const char *name) __attribute__((warn_unused_result));
+
+struct ws_ops {
+	/* A websocket handshake. 101 accepts it (and *user is the peer's); any other status refuses
+	 * it with that status and `why` as its text body, if set (a constant). */
+	int (*handshake)(void *arg, const struct ws_head *head, void **user, const char **why);
+	/* The accepted handshake became a peer. If it never does, `closed` is called with peer
+	 * NULL. */
+	void (*open)(void *user, struct ws_peer *peer);
+	/* A whole message. Takes data (free(3)). cut: it was larger than max_message; data is its
+	 * head (at least 4 KiB, or what there was) and the rest was read and dropped; n is the
+	 * head's size. data[n] is NUL. */
+	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
+	/* The peer is gone, for whatever reason; the last call for this user. */
+	void (*closed)(void *user);
+	/* A plain request, with its whole body (borrowed, may be absent). Answer by ws_http_reply,
+	 * now or later. too_large: the body was beyond max_body and is not there. */
+	void (*request)(void *arg, struct ws_http *http, const struct ws_head *head,
+		struct slice body, bool too_large);
+	/* The client of an unanswered request went away: the handle is dead. user is what
+	 * ws_http_set_user set. */
+	void (*request_gone)(void *user);
+};
+
+struct ws_config {
+	size_t max_message; /* bytes of one message */
+	size_t max_body;    /* bytes of an HTTP body */
+	size_t soft, hard;  /* bytes waiting to be written to a peer: above soft it is not read,
+			     * above hard beyond the largest single message it is  closed with 1013 */
+	int silence;   /* seconds without a frame or a pong after which a peer is dropped; it is
+			  pinged at half of that */
+	int max_peers; /* handshakes beyond this are answered 503 */
+	const struct ws_ops *ops;
+	void *arg;
+};
+
+/* Ready to listen; fatal() if lws does not start. config is copied. */
+struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config);
+
+/* Listens on "127.0.0.1:4000", "[::1]:4000" or "unix:/path" (port 0: any; a stale unix socket is
+ * replaced). False with errno set. What was bound is appended to bound as text that ws_listen would
+ * take. */
+bool ws_listen(struct ws *ws, const char *address, struct buf *bound)
+	__attribute__((warn_unused_result));
+/* Takes over a listening descriptor (systemd's). */
+bool ws_listen_fd(struct ws *ws, int fd, struct buf *bound) __attribute__((warn_unused_result));
+/* Closes the listening sockets. */
+void ws_stop_listening(struct ws *ws);
+
+/* Room in front of a message for the websocket header: begin every outgoing buffer with ws_begin,
+ * append the message, and ws_send it. */
+void ws_begin(struct buf *b);
+/* Takes b (and zeroes it). Written at once when the socket takes it, queued otherwise. */
+void ws_send(struct ws_peer *peer, struct buf *b, bool binary);
+/* Bytes queued for the peer. */
+size_t ws_queued(const struct ws_peer *peer);
+
+/* Stops and resumes reading from a peer; neither nests. Frames already read by lws may still come
+ * after a pause. */
+void ws_pause(struct ws_peer *peer);
+void ws_resume(struct ws_peer *peer);
+
+/* Closes with this code after what is queued has been written (or after 2 s); no message comes from
+ * the peer any more. `closed` follows from the loop. Never 1000. */
+void ws_close(struct ws_peer *peer, int code);
+/* Drops the connection without a word. `closed` follows from the loop. */
+void ws_abort(struct ws_peer *peer);
+
+/* Answers and forgets the request. body is copied. content_type may be NULL for text/plain;
+ * extra_header ("Retry-After: 1") may be NULL. */
+void ws_http_reply(struct ws_http *http, int status, const char *content_type,
+	const char *extra_header, struct slice body);
+void ws_http_set_user(struct ws_http *http, void *user);
+
+/* Destroys the server in the two steps that lws wants: the first inside the loop, which closes
+ * everything left; ws_free after uv_run has returned. */
+void ws_shutdown(struct ws *ws);
+void ws_free(struct ws *ws);
+
+#endif
