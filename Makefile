@@ -20,7 +20,7 @@ CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
 SHARED := base slice stats conf sd crypt jwt stmt fsm
-SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql)
+SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql sql/fragments/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 
@@ -35,7 +35,7 @@ $(BUILD)/interlock: $(call obj,$(CLI_SRC)) $(SHARED:%=$(BUILD)/%.o)
 $(BUILD)/%.o: src/%.c | $(BUILD)/gen/sql.h
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# Every .sql file as a C string: static const char sql_NAME[].
+# Every .sql file as a C string, a table for each folder.
 $(BUILD)/gen/sql.h: $(SQL) src/embed.sh
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) > $@.tmp && mv $@.tmp $@

@@ -1,0 +1,114 @@
+-- Claims that wait at the same moment with the same list of queues, served as one. $1 demand and $2
+-- worker name of each; $3 the list; $4 the default run time, $5 the grace, $6 the lease (0: none), in
+-- microseconds. Order: the list's preference, priority, fairness between projects, age. The cost follows the
+-- workflows that have something waiting, not the runs: `grp` skips through the primary key.
+-- Comes back: for each run the claimer (ord), and what its token needs.
+WITH RECURSIVE claimer AS MATERIALIZED (
+	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
+	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
+), want AS MATERIALIZED (
+	SELECT coalesce(max(total), 0) AS n FROM claimer
+), grp AS (
+	(SELECT project_id, workflow_id, queue, priority FROM waiting
+	ORDER BY project_id, workflow_id, queue, priority LIMIT 1)
+	UNION ALL
+	SELECT n.* FROM grp g CROSS JOIN LATERAL (
+		SELECT w.project_id, w.workflow_id, w.queue, w.priority FROM waiting w
+		WHERE (w.project_id, w.workflow_id, w.queue, w.priority)
+			> (g.project_id, g.workflow_id, g.queue, g.priority)
+		ORDER BY w.project_id, w.workflow_id, w.queue, w.priority LIMIT 1) n
+), open AS MATERIALIZED (
+	SELECT g.*, want.n,
+		coalesce(array_position($3::text[], g.queue), array_position($3::text[], '*')) AS pref,
+		CASE WHEN w.concurrency IS NULL THEN want.n ELSE w.concurrency - (SELECT count(*) FROM (
+			SELECT FROM in_flight f WHERE f.project_id = g.project_id AND f.workflow_id = g.workflow_id
+			LIMIT w.concurrency) x) END AS free_w,
+		CASE WHEN p.concurrency IS NULL THEN want.n ELSE p.concurrency - (SELECT count(*) FROM (
+			SELECT FROM in_flight f WHERE f.project_id = g.project_id
+			LIMIT p.concurrency) x) END AS free_p
+	FROM grp g
+	JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id
+	JOIN projects p ON p.id = g.project_id
+	CROSS JOIN want
+), candidate AS MATERIALIZED (
+	SELECT o.*, h.run_id, h.seq,
+		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
+			ORDER BY o.pref, o.priority, h.seq) AS nth_w
+	FROM open o
+	CROSS JOIN LATERAL (
+		SELECT w.run_id, w.seq FROM waiting w
+		WHERE w.project_id = o.project_id AND w.workflow_id = o.workflow_id
+			AND w.queue = o.queue AND w.priority = o.priority
+		ORDER BY w.seq LIMIT greatest(0, least(o.n, o.free_w, o.free_p))) h
+	WHERE o.pref IS NOT NULL
+), fit AS (
+	SELECT *,
+		row_number() OVER (PARTITION BY project_id ORDER BY pref, priority, seq) AS nth_p,
+		row_number() OVER (PARTITION BY pref, priority, project_id ORDER BY seq) AS turn
+	FROM candidate
+	WHERE nth_w <= free_w
+), picked AS MATERIALIZED (
+	SELECT f.*, row_number() OVER (
+		ORDER BY f.pref, f.priority, f.turn, coalesce(t.last_served, 0), f.seq) AS nth
+	FROM fit f
+	LEFT JOIN turns t ON t.project_id = f.project_id
+	WHERE f.nth_p <= f.free_p
+	ORDER BY nth
+	LIMIT (SELECT n FROM want)
+), taken AS MATERIALIZED (
+	SELECT w.project_id, w.workflow_id, w.queue, w.priority, w.seq, w.run_id, p.nth
+	FROM picked p
+	JOIN waiting w ON w.project_id = p.project_id AND w.workflow_id = p.workflow_id
+		AND w.queue = p.queue AND w.priority = p.priority AND w.seq = p.seq
+	FOR UPDATE OF w SKIP LOCKED
+), orders AS MATERIALIZED (
+	SELECT o.project_id, o.id
+	FROM work_orders o
+	WHERE (o.project_id, o.id) IN (SELECT r.project_id, r.work_order_id
+		FROM taken t JOIN runs r ON r.project_id = t.project_id AND r.id = t.run_id)
+	ORDER BY o.project_id, o.id
+	FOR NO KEY UPDATE
+), moved AS (
+	UPDATE runs r SET
+		state = 'claimed',
+		claimed_at = now(),
+		joined_at = NULL,
+		claim_epoch = r.claim_epoch + 1,
+		worker_name = c.worker,
+		run_timeout_ms = coalesce(r.run_timeout_ms, ($4::bigint / 1000)::int),
+		deadline_at = now() + $5::bigint * interval '1 microsecond'
+			+ coalesce(r.run_timeout_ms, ($4::bigint / 1000)::int) * interval '1 millisecond',
+		lease_expires_at = CASE WHEN $6::bigint > 0
+			THEN now() + $6::bigint * interval '1 microsecond' END,
+		revision = r.revision + 1
+	FROM taken t
+	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
+	WHERE r.project_id = t.project_id AND r.id = t.run_id AND r.state IN ({{from claim}})
+		AND EXISTS (SELECT FROM orders o	-- not before their locks are had
+			WHERE o.project_id = r.project_id AND o.id = r.work_order_id)
+	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.revision,
+		r.worker_name, r.deadline_at, t.nth, c.ord
+), gone AS (
+	DELETE FROM waiting w USING taken t
+	WHERE w.project_id = t.project_id AND w.workflow_id = t.workflow_id
+		AND w.queue = t.queue AND w.priority = t.priority AND w.seq = t.seq
+), flying AS (
+	INSERT INTO in_flight (project_id, workflow_id, run_id)
+	SELECT project_id, workflow_id, id FROM moved
+), running AS (
+	UPDATE work_orders o SET state = 'running', last_activity = now()
+	FROM (SELECT DISTINCT project_id, work_order_id FROM moved) v
+	WHERE o.project_id = v.project_id AND o.id = v.work_order_id
+), served AS (
+	INSERT INTO turns AS t (project_id, last_served)
+	SELECT project_id, nextval('turn')
+	FROM (SELECT project_id, max(nth) FROM moved GROUP BY project_id ORDER BY max(nth)) x
+	ON CONFLICT (project_id) DO UPDATE SET last_served = excluded.last_served
+), journal AS (
+	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, worker, epoch)
+	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
+	FROM moved
+)
+SELECT ord, id, project_id, work_order_id, claim_epoch, extract(epoch FROM deadline_at)::bigint
+FROM moved
+ORDER BY ord, nth

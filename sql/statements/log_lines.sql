@@ -1,0 +1,24 @@
+-- run:log and run:batch_logs: one row per line. Lines of a worker whose epoch is over are dropped; a
+-- step that is not of this run is dropped from its line.
+WITH m AS MATERIALIZED (
+	SELECT *
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
+		$8::text[], $9::timestamptz[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, id, step_id, level, source, message, at, ord)
+), seen AS MATERIALIZED (
+	SELECT m.*, r.claim_epoch IS NOT DISTINCT FROM m.epoch AS heard, rs.step_id AS own_step
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
+		AND rs.step_id = m.step_id
+), kept AS (
+	INSERT INTO log_lines (project_id, run_id, id, step_id, level, source, message, timestamp)
+	SELECT project_id, run_id, id, own_step, level, source, message, at
+	FROM seen
+	WHERE heard
+	ON CONFLICT DO NOTHING
+)
+SELECT ord, CASE WHEN heard THEN 'accepted' ELSE 'superseded' END AS verdict,
+	step_id IS NOT NULL AND own_step IS NULL AS step_missing
+FROM seen
+ORDER BY ord

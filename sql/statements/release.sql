@@ -1,0 +1,28 @@
+-- Claims that nobody heard go back: the worker was gone before the reply was written. The epoch grows, so
+-- that the token, if it arrived after all, is worth nothing. A joined run stays.
+WITH moved AS (
+	UPDATE runs r SET
+		state = 'available',
+		claimed_at = NULL,
+		joined_at = NULL,
+		worker_name = NULL,
+		deadline_at = NULL,
+		lease_expires_at = NULL,
+		claim_epoch = r.claim_epoch + 1,
+		revision = r.revision + 1
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS m(project_id, run_id, epoch)
+	WHERE r.project_id = m.project_id AND r.id = m.run_id AND r.claim_epoch = m.epoch
+		AND r.state IN ({{from release}}) AND r.joined_at IS NULL
+	RETURNING r.*
+), landed AS (
+	DELETE FROM in_flight f USING moved v
+	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
+), waits AS (
+	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
+	SELECT project_id, workflow_id, queue, priority, seq, id FROM moved
+), journal AS (
+	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, epoch)
+	SELECT project_id, id, revision, 'release', 'claimed', 'available', 'released', claim_epoch
+	FROM moved
+)
+SELECT project_id, id FROM moved

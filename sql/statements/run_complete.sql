@@ -1,0 +1,81 @@
+-- run:complete: the run, its final dataclip, its open steps and its row in flight, in one. `clip_id`
+-- is the final_dataclip_id as the worker named it; `state_id` the id that final_state gets if it is
+-- needed (fixed at receipt, so that sending again is recognised); `final_state` its text, NULL if
+-- there is none; `stored`: the text went ahead to dataclips.
+WITH m AS MATERIALIZED (
+	SELECT *
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
+		$8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[],
+		$15::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
+		at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
+), seen AS MATERIALIZED (
+	SELECT m.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.finalized_at,
+		r.save_dataclips, d.id IS NOT NULL AS clip_known,
+		CASE
+		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN r.state = m.new_state AND r.error_type IS NOT DISTINCT FROM m.error_type
+			AND r.finished_at = m.at THEN 'replayed'
+		ELSE {{decide run:complete}}
+		END AS said
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
+), judged AS MATERIALIZED (
+	SELECT *,
+		CASE
+		WHEN said IN ('accepted', 'yielded', 'observed') AND clip_id IS NOT NULL AND NOT clip_known
+			AND final_state IS NULL AND NOT stored THEN 'does_not_exist'
+		ELSE said
+		END AS verdict
+	FROM seen
+), clip AS (
+	INSERT INTO dataclips (project_id, id, type, body)
+	SELECT project_id, state_id, 'step_result', final_state
+	FROM judged
+	WHERE verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known
+		AND final_state IS NOT NULL AND save_dataclips
+	ON CONFLICT DO NOTHING
+), moved AS (
+	UPDATE runs r SET
+		state = j.new_state,
+		lost_from = NULL,
+		error_type = j.error_type,
+		error_message = j.error_message,
+		finished_at = j.at,
+		finalized_at = clock_timestamp(),
+		final_dataclip_id = CASE
+			WHEN j.clip_known THEN j.clip_id
+			WHEN (j.final_state IS NOT NULL OR j.stored) AND j.save_dataclips THEN j.state_id END,
+		revision = r.revision + 1
+	FROM judged j
+	WHERE r.project_id = j.project_id AND r.id = j.run_id
+		AND j.verdict IN ('accepted', 'yielded', 'observed')
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state,
+		r.work_order_id, r.dataclip_id, r.save_dataclips
+), landed AS (
+	DELETE FROM in_flight f USING moved v
+	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
+), unwaited AS (
+	DELETE FROM waiting w USING judged j JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
+		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
+), closed AS (
+	UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
+	FROM moved v
+	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
+	WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
+), wiped AS (
+	UPDATE dataclips d SET body = NULL, request = NULL, wiped_at = now()
+	FROM moved v
+	WHERE NOT v.save_dataclips AND d.project_id = v.project_id AND d.id = v.dataclip_id
+		AND d.wiped_at IS NULL
+		AND NOT EXISTS (SELECT FROM runs o	-- a retry may still want it
+			WHERE o.project_id = v.project_id AND o.work_order_id = v.work_order_id
+				AND o.id <> v.id AND o.state IN ('available', 'claimed', 'started'))
+), journal AS (
+	{{journal run:complete}}
+)
+SELECT {{answer}}, j.clip_id IS NOT NULL AND NOT j.clip_known AS clip_missing
+FROM judged j
+ORDER BY ord

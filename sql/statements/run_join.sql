@@ -1,0 +1,71 @@
+-- The join of a run's channel: notes that the claim was heard, revives a run that its lease took from a
+-- worker which is plainly alive, and reads all that fetch:plan and the scrubbing of logs will
+-- need, so that neither can fail later. A worker whose claim is over may join if it once held
+-- it (`stale`: its plan will be empty); a claim that was never joined in time may not.
+WITH m AS MATERIALIZED (
+	SELECT *
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, lease_us, ord)
+), judged AS MATERIALIZED (
+	SELECT m.*, NULL::uuid AS step_id, NULL::text AS message, NULL::timestamptz AS at, r.state,
+		r.worker_name, r.revision, r.finalized_at, r.lost_from,
+		r.snapshot_id, r.workflow_id,
+		CASE
+		WHEN r.id IS NULL THEN 'not_found'
+		WHEN r.claim_epoch <> m.epoch THEN
+			CASE WHEN m.epoch = ANY (r.joined_epochs) THEN 'stale' ELSE 'superseded' END
+		WHEN r.state = 'available' THEN 'superseded'
+		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp()
+			AND interlock_late_policy(m.policy, m.window_us, r.finalized_at) = 'yield' THEN 'revived'
+		ELSE 'joined'
+		END AS verdict
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+), moved AS (
+	UPDATE runs r SET
+		joined_at = coalesce(r.joined_at, now()),
+		joined_epochs = CASE WHEN j.epoch = ANY (r.joined_epochs)
+			THEN r.joined_epochs ELSE r.joined_epochs || j.epoch END,
+		state = CASE WHEN j.verdict = 'revived' THEN r.lost_from ELSE r.state END,
+		lost_from = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.lost_from END,
+		finished_at = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.finished_at END,
+		finalized_at = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.finalized_at END,
+		error_type = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.error_type END,
+		lease_expires_at = CASE WHEN j.lease_us > 0
+			THEN now() + j.lease_us * interval '1 microsecond' END,
+		revision = r.revision + (j.verdict = 'revived')::int
+	FROM judged j
+	WHERE r.project_id = j.project_id AND r.id = j.run_id
+		AND (j.verdict = 'revived' OR j.verdict = 'joined' AND j.state IN ('claimed', 'started'))
+	RETURNING r.project_id, r.id, r.workflow_id, r.revision, r.state
+), flying AS (
+	INSERT INTO in_flight (project_id, workflow_id, run_id)
+	SELECT project_id, workflow_id, run_id FROM judged WHERE verdict = 'revived'
+	ON CONFLICT DO NOTHING
+), reopened AS (
+	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
+	FROM judged j
+	JOIN run_steps rs ON rs.project_id = j.project_id AND rs.run_id = j.run_id
+	WHERE j.verdict = 'revived' AND s.project_id = rs.project_id AND s.id = rs.step_id
+		AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
+), journal AS (
+	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
+		policy, worker, epoch, lateness)
+	SELECT j.project_id, j.run_id, v.revision, 'phx_join', j.state, v.state, 'revived',
+		j.policy, j.worker_name, j.epoch, clock_timestamp() - j.finalized_at
+	FROM judged j
+	JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	WHERE j.verdict = 'revived'
+)
+SELECT j.ord, j.verdict, j.state, j.policy,
+	CASE WHEN j.state = 'lost' THEN extract(epoch FROM clock_timestamp() - j.finalized_at) END AS late,
+	s.name, s.body, r.dataclip_id, r.starting_node_id, r.save_dataclips, r.options::text,
+	r.run_timeout_ms,
+	(SELECT json_object_agg(c.id, encode(c.body, 'hex'))
+		FROM (SELECT DISTINCT credential_id FROM snapshot_jobs sj
+			WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) x
+		JOIN credentials c ON c.project_id = j.project_id AND c.id = x.credential_id) AS credentials
+FROM judged j
+LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
+LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id
+ORDER BY j.ord

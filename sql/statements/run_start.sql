@@ -1,0 +1,57 @@
+-- run:start. `at` is the worker's clock, or the receipt where the message carried no timestamp.
+-- A run that a step:start has started takes its first run:start all the same. Without the lock of
+-- its work order this would judge a state older than the row it updates.
+WITH m AS MATERIALIZED (
+	SELECT *
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
+		$8::timestamptz[], $9::text[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
+		at, versions, ord)
+), seen AS MATERIALIZED (
+	SELECT m.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
+		r.revision, r.finalized_at,
+		CASE
+		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN r.started_at = m.at AND NOT r.started_by_step AND r.state IN ('started', 'lost')
+			THEN 'replayed'
+		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'
+		ELSE {{decide run:start}}
+		END AS said
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+), judged AS MATERIALIZED (
+	SELECT *,
+		CASE
+		WHEN said = 'yielded' AND lost_from = 'started' AND NOT started_by_step THEN 'already_started'
+		ELSE said
+		END AS verdict
+	FROM seen
+), moved AS (
+	UPDATE runs r SET
+		state = CASE WHEN j.verdict = 'yielded' THEN r.state ELSE 'started' END,
+		lost_from = CASE WHEN j.verdict = 'yielded' THEN 'started' END,
+		claimed_at = coalesce(r.claimed_at, now()),
+		started_at = j.at,
+		started_by_step = false,
+		versions = j.versions,
+		deadline_at = CASE WHEN j.state = 'claimed'
+			THEN r.deadline_at - r.claimed_at + now() ELSE r.deadline_at END,
+		revision = r.revision + 1
+	FROM judged j
+	WHERE r.project_id = j.project_id AND r.id = j.run_id
+		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state
+), unwaited AS (
+	DELETE FROM waiting w USING judged j JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
+		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
+	RETURNING w.project_id, w.workflow_id, w.run_id
+), flying AS (
+	INSERT INTO in_flight (project_id, workflow_id, run_id)
+	SELECT project_id, workflow_id, run_id FROM unwaited
+), journal AS (
+	{{journal run:start}}
+)
+SELECT {{answer}}
+FROM judged j
+ORDER BY ord

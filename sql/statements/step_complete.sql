@@ -1,0 +1,87 @@
+-- step:complete. The step is found only within the run of the channel; if its id is unused and the
+-- message names a job of the snapshot, it is made and completed in one (its step:start was lost).
+-- The step survives its dataclip: `body` NULL with a `clip_id` stores an empty row, so that later
+-- references hold. `stored`: the body went ahead to dataclips.
+WITH m AS MATERIALIZED (
+	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
+		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
+		$8::timestamptz[], $9::boolean[], $10::uuid[], $11::uuid[], $12::text[], $13::text[],
+		$14::text[], $15::uuid[], $16::text[], $17::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
+		at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
+), seen AS MATERIALIZED (
+	SELECT m.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at, r.save_dataclips,
+		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
+		CASE
+		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN rs.step_id IS NOT NULL AND s.exit_reason = m.reason
+			AND s.error_type IS NOT DISTINCT FROM m.error_type
+			AND s.output_dataclip_id IS NOT DISTINCT FROM m.clip_id
+			AND (s.finished_at = m.at OR NOT m.at_given) THEN 'replayed'
+		WHEN rs.step_id IS NOT NULL AND s.exit_reason <> 'lost' THEN 'conflict'
+		WHEN r.state IN ({{from step:complete}}, 'lost') AND rs.step_id IS NULL
+			AND (s.id IS NOT NULL OR m.nth_step > 1 OR j.job_id IS NULL) THEN 'not_found'
+		ELSE {{decide step:complete}}
+		END AS said,
+		m.clip_id IS NOT NULL AND (m.nth_clip > 1
+			OR d.id IS NOT NULL AND d.step_id IS DISTINCT FROM m.step_id) AS taken
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
+		AND rs.step_id = m.step_id
+	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
+	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
+		AND j.job_id = m.job_id
+	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
+), clip AS (
+	INSERT INTO dataclips (project_id, id, type, body, step_id, wiped_at)
+	SELECT project_id, clip_id, 'step_result',
+		CASE WHEN save_dataclips THEN body END, step_id,
+		CASE WHEN body IS NULL OR NOT save_dataclips THEN now() END
+	FROM seen
+	WHERE said IN ('accepted', 'yielded') AND clip_id IS NOT NULL AND NOT taken
+	ON CONFLICT DO NOTHING
+	RETURNING project_id, id
+), made AS (
+	INSERT INTO steps (project_id, id, snapshot_id, job_id, exit_reason, error_type, error_message,
+		output_dataclip_id, finished_at)
+	SELECT project_id, step_id, snapshot_id, job_id, reason, error_type, error_message, clip_id, at
+	FROM seen
+	WHERE said IN ('accepted', 'yielded') AND new_step AND NOT taken
+	ON CONFLICT DO NOTHING
+	RETURNING project_id, id
+), judged AS MATERIALIZED (
+	SELECT s.*,
+		CASE
+		WHEN s.said NOT IN ('accepted', 'yielded') THEN s.said
+		WHEN s.taken OR s.clip_id IS NOT NULL AND NOT s.stored AND c.id IS NULL THEN 'taken'
+		WHEN s.new_step AND d.id IS NULL THEN 'not_found'
+		WHEN s.new_step AND s.said = 'accepted' THEN 'implicit'
+		ELSE s.said
+		END AS verdict
+	FROM seen s
+	LEFT JOIN clip c ON c.project_id = s.project_id AND c.id = s.clip_id
+	LEFT JOIN made d ON d.project_id = s.project_id AND d.id = s.step_id
+), tied AS (
+	INSERT INTO run_steps (project_id, run_id, step_id)
+	SELECT project_id, run_id, step_id FROM judged
+	WHERE verdict IN ('implicit', 'yielded') AND new_step
+), done AS (
+	UPDATE steps s SET exit_reason = j.reason, error_type = j.error_type, error_message = j.error_message,
+		finished_at = j.at, output_dataclip_id = j.clip_id
+	FROM judged j
+	WHERE s.project_id = j.project_id AND s.id = j.step_id
+		AND j.verdict IN ('accepted', 'yielded') AND NOT j.new_step
+), moved AS (
+	UPDATE runs r SET revision = r.revision + 1
+	FROM judged j
+	WHERE r.project_id = j.project_id AND r.id = j.run_id
+		AND j.verdict IN ('accepted', 'yielded', 'implicit')
+	RETURNING r.project_id, r.id, r.revision, r.state
+), journal AS (
+	{{journal step:complete}}
+)
+SELECT {{answer}}
+FROM judged j
+ORDER BY ord

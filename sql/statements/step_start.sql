@@ -1,0 +1,73 @@
+-- step:start: the step and its run_step together; a claimed run starts by it (its run:start was
+-- overtaken). On a run that is lost and yields, the step is closed as lost until its
+-- step:complete. The same step id with other content, or of another run, is a conflict, also
+-- within one batch and against a concurrent one.
+WITH m AS MATERIALIZED (
+	SELECT *, row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
+		$8::timestamptz[], $9::boolean[], $10::uuid[], $11::uuid[], $12::uuid[], $13::boolean[],
+		$14::uuid[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
+		at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
+), seen AS MATERIALIZED (
+	SELECT m.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
+		d.id AS input_known, j.credential_id AS job_credential,
+		CASE
+		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN rs.step_id IS NOT NULL AND s.job_id = m.job_id
+			AND (s.started_at = m.at OR NOT m.at_given)
+			AND s.input_dataclip_id IS NOT DISTINCT FROM d.id THEN 'replayed'
+		WHEN s.id IS NOT NULL OR m.nth > 1 THEN 'conflict'
+		ELSE {{decide step:start}}
+		END AS said,
+		j.job_id IS NOT NULL AS job_known
+	FROM m
+	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
+		AND j.job_id = m.job_id
+	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.input_id
+	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
+	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
+		AND rs.step_id = m.step_id
+), made AS (
+	INSERT INTO steps (project_id, id, snapshot_id, job_id, credential_id, input_dataclip_id,
+		started_at, exit_reason, finished_at)
+	SELECT project_id, step_id, snapshot_id, job_id,
+		CASE WHEN credential_id = job_credential THEN credential_id END, input_known, at,
+		CASE WHEN said = 'yielded' THEN 'lost' END,
+		CASE WHEN said = 'yielded' THEN finalized_at END
+	FROM seen
+	WHERE said IN ('accepted', 'yielded') AND job_known
+	ON CONFLICT DO NOTHING
+	RETURNING project_id, id
+), judged AS MATERIALIZED (
+	SELECT s.*,
+		CASE
+		WHEN s.said NOT IN ('accepted', 'yielded') THEN s.said
+		WHEN NOT s.job_known THEN 'does_not_exist'
+		WHEN d.id IS NULL THEN 'conflict'
+		ELSE s.said
+		END AS verdict
+	FROM seen s
+	LEFT JOIN made d ON d.project_id = s.project_id AND d.id = s.step_id
+), tied AS (
+	INSERT INTO run_steps (project_id, run_id, step_id)
+	SELECT project_id, run_id, step_id FROM judged WHERE verdict IN ('accepted', 'yielded')
+), moved AS (
+	UPDATE runs r SET
+		state = CASE WHEN j.state = 'claimed' THEN 'started' ELSE r.state END,
+		started_at = coalesce(r.started_at, j.at),
+		started_by_step = r.started_by_step OR r.started_at IS NULL,
+		lost_from = CASE WHEN r.lost_from IS NOT NULL THEN 'started' END,
+		deadline_at = CASE WHEN j.state = 'claimed'
+			THEN r.deadline_at - r.claimed_at + now() ELSE r.deadline_at END,
+		revision = r.revision + 1
+	FROM judged j
+	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.verdict IN ('accepted', 'yielded')
+	RETURNING r.project_id, r.id, r.revision, r.state
+), journal AS (
+	{{journal step:start}}
+)
+SELECT {{answer}}, j.input_given AND j.input_known IS NULL AS input_missing
+FROM judged j
+ORDER BY ord
