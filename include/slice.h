@@ -33,11 +33,15 @@ enum slice_error slice_value(const char **p, const char *end, struct slice *out)
 enum slice_error slice_document(struct slice text, struct slice *out)
 	__attribute__((warn_unused_result));
 
+/* The first position at or behind p that holds no JSON white space; end if there is none. */
+const char *slice_space(const char *p, const char *end);
+
 /* The type, by the first byte of a valid value; SLICE_BAD for an absent one. */
 enum slice_type slice_type(struct slice value);
 
 /* Walks a valid object or array. Start with *cursor = the whole value; true while there is a
- * member. key is the raw JSON string with its quotes (absent for arrays). */
+ * member (any other value has none). key is the raw JSON string with its quotes (absent for
+ * arrays). */
 bool slice_next(struct slice *cursor, struct slice *key, struct slice *value);
 
 /* Member `name` of a valid object: the last one if the key repeats (as JSON.parse does), however
