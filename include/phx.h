@@ -34,12 +34,12 @@ enum phx_error phx_parse_text(char *data, size_t n, struct phx_frame *out)
 	__attribute__((warn_unused_result));
 
 /* The same for the head of a text message that was too large to keep: reads the first four elements
- * and sets cut. */
+ * and sets cut. What is wrong is PHX_NOT_FRAME: a part is never JSON. */
 enum phx_error phx_parse_head(char *data, size_t n, struct phx_frame *out)
 	__attribute__((warn_unused_result));
 
-/* Takes a binary push (kind 0) apart. join_ref and ref come out as raw JSON strings: they are
- * written to scratch, which must outlive the frame. */
+/* Takes a binary push (kind 0) apart. join_ref and ref come out as raw JSON strings (an
+ * empty one as null): they are written to scratch, which must outlive the frame. */
 enum phx_error phx_parse_binary(const char *data, size_t n,
 	char scratch[2 * (6 * PHX_MAX_FIELD + 2)], struct phx_frame *out)
 	__attribute__((warn_unused_result));
