@@ -1,0 +1,166 @@
+// The database as its owner sees it: one psql that stays, and the rows that a test begins with.
+
+import { spawn } from 'node:child_process';
+import { createCipheriv, randomBytes, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+export const quote = (value) =>
+	value === null ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`;
+
+// query(text) resolves with the rows, each a list of strings ("null" for NULL); what the server
+// refuses rejects with its sentence. Queries are answered in their order.
+export class Database {
+	#psql;
+	#output = '';
+	#waiting = [];
+
+	constructor(url) {
+		this.#psql = spawn('psql', [url, '-X', '-q', '-A', '-t', '-F', '|', '-P', 'null=null'], {
+			stdio: ['pipe', 'pipe', 'ignore'],
+		});
+		this.#psql.stdout.setEncoding('utf8').on('data', (text) => {
+			this.#output += text;
+			for (
+				let query;
+				(query = this.#waiting[0]) && this.#output.includes(`${query.mark} `);
+			) {
+				const at = this.#output.indexOf(`${query.mark} `);
+				const end = this.#output.indexOf('\n', at);
+				if (end < 0) return;
+				const [failed, ...message] = this.#output.slice(at, end).split(' ').slice(1);
+				const lines = this.#output.slice(0, at).split('\n').slice(0, -1);
+				this.#output = this.#output.slice(end + 1);
+				this.#waiting.shift();
+				if (failed === 'true') query.reject(new Error(message.join(' ')));
+				else query.resolve(lines.map((line) => line.split('|')));
+			}
+		});
+		this.#psql.on('exit', (code) => {
+			for (const { reject } of this.#waiting) reject(new Error(`psql left with ${code}`));
+		});
+		this.#psql.stdin.on('error', () => {});
+	}
+
+	query(text) {
+		const mark = randomUUID();
+		return new Promise((resolve, reject) => {
+			this.#waiting.push({ mark, resolve, reject });
+			this.#psql.stdin.write(`${text}\n;\n\\echo ${mark} :ERROR :LAST_ERROR_MESSAGE\n`);
+		});
+	}
+
+	// Asks again until the rows are such that holds(rows); resolves with the last rows either way.
+	async until(text, holds, timeout = 30_000) {
+		for (const end = Date.now() + timeout; ; await new Promise((r) => setTimeout(r, 50))) {
+			const rows = await this.query(text);
+			if (holds(rows) || Date.now() > end) return rows;
+		}
+	}
+
+	close() {
+		this.#psql.stdin.end();
+	}
+}
+
+// The form in which credentials stand in the database: version 1, nonce, ciphertext, tag; the id is
+// authenticated with it.
+const seal = (id, body) => {
+	const text = readFileSync(process.env.CREDENTIAL_KEY_FILE, 'utf8').trim();
+	const key = Buffer.from(text, text.length === 64 ? 'hex' : 'base64');
+	const nonce = randomBytes(12);
+	const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(id));
+	const sealed = [cipher.update(JSON.stringify(body)), cipher.final()];
+	return Buffer.concat([Buffer.from([1]), nonce, ...sealed, cipher.getAuthTag()]).toString('hex');
+};
+
+const insert = (table, row) =>
+	`INSERT INTO ${table} (${Object.keys(row)}) VALUES (${Object.values(row).map(quote)})`;
+
+// A project of its own with one workflow, trigger → a → b, and one run of it that waits in a queue
+// of its own. Resolves with the ids by name. The credential (of job a) needs CREDENTIAL_KEY_FILE.
+export const fixture = async (
+	db,
+	{
+		input = '{"data":{"n":7}}',
+		secret = { user: 'u', password: 'p' },
+		save_dataclips = true,
+	} = {},
+) => {
+	const names = [
+		'project',
+		'workflow',
+		'snapshot',
+		'trigger',
+		'job_a',
+		'job_b',
+		'credential',
+		'queue',
+	];
+	const id = Object.fromEntries(names.map((name) => [name, randomUUID()]));
+	if (!process.env.CREDENTIAL_KEY_FILE) id.credential = null;
+	const project_id = id.project;
+	const workflow_id = id.workflow;
+	const snapshot_id = id.snapshot;
+	const job = (name, credential_id) => ({
+		id: id[`job_${name}`],
+		name,
+		adaptor: '@openfn/language-common@3.2.3',
+		credential_id,
+		body: `export default [(state) => ({ ...state, ${name}: 1 })]`,
+	});
+	const edge = (source, target_job_id, condition) => ({
+		id: randomUUID(),
+		...source,
+		target_job_id,
+		condition,
+		enabled: true,
+	});
+	const jobs = [job('a', id.credential), job('b', null)];
+	const body = {
+		triggers: [{ id: id.trigger, type: 'webhook' }],
+		jobs,
+		edges: [
+			edge({ source_trigger_id: id.trigger }, id.job_a, 'always'),
+			edge({ source_job_id: id.job_a }, id.job_b, 'on_job_success'),
+		],
+	};
+	const statements = [
+		insert('projects', { id: project_id, name: 'test', save_dataclips }),
+		insert('workflows', { project_id, id: workflow_id, name: 'test', lock_version: 1 }),
+		id.credential &&
+			insert('credentials', {
+				project_id,
+				id: id.credential,
+				name: 'test',
+				body: `\\x${seal(id.credential, secret)}`,
+			}),
+		insert('snapshots', {
+			project_id,
+			id: snapshot_id,
+			workflow_id,
+			lock_version: 1,
+			name: 'test',
+			body: JSON.stringify(body),
+		}),
+		`UPDATE workflows SET snapshot_id = '${snapshot_id}' WHERE id = '${workflow_id}'`,
+		...jobs.map(({ id: job_id, name, credential_id }) =>
+			insert('snapshot_jobs', { project_id, snapshot_id, job_id, name, credential_id }),
+		),
+		insert('triggers', {
+			project_id,
+			id: id.trigger,
+			workflow_id,
+			type: 'webhook',
+			runnable: true,
+		}),
+		`SELECT * FROM interlock_enqueue('${workflow_id}', ${quote(input)}, queue => '${id.queue}')`,
+	];
+	let rows;
+	for (const statement of statements.filter(Boolean)) rows = await db.query(statement);
+	[id.work_order, id.run] = rows[0];
+	[[id.dataclip]] = await db.query(`SELECT dataclip_id FROM runs WHERE id = '${id.run}'`);
+	return id;
+};
+
+// What a test leaves waiting would be claimed by the next one that takes from any queue.
+export const empty = (db) => db.query('DELETE FROM waiting');

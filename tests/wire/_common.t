@@ -1,0 +1,29 @@
+# How a worker comes to hold a run; what other transcripts begin with. Every test has a project of
+# its own, and its run waits in a queue of its own.
+
+define listening
+	> ["1","1","worker:queue","phx_join",{"capacity":5}]
+	< ["1","1","worker:queue","phx_reply",{"status":"ok","response":{}}]
+
+define claimed
+	do listening
+	> ["1","2","worker:queue","claim",{"demand":1,"worker_name":"w1","queues":["${queue}"]}]
+	< ["1","2","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"${run}","token":"${token:=}"}]}}]
+
+define joined
+	do claimed
+	> ["3","3","run:${run}","phx_join",{"token":"${token}"}]
+	< ["3","3","run:${run}","phx_reply",{"status":"ok","response":{}}]
+
+define started
+	do joined
+	> ["3","4","run:${run}","run:start",{"timestamp":"1795485247440566","versions":{"worker":"1.25.0"}}]
+	< ["3","4","run:${run}","phx_reply",{"status":"ok","response":{}}]
+
+# Step ${step} of job a is open.
+define stepping
+	do started
+	new step
+	> ["3","5","run:${run}","step:start",{"step_id":"${step}","job_id":"${job_a}",
+		"timestamp":"1795485247442730","input_dataclip_id":"${dataclip}"}]
+	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{"step_id":"${step}"}}]
