@@ -1,7 +1,7 @@
 INSERT INTO transitions (project_id, run_id, revision, step_id, event, from_state, to_state,
 		outcome, code, policy, worker, epoch, worker_at, lateness, message)
 	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision), j.step_id, 'EVENT',
-		j.state, coalesce(v.state, j.state),
+		j.state, coalesce(v.to_state, j.state),
 		CASE WHEN j.verdict IN ({{outcomes}}) THEN j.verdict ELSE 'refused' END,
 		CASE
 			WHEN j.verdict = 'observed' THEN {{refusal EVENT}}

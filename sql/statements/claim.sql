@@ -1,8 +1,8 @@
--- Claims that wait at the same moment with the same list of queues, served as one. $1 demand and $2
--- worker name of each; $3 the list; $4 the default run time, $5 the grace, $6 the lease (0: none), in
--- microseconds. Order: the list's preference, priority, fairness between projects, age. The cost follows the
--- workflows that have something waiting, not the runs: `grp` skips through the primary key.
--- Comes back: for each run the claimer (ord), and what its token needs.
+-- Claims that wait at the same moment with the same list of queues, served as one: for each the demand
+-- and the worker's name; then the list (separated by the unit separator, U+001F), the default run time,
+-- the grace and the lease (0: none) in milliseconds. Order: the list's preference, priority, fairness
+-- between projects, age. The cost follows the workflows that have something waiting, not the runs:
+-- `grp` skips through the primary key. Comes back: for each run its claimer and what its token needs.
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
 	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
@@ -19,7 +19,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		ORDER BY w.project_id, w.workflow_id, w.queue, w.priority LIMIT 1) n
 ), open AS MATERIALIZED (
 	SELECT g.*, want.n,
-		coalesce(array_position($3::text[], g.queue), array_position($3::text[], '*')) AS pref,
+		coalesce(array_position(q.queues, g.queue), array_position(q.queues, '*')) AS pref,
 		CASE WHEN w.concurrency IS NULL THEN want.n ELSE w.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id AND f.workflow_id = g.workflow_id
 			LIMIT w.concurrency) x) END AS free_w,
@@ -30,6 +30,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id
 	JOIN projects p ON p.id = g.project_id
 	CROSS JOIN want
+	CROSS JOIN (SELECT string_to_array($3::text, E'\x1f') AS queues) q
 ), candidate AS MATERIALIZED (
 	SELECT o.*, h.run_id, h.seq,
 		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
@@ -75,11 +76,11 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		joined_at = NULL,
 		claim_epoch = r.claim_epoch + 1,
 		worker_name = c.worker,
-		run_timeout_ms = coalesce(r.run_timeout_ms, ($4::bigint / 1000)::int),
-		deadline_at = now() + $5::bigint * interval '1 microsecond'
-			+ coalesce(r.run_timeout_ms, ($4::bigint / 1000)::int) * interval '1 millisecond',
+		run_timeout_ms = coalesce(r.run_timeout_ms, $4::int),
+		deadline_at = now() + $5::bigint * interval '1 millisecond'
+			+ coalesce(r.run_timeout_ms, $4::int) * interval '1 millisecond',
 		lease_expires_at = CASE WHEN $6::bigint > 0
-			THEN now() + $6::bigint * interval '1 microsecond' END,
+			THEN now() + $6::bigint * interval '1 millisecond' END,
 		revision = r.revision + 1
 	FROM taken t
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c

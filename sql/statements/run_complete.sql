@@ -51,7 +51,7 @@ WITH m AS MATERIALIZED (
 	FROM judged j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'observed')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state,
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state,
 		r.work_order_id, r.dataclip_id, r.save_dataclips
 ), landed AS (
 	DELETE FROM in_flight f USING moved v

@@ -42,6 +42,11 @@ WITH m AS MATERIALIZED (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
 	SELECT project_id, workflow_id, run_id FROM judged WHERE verdict = 'revived'
 	ON CONFLICT DO NOTHING
+), running AS (
+	UPDATE work_orders o SET state = 'running', last_activity = now()
+	FROM judged j
+	JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
+	WHERE j.verdict = 'revived' AND o.project_id = r.project_id AND o.id = r.work_order_id
 ), reopened AS (
 	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
 	FROM judged j

@@ -40,7 +40,7 @@ WITH m AS MATERIALIZED (
 	FROM judged j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state
 ), unwaited AS (
 	DELETE FROM waiting w USING judged j JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id

@@ -78,7 +78,7 @@ WITH m AS MATERIALIZED (
 	FROM judged j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'implicit')
-	RETURNING r.project_id, r.id, r.revision, r.state
+	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
 ), journal AS (
 	{{journal step:complete}}
 )

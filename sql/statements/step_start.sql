@@ -64,7 +64,7 @@ WITH m AS MATERIALIZED (
 		revision = r.revision + 1
 	FROM judged j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.verdict IN ('accepted', 'yielded')
-	RETURNING r.project_id, r.id, r.revision, r.state
+	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
 ), journal AS (
 	{{journal step:start}}
 )

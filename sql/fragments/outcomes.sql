@@ -1,0 +1,1 @@
+'accepted', 'implicit', 'replayed', 'yielded', 'too_late', 'observed'
