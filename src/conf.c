@@ -1,0 +1,447 @@
+/*
+ * conf: the configuration. An option exists as one row of the table below and nowhere else; the
+ * defaults go through the same parser as what an operator writes. A configuration is whole or it is
+ * not there: conf_load finds every mistake before it gives up, and nobody ever sees a struct conf
+ * with a value that was not checked.
+ */
+#include "conf.h"
+#include "option.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+
+static const char *const policies[] = { "yield", "acknowledge", "reject", NULL };
+static const char *const modes[] = { "enforce", "observe", NULL };
+static const char *const after_claims[] = { "lost", "requeue", NULL };
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+/* clang-format off */
+static const struct option options[] = {
+	{ .section = "server", .name = "listen", .type = OPTION_ADDRESSES,
+	  .def = "127.0.0.1:4000", .field = offsetof(struct conf, listen),
+	  .doc = "Where workers and webhooks connect; sockets given by systemd come instead." },
+	{ .section = "server", .name = "name", .type = OPTION_STRING,
+	  .def = "", .field = offsetof(struct conf, name),
+	  .doc = "This coordinator's name in the journal; empty: host name and port." },
+	{ .section = "server", .name = "drain", .type = OPTION_DURATION,
+	  .def = "10s", .min = "0", .max = "10m", .field = offsetof(struct conf, drain),
+	  .doc = "How long a stopping coordinator waits for its open requests." },
+
+	{ .section = "database", .name = "url", .type = OPTION_URL,
+	  .def = "", .field = offsetof(struct conf, url),
+	  .doc = "The PostgreSQL database, as a URL or keywords; nothing starts without it." },
+	{ .section = "database", .name = "migrate_url", .type = OPTION_URL,
+	  .def = "", .field = offsetof(struct conf, migrate_url),
+	  .doc = "The same, for migrations, as the role that owns the tables; empty: url." },
+	{ .section = "database", .name = "writers", .type = OPTION_NUMBER,
+	  .def = "2", .min = "1", .max = "32", .field = offsetof(struct conf, writers),
+	  .doc = "Connections that store what workers report; more help only on more processors." },
+	{ .section = "database", .name = "patience", .type = OPTION_DURATION,
+	  .def = "25s", .min = "100ms", .max = "29s", .field = offsetof(struct conf, patience),
+	  .doc = "How long a message waits for an absent database; workers give up after 30s." },
+
+	{ .section = "keys", .name = "worker_secret", .type = OPTION_STRING,
+	  .def = "", .field = offsetof(struct conf, worker_secret),
+	  .doc = "File with the secret of the workers; empty: systemd's credential of that name." },
+	{ .section = "keys", .name = "run_token_key", .type = OPTION_STRING,
+	  .def = "", .field = offsetof(struct conf, run_token_key),
+	  .doc = "File with the RSA private key (PEM) that signs run tokens; empty: likewise." },
+	{ .section = "keys", .name = "credential_key", .type = OPTION_STRING,
+	  .def = "", .field = offsetof(struct conf, credential_key),
+	  .doc = "File with the key that encrypts stored credentials; empty: likewise." },
+
+	{ .section = "runs", .name = "default_timeout", .type = OPTION_DURATION, .reload = true,
+	  .def = "300s", .min = "1ms", .max = "30d",
+	  .field = offsetof(struct conf, default_timeout),
+	  .doc = "How long a run may take that does not bring a timeout of its own." },
+
+	{ .section = "transitions", .name = "mode", .type = OPTION_CHOICE, .reload = true,
+	  .def = "enforce", .words = modes, .field = offsetof(struct conf, mode),
+	  .doc = "Whether invalid transitions are refused or, where possible, only journaled." },
+
+	{ .section = "lost", .name = "late_completion", .type = OPTION_CHOICE, .reload = true,
+	  .def = "yield", .words = policies, .field = offsetof(struct conf, late_completion),
+	  .project = offsetof(struct conf_project, late_completion),
+	  .doc = "What a worker hears that completes a lost run; yield: its word counts." },
+	{ .section = "lost", .name = "late_window", .type = OPTION_DURATION, .reload = true,
+	  .def = "1h", .min = "1ms", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, late_window),
+	  .doc = "How long after the loss yield holds; later it behaves as acknowledge." },
+	{ .section = "lost", .name = "grace", .type = OPTION_DURATION, .reload = true,
+	  .def = "10s", .min = "0", .max = "1h", .field = offsetof(struct conf, grace),
+	  .doc = "Added to a run's timeout before the run is declared lost." },
+	{ .section = "lost", .name = "lease", .type = OPTION_DURATION, .reload = true,
+	  .def = "90s", .min = "75s", .max = "1d", .zero = "off",
+	  .field = offsetof(struct conf, lease),
+	  .doc = "How long a worker may be silent before its runs are lost." },
+	{ .section = "lost", .name = "after_claim", .type = OPTION_CHOICE, .reload = true,
+	  .def = "lost", .words = after_claims, .field = offsetof(struct conf, after_claim),
+	  .doc = "What becomes of a lost run that never started; requeue may run it twice." },
+	{ .section = "lost", .name = "max_requeues", .type = OPTION_NUMBER, .reload = true,
+	  .def = "2", .min = "0", .max = "1000", .field = offsetof(struct conf, max_requeues),
+	  .doc = "How many times a run is requeued before it is lost after all." },
+
+	{ .section = "janitor", .name = "interval", .type = OPTION_DURATION, .reload = true,
+	  .def = "5s", .min = "10ms", .max = "10m", .field = offsetof(struct conf, interval),
+	  .doc = "How often the janitor looks for runs whose deadline or lease has passed." },
+
+	{ .section = "claims", .name = "join_timeout", .type = OPTION_DURATION, .reload = true,
+	  .def = "30s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, join_timeout),
+	  .doc = "When a claimed run that no worker joined is given back; less than the lease." },
+	{ .section = "claims", .name = "poll", .type = OPTION_DURATION, .reload = true,
+	  .def = "1s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, poll),
+	  .doc = "How often to look for new runs when no notification came." },
+
+	{ .section = "journal", .name = "keep", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, keep),
+	  .doc = "How long the journal of transitions is kept." },
+	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
+	  .def = "64KiB", .min = "0", .max = "16MiB",
+	  .field = offsetof(struct conf, max_message_kept),
+	  .doc = "How much of a message that was not applied the journal keeps." },
+
+	{ .section = "intake", .name = "max_body", .type = OPTION_SIZE,
+	  .def = "10MiB", .min = "1KiB", .max = "512MiB", .field = offsetof(struct conf, max_body),
+	  .doc = "The largest body of a webhook request." },
+
+	{ .section = "limits", .name = "max_message", .type = OPTION_SIZE,
+	  .def = "128MiB", .min = "4KiB", .max = "512MiB",
+	  .field = offsetof(struct conf, max_message),
+	  .doc = "The largest message from a worker; a larger one is read, dropped and refused." },
+	{ .section = "limits", .name = "max_workers", .type = OPTION_NUMBER, .reload = true,
+	  .def = "10000", .min = "1", .max = "1000000",
+	  .field = offsetof(struct conf, max_workers),
+	  .doc = "Open sockets of workers; keep it well below the limit of open files." },
+	{ .section = "limits", .name = "max_workers_per_address", .type = OPTION_NUMBER,
+	  .reload = true, .def = "10000", .min = "1", .max = "1000000",
+	  .field = offsetof(struct conf, max_workers_per_address),
+	  .doc = "Open sockets of workers from one address; behind a proxy all have one address." },
+	{ .section = "limits", .name = "memory", .type = OPTION_SIZE,
+	  .def = "512MiB", .min = "1MiB", .max = "1024GiB", .field = offsetof(struct conf, memory),
+	  .doc = "Memory for everything in flight; beyond it sockets are not read." },
+
+	{ .section = "log", .name = "level", .type = OPTION_CHOICE, .reload = true,
+	  .def = "info", .words = levels, .field = offsetof(struct conf, log_level),
+	  .doc = "The least important lines that are logged." },
+};
+/* clang-format on */
+
+bool conf_parse_duration(const char *s, int64_t *ms)
+{
+	return option_parse_duration(s, ms);
+}
+
+bool conf_parse_size(const char *s, int64_t *bytes)
+{
+	return option_parse_size(s, bytes);
+}
+
+static void *field(const struct option *o, const struct conf *conf)
+{
+	return (char *)conf + o->field;
+}
+
+static bool starts_section(const struct option *o)
+{
+	return o == options || strcmp(o->section, o[-1].section) != 0;
+}
+
+/* Reading a file. inih splits the lines; it is silent about sections, cuts long lines in two and
+ * forgets all faults but the first, so next_line looks at every line before inih does. */
+
+static const char project_section[] = "project";
+
+struct parser {
+	FILE *file;
+	const char *path;
+	int line;
+	char *text; /* getline's */
+	size_t size;
+	const char *section;        /* "" before the first one, NULL in one that was refused */
+	int seen[countof(options)]; /* the line of each option */
+	int seen_project[countof(options)]; /* the same within the project's section */
+	struct conf *conf;
+	struct buf *err;
+};
+
+/* Begins the line about a mistake; what was found and what is expected is the caller's to add. */
+static struct buf *mistake(struct parser *p, const char *section, const char *name)
+{
+	buf_addf(p->err, "%s:%d: ", p->path, p->line);
+	if (section)
+		buf_addf(p->err, "[%s] ", section);
+	if (name)
+		buf_addf(p->err, "%s: ", name);
+	return p->err;
+}
+
+static bool add_project(struct conf *conf, const char *id)
+{
+	struct conf_project project = { .late_completion = -1 };
+
+	if (!uuid_parse(slice_of(id), &project.id))
+		return false;
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (uuid_eq(&conf->projects[i].id, &project.id))
+			return false;
+	conf->projects = xrealloc(conf->projects, (conf->nprojects + 1) * sizeof(project));
+	conf->projects[conf->nprojects++] = project;
+	return true;
+}
+
+/* The section that the line opens; NULL if there is none of that name. */
+static const char *find_section(struct parser *p, const char *line)
+{
+	char title[64], id[UUID_TEXT];
+	int end = 0, id_end = 0;
+
+	sscanf(line, "[%63[^]]]%n", title, &end);
+	if (end == 0 || line[end + (int)strspn(line + end, " \t\r\n")] != '\0')
+		return NULL;
+	sscanf(title, "project \"%36[^\"]\"%n", id, &id_end);
+	if (id_end > 0 && title[id_end] == '\0' && add_project(p->conf, id)) {
+		memset(p->seen_project, 0, sizeof(p->seen_project));
+		return project_section;
+	}
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (strcmp(o->section, title) == 0)
+			return o->section;
+	return NULL;
+}
+
+static void refuse_section(struct parser *p, const char *line)
+{
+	struct buf *err = mistake(p, NULL, NULL);
+
+	buf_addf(err, "got \"%.*s\", expected", (int)strcspn(line, "\r\n"), line);
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (starts_section(o))
+			buf_addf(err, " [%s]", o->section);
+	buf_adds(err, " or [project \"<uuid>\"], each project once\n");
+}
+
+/* inih's reader: fgets, but a line that inih would misread is reported and becomes an empty one. */
+static char *next_line(char *out, int size, void *arg)
+{
+	struct parser *p = arg;
+	ssize_t n = getline(&p->text, &p->size, p->file);
+
+	if (n < 0)
+		return NULL;
+	p->line++;
+	*out = '\0';
+	if (n >= size || memchr(p->text, '\0', (size_t)n)) {
+		buf_addf(mistake(p, NULL, NULL), "got %zd bytes, expected text of at most %d\n", n,
+			size - 1);
+		return out;
+	}
+	const char *start = p->text + strspn(p->text, " \t\xef\xbb\xbf"); /* or a byte order mark */
+	if (*start == '[') {
+		p->section = find_section(p, start);
+		if (!p->section) {
+			refuse_section(p, start);
+			return out;
+		}
+	}
+	return memcpy(out, p->text, (size_t)n + 1);
+}
+
+static bool in_section(const struct option *o, const char *section)
+{
+	return section == project_section ? o->project != 0 : strcmp(o->section, section) == 0;
+}
+
+static const struct option *find_option(const char *section, const char *name)
+{
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (in_section(o, section) && strcmp(o->name, name) == 0)
+			return o;
+	return NULL;
+}
+
+static void refuse_option(struct parser *p, const char *title, const char *name)
+{
+	struct buf *err = mistake(p, title, name);
+
+	buf_adds(err, "got an unknown option, expected one of");
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (in_section(o, p->section))
+			buf_addf(err, " %s", o->name);
+	buf_addc(err, '\n');
+}
+
+static int on_option(void *arg, const char *title, const char *name, const char *value)
+{
+	struct parser *p = arg;
+
+	if (!p->section)
+		return 1;
+	/* Only the first word: a secret may stand behind it. */
+	if (!value || !*p->section) {
+		buf_addf(mistake(p, NULL, NULL), "got \"%.*s\", expected %s\n",
+			(int)strcspn(name, " \t"), name,
+			value ? "a [section] first" : "option = value");
+		return 1;
+	}
+	const struct option *o = find_option(p->section, name);
+	if (!o) {
+		refuse_option(p, title, name);
+		return 1;
+	}
+	bool project = p->section == project_section;
+	int *seen = &(project ? p->seen_project : p->seen)[o - options];
+	void *to = project ? (char *)&p->conf->projects[p->conf->nprojects - 1] + o->project
+			   : field(o, p->conf);
+	if (*seen) {
+		buf_addf(mistake(p, title, name), "got it again, expected it once (line %d)\n",
+			*seen);
+	} else if (!option_parse(o, value, to)) {
+		buf_addf(mistake(p, title, name), "got \"%s\", expected ", value);
+		option_print_domain(p->err, o);
+		buf_addc(p->err, '\n');
+	}
+	*seen = p->line;
+	return 1;
+}
+
+static void read_file(struct parser *p)
+{
+	/* inih's settings are global; nobody else here uses it. */
+	ini_use_stack = false;
+	ini_initial_alloc = ini_max_line = 4096;
+	ini_allow_no_value = true;
+	ini_allow_multiline = false;
+	ini_allow_inline_comments = false;
+
+	p->file = fopen(p->path, "re");
+	if (p->file && ini_parse_stream(next_line, p, on_option, p) < 0)
+		fatalx("out of memory");
+	if (!p->file || ferror(p->file))
+		buf_addf(p->err, "%s: cannot be read: %s\n", p->path, strerror(errno));
+	if (p->file)
+		fclose(p->file);
+	free(p->text);
+}
+
+/* What no option can know of itself. */
+static void check_together(struct parser *p)
+{
+	struct conf *conf = p->conf;
+	const struct option *join = find_option("claims", "join_timeout");
+
+	if (conf->lease && conf->join_timeout >= conf->lease) {
+		p->line = p->seen[join - options];
+		buf_adds(mistake(p, join->section, join->name), "got \"");
+		option_print(p->err, join, &conf->join_timeout);
+		buf_adds(p->err, "\", expected less than [lost] lease\n");
+	}
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (conf->projects[i].late_completion < 0)
+			conf->projects[i].late_completion = conf->late_completion;
+}
+
+struct conf *conf_load(const char *path, struct buf *err)
+{
+	struct parser p = { .path = path, .section = "", .err = err };
+	size_t before = err->n;
+
+	p.conf = xcalloc(1, sizeof(*p.conf));
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (!option_parse(o, o->def, field(o, p.conf)))
+			fatalx("the default of [%s] %s is invalid", o->section, o->name);
+	if (path)
+		read_file(&p);
+	check_together(&p);
+	if (err->n == before)
+		return p.conf;
+	conf_free(p.conf);
+	return NULL;
+}
+
+void conf_free(struct conf *conf)
+{
+	if (!conf)
+		return;
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (o->type < OPTION_CHOICE)
+			free(*(char **)field(o, conf));
+	free(conf->projects);
+	free(conf);
+}
+
+const char *conf_policy_name(int late_policy)
+{
+	return policies[late_policy];
+}
+
+int conf_late_completion(const struct conf *conf, const struct uuid *project)
+{
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (uuid_eq(&conf->projects[i].id, project))
+			return conf->projects[i].late_completion;
+	return conf->late_completion;
+}
+
+void conf_print(const struct conf *conf, struct buf *out)
+{
+	char id[UUID_TEXT];
+
+	for (const struct option *o = options; o < options + countof(options); o++) {
+		if (starts_section(o))
+			buf_addf(out, "%s[%s]\n", o == options ? "" : "\n", o->section);
+		buf_addf(out, "%s = ", o->name);
+		option_print(out, o, field(o, conf));
+		buf_addc(out, '\n');
+	}
+	for (size_t i = 0; i < conf->nprojects; i++) {
+		const struct conf_project *project = &conf->projects[i];
+		buf_addf(out, "\n[project \"%s\"]\n", uuid_format(&project->id, id));
+		for (const struct option *o = options; o < options + countof(options); o++) {
+			if (!o->project)
+				continue;
+			buf_addf(out, "%s = ", o->name);
+			option_print(out, o, (const char *)project + o->project);
+			buf_addc(out, '\n');
+		}
+	}
+}
+
+void conf_sample(struct buf *out)
+{
+	buf_adds(out,
+		"# The configuration of interlockd: every option, with its default.\n"
+		"# Durations are like 250ms, 90s, 10m, 1h or 30d, sizes like 64KiB or 16MiB.\n"
+		"# What is marked (reload) may change while the daemon runs, by a reload.\n");
+	for (const struct option *o = options; o < options + countof(options); o++) {
+		if (starts_section(o))
+			buf_addf(out, "\n[%s]\n", o->section);
+		buf_addf(out, "\n# %s\n", o->doc);
+		if (o->type > OPTION_URL) {
+			buf_adds(out, "# Takes ");
+			option_print_domain(out, o);
+			buf_addf(out, ".%s\n", o->reload ? " (reload)" : "");
+		}
+		buf_addf(out, "#%s =%s%s\n", o->name, *o->def ? " " : "", o->def);
+	}
+	buf_adds(out, "\n# What a project does differently, by its id. (reload)\n"
+		      "#[project \"00000000-0000-0000-0000-000000000000\"]\n");
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (o->project)
+			buf_addf(out, "#%s = %s\n", o->name, o->def);
+}
+
+void conf_reload(struct conf *conf, struct conf *next, struct buf *kept)
+{
+	for (const struct option *o = options; o < options + countof(options); o++) {
+		if (o->reload)
+			option_swap(o, field(o, conf), field(o, next));
+		else if (!option_same(o, field(o, conf), field(o, next)))
+			buf_addf(kept, "[%s] %s\n", o->section, o->name);
+	}
+	struct conf_project *projects = conf->projects;
+	conf->projects = next->projects;
+	conf->nprojects = next->nprojects;
+	next->projects = projects;
+	conf_free(next);
+}

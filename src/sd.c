@@ -1,0 +1,118 @@
+/*
+ * sd: what a daemon needs of systemd, without its library: tell it how we are, take over the
+ * sockets it listens on, read the secrets it hands out. Without systemd each of these does nothing,
+ * and a secret's bytes never leave the caller's buffer.
+ */
+#include "sd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { FIRST_FD = 3, MAX_SECRET = 65536 };
+
+void sd_notify(const char *fmt, ...)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	char text[512];
+	va_list ap;
+
+	if (!path || !*path)
+		return;
+	size_t n = strlen(path);
+	if (n >= sizeof(to.sun_path)) {
+		log_warnx("NOTIFY_SOCKET is longer than a socket's path can be");
+		return;
+	}
+	memcpy(to.sun_path, path, n);
+	if (path[0] == '@')
+		to.sun_path[0] = '\0';
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+
+	/* An abstract name ends where the address ends: no NUL may follow. */
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+		sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to, size) < 0)
+		log_warn("cannot notify systemd");
+	if (fd >= 0)
+		close(fd);
+}
+
+/* The variable as a number; 0 if it is not one. */
+static long env_number(const char *name)
+{
+	const char *text = getenv(name);
+	return text ? strtol(text, NULL, 10) : 0;
+}
+
+int sd_listen_fds(void)
+{
+	/* Another process' sockets if the variables were only inherited. */
+	long n = env_number("LISTEN_PID") == getpid() ? env_number("LISTEN_FDS") : 0;
+
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	int count = 0;
+	while (count < n && fcntl(FIRST_FD + count, F_SETFD, FD_CLOEXEC) == 0)
+		count++;
+	if (count < n)
+		log_warnx("LISTEN_FDS is %ld, but only %d descriptors are open", n, count);
+	return count;
+}
+
+/* Appends the file without the newline at its end; false with errno set, and b as it was. */
+static bool read_file(const char *path, struct buf *b)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t start = b->n;
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	buf_reserve(b, MAX_SECRET + 1);
+	while ((n = read(fd, b->p + b->n, start + MAX_SECRET + 1 - b->n)) > 0)
+		b->n += (size_t)n;
+	int error = n < 0 ? errno : 0;
+	close(fd);
+	if (!error && b->n - start > MAX_SECRET)
+		error = EFBIG;
+	if (b->n > start && b->p[b->n - 1] == '\n')
+		b->n--;
+	if (!error && b->n == start)
+		error = ENODATA; /* an empty key would sign and verify anything */
+	if (error)
+		b->n = start;
+	b->p[b->n] = '\0';
+	errno = error;
+	return error == 0;
+}
+
+bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	char *file;
+
+	if (path && *path) {
+		file = xstrdup(path);
+	} else if (folder && *folder) {
+		file = xasprintf("%s/%s", folder, name);
+	} else {
+		buf_addf(err, "%s: no file is configured and systemd handed over no credentials",
+			name);
+		return false;
+	}
+	bool ok = read_file(file, b);
+	if (!ok)
+		buf_addf(err, "%s: cannot read %s: %s", name, file, strerror(errno));
+	free(file);
+	return ok;
+}

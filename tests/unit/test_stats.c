@@ -1,0 +1,123 @@
+/*
+ * The metrics: series are found again, counting, and the text that Prometheus reads.
+ * `test_stats --print` prints a sample of every family, for promtool.
+ */
+#include "stats.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+static void test_series(void **state)
+{
+	(void)state;
+	struct series *ok = stats_series(STATS_HANDSHAKES, "result=\"accepted\"");
+
+	assert_ptr_equal(stats_seriesf(STATS_HANDSHAKES, "result=\"%s\"", "accepted"), ok);
+	assert_ptr_not_equal(stats_series(STATS_HANDSHAKES, "result=\"busy\""), ok);
+	assert_ptr_not_equal(stats_series(STATS_CLOSES, "result=\"accepted\""), ok);
+	assert_ptr_equal(stats_series(STATS_SOCKETS, NULL), stats_series(STATS_SOCKETS, ""));
+	stats_add(ok, 1);
+	stats_add(ok, 2);
+	assert_float_equal(stats_value(ok), 3, 0);
+	stats_set(stats_series(STATS_SOCKETS, NULL), 5);
+	stats_add(stats_series(STATS_SOCKETS, NULL), -1);
+	assert_float_equal(stats_value(stats_series(STATS_SOCKETS, NULL)), 4, 0);
+}
+
+static void test_print(void **state)
+{
+	(void)state;
+	struct buf out = { 0 };
+
+	stats_add(stats_series(STATS_BYTES_IN, NULL), 9007199254740991.0);
+	struct series *items = stats_series(STATS_BATCH_ITEMS, "lane=\"writer0\"");
+	stats_observe(items, 1);
+	stats_observe(items, 3);
+	stats_observe(items, 4);
+	stats_observe(items, 1000);
+	assert_float_equal(stats_value(items), 4, 0);
+	stats_observe(stats_series(STATS_LATE_SECONDS, NULL), 0.5);
+	stats_print(&out);
+	assert_string_equal(out.p,
+		"# HELP interlock_sockets Open sockets of workers.\n"
+		"# TYPE interlock_sockets gauge\n"
+		"interlock_sockets 4\n"
+		"# HELP interlock_handshakes_total Handshakes of workers.\n"
+		"# TYPE interlock_handshakes_total counter\n"
+		"interlock_handshakes_total{result=\"accepted\"} 3\n"
+		"interlock_handshakes_total{result=\"busy\"} 0\n"
+		"# HELP interlock_closes_total Sockets closed by the coordinator.\n"
+		"# TYPE interlock_closes_total counter\n"
+		"interlock_closes_total{result=\"accepted\"} 0\n"
+		"# HELP interlock_received_bytes_total Bytes of messages from workers.\n"
+		"# TYPE interlock_received_bytes_total counter\n"
+		"interlock_received_bytes_total 9007199254740991\n"
+		"# HELP interlock_batch_items Messages in a batch.\n"
+		"# TYPE interlock_batch_items histogram\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"1\"} 1\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"2\"} 1\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"4\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"8\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"16\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"32\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"64\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"+Inf\"} 4\n"
+		"interlock_batch_items_sum{lane=\"writer0\"} 1008\n"
+		"interlock_batch_items_count{lane=\"writer0\"} 4\n"
+		"# HELP interlock_late_seconds From the loss of a run to the message that came too "
+		"late.\n"
+		"# TYPE interlock_late_seconds histogram\n"
+		"interlock_late_seconds_bucket{le=\"1\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"5\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"15\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"60\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"300\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"900\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"3600\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"21600\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"86400\"} 1\n"
+		"interlock_late_seconds_bucket{le=\"+Inf\"} 1\n"
+		"interlock_late_seconds_sum 0.5\n"
+		"interlock_late_seconds_count 1\n");
+	buf_free(&out);
+}
+
+/* Each family has its row in the table. */
+static void test_families(void **state)
+{
+	(void)state;
+	struct buf out = { 0 };
+	size_t types = 0;
+
+	for (int f = 0; f < STATS_FAMILIES; f++)
+		stats_series(f, NULL);
+	stats_print(&out);
+	assert_null(strstr(out.p, "(null)"));
+	for (const char *p = out.p; (p = strstr(p, "# TYPE interlock_")); p++)
+		types++;
+	assert_int_equal(types, STATS_FAMILIES);
+	buf_free(&out);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_series),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_families),
+	};
+
+	if (argc > 1 && strcmp(argv[1], "--print") == 0) {
+		struct buf out = { 0 };
+		for (int f = 0; f < STATS_FAMILIES; f++) {
+			stats_series(f, NULL);
+			stats_series(f, "lane=\"a \\\"quoted\\\" one\"");
+		}
+		stats_print(&out);
+		fwrite(out.p, 1, out.n, stdout);
+		buf_free(&out);
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
