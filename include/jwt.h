@@ -9,9 +9,12 @@
 
 #include <jansson.h>
 
-struct jwt_key; /* one secret or key pair; keys may be chained so that old and new hold together */
+/* Longer tokens are refused unread. */
+#define JWT_MAX 16384
 
-/* An HS256 key from the secret's bytes (copied). */
+struct jwt_key; /* one secret or key pair; several threads may use it at once */
+
+/* An HS256 key from the secret's bytes (copied). An empty one is fatal: it would admit anybody. */
 struct jwt_key *jwt_key_hs256(const void *secret, size_t n);
 
 /* An RS256 key pair from PEM (PKCS#8 or PKCS#1 private key). NULL, with a sentence in err, if it is
@@ -31,10 +34,10 @@ void jwt_key_free(struct jwt_key *key);
 void jwt_sign(const struct jwt_key *key, const json_t *claims, struct buf *b);
 
 /* The claims of a valid token, which the caller owns; NULL, with *why set to a constant sentence,
- * otherwise. Checks: three canonical base64url parts, header an object with alg exactly the key's
- * and no crit, signature, claims an object without duplicate keys; exp, nbf and iat numbers when
- * present; exp > now - leeway, nbf <= now + leeway. now and leeway in seconds. Which claims must be
- * there is the caller's business. */
+ * otherwise. Checks: at most JWT_MAX bytes, three canonical base64url parts, header an object with
+ * alg exactly the key's and no crit, signature, claims an object without duplicate keys; exp, nbf
+ * and iat numbers when present; exp > now - leeway, nbf <= now + leeway. now and leeway in seconds.
+ * Which claims must be there is the caller's business. */
 json_t *jwt_verify(const struct jwt_key *key, struct slice token, int64_t now, int64_t leeway,
 	const char **why) __attribute__((warn_unused_result));
 

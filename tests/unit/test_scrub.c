@@ -1,0 +1,221 @@
+/* scrub: what becomes *** and, as much, what does not. */
+#include "scrub.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+struct example {
+	const char *credential, *text, *want; /* want NULL: the text as it is */
+};
+
+static void check(const struct example *e)
+{
+	struct scrub *s = scrub_new();
+	struct buf out = { 0 };
+	const char *want = e->want ? e->want : e->text;
+
+	scrub_add(s, slice_of(e->credential));
+	buf_adds(&out, ">");
+	bool replaced = scrub_apply(s, slice_of(e->text), &out);
+	if (strcmp(out.p + 1, want) != 0)
+		fail_msg("%s in %s became %s", e->text, e->credential, out.p + 1);
+	assert_int_equal(replaced, e->want != NULL);
+	buf_free(&out);
+	scrub_free(s);
+}
+
+static void plain_values(void **state)
+{
+	static const struct example examples[] = {
+		{ "{\"k\":\"hunter22\"}", "the password is hunter22.", "the password is ***." },
+		{ "{\"k\":\"hunter22\"}", "hunter22hunter22", "******" },
+		{ "{\"k\":\"hunter22\"}", "hunter2", NULL },
+		{ "{\"secretkey\":\"x\"}", "secretkey", NULL },
+		{ "{\"k\":\"abc\"}", "abc", NULL },
+		{ "{\"k\":\"abcd\"}", "abcd", "***" },
+		{ " {\"a\":[{\"b\":[\"deep-down\"]}]}\n", "so deep-down it is", "so *** it is" },
+		{ "\"top-level\"", "a top-level one", "a *** one" },
+		{ "{\"k\":123456}", "pin=123456", "pin=***" },
+		{ "{\"k\":12345}", "pin=12345", NULL },
+		{ "{\"k\":-1234.56e1}", "it is -1234.56e1", "it is ***" },
+		{ "{\"k\":true,\"l\":null,\"m\":false}", "true null false", NULL },
+		{ "{\"k\":\"p\\u00e4ss\\/word\"}", "p\xc3\xa4ss/word", "***" },
+		{ "{\"k\":\"\xf0\x9f\x94\x91\"}", "a \xf0\x9f\x94\x91", "a ***" },
+		{ "{\"k\":\"half \\ud800 pair\"}", "\"half \\ud800 pair\"", "\"***\"" },
+		{ "{}", "nothing", NULL },
+		{ "not json", "not json", NULL },
+		{ "{\"k\":\"hunter22\"}", "", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++)
+		check(&examples[i]);
+}
+
+static void longest_and_overlapping(void **state)
+{
+	static const struct example examples[] = {
+		{ "[\"hunt\",\"hunter22\"]", "hunter22 hunts", "*** ***s" },
+		{ "[\"abcdX\",\"Xlongsecret\"]", "_abcdXlongsecret_", "_***_" },
+		{ "[\"abcdefgh\",\"cdef\"]", "abcdefgh", "***" },
+		{ "[\"abab\"]", "_abababab_", "_***_" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++)
+		check(&examples[i]);
+}
+
+static void escaped_values(void **state)
+{
+	static const struct example examples[] = {
+		{ "[\"say \\\"hi\\\"\"]", "{\"p\":\"say \\\"hi\\\"\"}", "{\"p\":\"***\"}" },
+		{ "[\"say \\\"hi\\\"\"]", "say \"hi\"", "***" },
+		{ "[\"two\\u000alines\\t\\r\"]", "\"two\\nlines\\t\\r\"", "\"***\"" },
+		{ "[\"bell\\u001b\"]", "bell\\u001b", "***" },
+		{ "[\"a/b/c\"]", "a\\/b\\/c a/b/c", "*** ***" },
+		{ "[\"\\\"a/b\"]", "\\\"a\\/b \\\"a/b", "*** ***" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++)
+		check(&examples[i]);
+}
+
+/* Made by another tool: printf … | base64. */
+static void encoded_values(void **state)
+{
+	static const struct example examples[] = {
+		/* hunter22, whole, with and without padding */
+		{ "[\"hunter22\"]", "aHVudGVyMjI=", "***=" },
+		{ "[\"hunter22\"]", "aHVudGVyMjI", "***" },
+		/* behind one, two, three bytes, and in front of some: the edges are shared */
+		{ "[\"hunter22\"]", "X2h1bnRlcjIyXw==", "X2***Xw==" },
+		{ "[\"hunter22\"]", "X19odW50ZXIyMl8=", "X19***l8=" },
+		{ "[\"hunter22\"]", "X19faHVudGVyMjJf", "X19f***Jf" },
+		/* too short to be told from chance inside, but not when it is whole */
+		{ "[\"abcd\"]", "YWJjZA== X2FiY2Rf", "***== X2FiY2Rf" },
+		/* both alphabets: the bytes of "?~?>?~?>" */
+		{ "[\"?~?>?~?>\"]", "P34/Pj9+Pz4 P34_Pj9-Pz4", "*** ***" },
+		{ "[1234567890]", "MTIzNDU2Nzg5MA==", "***==" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++)
+		check(&examples[i]);
+}
+
+static void basic_auth(void **state)
+{
+	static const char two[] = "{\"user\":\"bob\",\"pw\":\"hunter22\"}";
+	const struct example examples[] = {
+		{ two, "Basic Ym9iOmh1bnRlcjIy", "Basic ***" },                /* bob:hunter22 */
+		{ two, "Basic aHVudGVyMjI6Ym9i", "Basic ***" },                /* hunter22:bob */
+		{ "[\"bob\",\"hunter22\"]", "Ym9iOmh1bnRlcjIy", "Ym9iOm***" }, /* no object */
+		{ "{\"a\":\"bob\",\"b\":\"eve\"}", "Ym9iOmV2ZQ==", NULL },
+		{ "{\"key\":\"sk_live_1\",\"pw\":\"\"}", "c2tfbGl2ZV8xOg==", "***==" },
+		{ "{\"a\":[{\"u\":\"bob\",\"p\":\"abcd\"}]}", "Ym9iOmFiY2Q=", "***=" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++)
+		check(&examples[i]);
+}
+
+static void several_credentials(void **state)
+{
+	struct scrub *s = scrub_new();
+	struct buf out = { 0 };
+
+	(void)state;
+	scrub_add(s, slice_of("{\"a\":\"first-one\"}"));
+	scrub_add(s, slice_of("{\"a\":\"first-one\",\"b\":\"second\"}"));
+	assert_true(scrub_apply(s, slice_of("first-one, second, third"), &out));
+	assert_string_equal(out.p, "***, ***, third");
+	buf_free(&out);
+	scrub_free(s);
+}
+
+static void no_set_and_no_text(void **state)
+{
+	struct scrub *s = scrub_new();
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_false(scrub_apply(NULL, slice_of("text"), &out));
+	assert_false(scrub_apply(s, slice_of("text"), &out));
+	assert_false(scrub_apply(s, (struct slice){ 0 }, &out));
+	assert_false(scrub_apply(NULL, (struct slice){ 0 }, &out));
+	assert_string_equal(out.p, "texttext");
+	buf_free(&out);
+	scrub_free(s);
+	scrub_free(NULL);
+}
+
+/* An object of strings of eight bytes: "k0000000", "k0000001", … */
+static void add_many(struct buf *json, int from, int to)
+{
+	buf_adds(json, "{");
+	for (int i = from; i < to; i++)
+		buf_addf(json, "%s\"%d\":\"k%07d\"", i == from ? "" : ",", i, i);
+	buf_adds(json, "}");
+}
+
+/* Too many for every form, never too many for the plain ones. */
+static void bounded(void **state)
+{
+	struct scrub *s = scrub_new();
+	struct buf json = { 0 }, out = { 0 };
+
+	(void)state;
+	log_threshold = LOG_LEVEL_ERROR;
+	add_many(&json, 0, 6000);
+	scrub_add(s, (struct slice){ json.p, json.n });
+	json.n = 0;
+	add_many(&json, 6000, 6001);
+	scrub_add(s, (struct slice){ json.p, json.n });
+	assert_true(scrub_apply(s, slice_of("k0000000 k0005999 k0006000 k0006001"), &out));
+	assert_string_equal(out.p, "*** *** *** k0006001");
+	log_threshold = LOG_LEVEL_INFO;
+	buf_free(&json);
+	buf_free(&out);
+	scrub_free(s);
+}
+
+static void deep(void **state)
+{
+	struct scrub *s = scrub_new();
+	struct buf json = { 0 }, out = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		buf_addc(&json, '[');
+	buf_adds(&json, "\"hunter22\"");
+	for (int i = 0; i < 2000; i++)
+		buf_addc(&json, ']');
+	scrub_add(s, (struct slice){ json.p, json.n });
+	assert_true(scrub_apply(s, slice_of("hunter22"), &out));
+	assert_string_equal(out.p, "***");
+	buf_free(&json);
+	buf_free(&out);
+	scrub_free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_values),
+		cmocka_unit_test(longest_and_overlapping),
+		cmocka_unit_test(escaped_values),
+		cmocka_unit_test(encoded_values),
+		cmocka_unit_test(basic_auth),
+		cmocka_unit_test(several_credentials),
+		cmocka_unit_test(no_set_and_no_text),
+		cmocka_unit_test(bounded),
+		cmocka_unit_test(deep),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
