@@ -3,11 +3,12 @@
 SAN ?=
 CC = gcc
 BUILD = build$(if $(SAN),/san)
+VERSION = 0.1.0
 
 PKGS = libwebsockets libuv libpq jansson libcrypto inih
 override CFLAGS += -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wno-missing-field-initializers -fno-strict-aliasing \
-	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE -Iinclude -I$(BUILD)/gen \
+	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE -DINTERLOCK_VERSION=\"$(VERSION)\" -Iinclude -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 override LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ifneq ($(SAN),)
@@ -19,7 +20,7 @@ SRC := $(wildcard src/*.c)
 CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
-SHARED := base slice stats conf sd crypt jwt stmt fsm
+SHARED := base slice stats conf option sd crypt jwt schema stmt fsm
 SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql sql/fragments/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
@@ -32,7 +33,7 @@ $(BUILD)/interlockd: $(call obj,$(DAEMON_SRC))
 $(BUILD)/interlock: $(call obj,$(CLI_SRC)) $(SHARED:%=$(BUILD)/%.o)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/%.o: src/%.c | $(BUILD)/gen/sql.h
+$(BUILD)/%.o: src/%.c | libraries $(BUILD)/gen/sql.h
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Every .sql file as a C string, a table for each folder.
@@ -40,10 +41,56 @@ $(BUILD)/gen/sql.h: $(SQL) src/embed.sh
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) > $@.tmp && mv $@.tmp $@
 
+# The programs in tests/unit take what they need from all that the daemon is made of, main.c apart.
+units: $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
+	rm -f $@ && ar rcs $@ $^
+
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)
+
+libraries:
+	@pkg-config --exists --print-errors '$(PKGS)' || { echo 'Libraries are missing: run `make deps`.' >&2; exit 1; }
+
+# What a fresh Debian 12 lacks. Only this, and what calls it, needs a network.
+deps:
+	tests/deps
+
+# PostgreSQL of its own and the daemon on 127.0.0.1:4000, until it is interrupted.
+run: all
+	CONF='$(CONF)' tests/serve
+
+# deps may bring the very compiler, so what is built after it is built by another make.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	tests/client/demo.sh
+
+check: deps
+	tests/run
+
+unit:
+	tests/run unit
+
+bench: deps
+	@$(MAKE) --no-print-directory all
+	tests/bench/run
 
 clean:
 	rm -rf build
 
-.PHONY: all clean
+help:
+	@echo 'make             build/interlockd, the daemon, and build/interlock, its command (SAN=1: with sanitizers)'
+	@echo 'make deps        installs what a fresh Debian 12 lacks'
+	@echo 'make demo        a real workflow, from the request to its outputs'
+	@echo 'make run         the daemon with a PostgreSQL of its own (CONF=FILE: configured by it)'
+	@echo 'make check       every test; tests/run GROUP... for some of them'
+	@echo 'make unit        the unit tests'
+	@echo 'make bench       how fast it is here'
+	@echo 'make clean       removes build/'
+
+.PHONY: all units libraries deps run demo check unit bench clean help
 .DELETE_ON_ERROR:

@@ -1,0 +1,16 @@
+/*
+ * schema: which version of the database schema this build was made for. A migration's version is
+ * the number that its file name begins with; the schema's is that of its newest migration.
+ */
+#ifndef SCHEMA_H
+#define SCHEMA_H
+
+#include "base.h"
+
+/* The version this build expects: `SELECT max(version) FROM schema_migrations`. */
+int schema_version(void);
+
+/* Appends a sentence for a database at another version (0: none yet) that says what to do. */
+void schema_mismatch(struct buf *out, int found);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * cli: what the subcommands of `interlock` have in common. A subcommand is a table entry that
+ * carries its own usage, and a function; what it prints goes to stdout, and every error is one line
+ * on stderr, said where it happens: whoever gets false or NULL from here has nothing to add.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include <libpq-fe.h>
+
+#include "base.h"
+#include "conf.h"
+
+/* Exit statuses. */
+enum { CLI_OK, CLI_FAILED, CLI_USAGE };
+
+enum { CLI_OPTIONS = 8 };
+
+/* arg: what the option takes, in capitals; NULL for a switch. */
+struct cli_option {
+	const char *name, *arg, *help;
+};
+
+struct cli {
+	const struct conf *conf;
+	const struct cli_command *command;
+	char *const *operands; /* as many as the command takes */
+	const char *given[CLI_OPTIONS];
+};
+
+struct cli_command {
+	const char *name;
+	const char *operand; /* the one it takes, in capitals; NULL for none */
+	const char *help;    /* one sentence */
+	struct cli_option options[CLI_OPTIONS];
+	int (*run)(const struct cli *cli);
+};
+
+extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
+	cli_keys;
+
+/* The option's value ("" for a switch), or NULL if it was not given. */
+const char *cli_option(const struct cli *cli, const char *name);
+
+/* The option as a number, or the default; false (said) if it is not one from min to max. */
+bool cli_number(const struct cli *cli, const char *name, int min, int max, int def, int *out)
+	__attribute__((warn_unused_result));
+
+/* One line on stderr. */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Appends the file's bytes, stdin's for "-". */
+bool cli_read(const char *path, struct buf *b) __attribute__((warn_unused_result));
+
+/* The database. */
+
+/* Connects as the owner of the tables ([database] migrate_url, else url) or as the daemon's role
+ * (url). NULL (said) if that fails. The caller gives it to PQfinish. */
+PGconn *cli_connect(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
+
+/* As cli_connect, and refuses a schema of another version than this build's. */
+PGconn *cli_open(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
+
+/* The version of the schema, 0 if there is none yet; -1 (said) if that cannot be read. */
+int cli_schema(PGconn *db) __attribute__((warn_unused_result));
+
+/* Runs one statement with n text parameters. NULL (said) if it fails. The caller gives the result
+ * to PQclear. */
+PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
+	__attribute__((warn_unused_result));
+
+/* As cli_query; the number of rows that were changed, -1 if it fails. */
+int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
+	__attribute__((warn_unused_result));
+
+/* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
+ * durations. */
+void cli_table(const PGresult *rows);
+
+/* Prints one row, a line for each column that is not NULL. */
+void cli_record(const PGresult *row);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * cli db: the command's side of the database, synchronous, and its tables. What the server refuses
+ * becomes its one sentence on stderr; no control character of a stored text reaches the terminal.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+
+#include "schema.h"
+
+enum { TYPE_NUMERIC = 1700 }; /* pg_type's number for it, which is fixed */
+
+static void on_notice(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
+PGconn *cli_connect(const struct conf *conf, bool owner)
+{
+	const char *url = owner && *conf->migrate_url ? conf->migrate_url : conf->url;
+	const char *const names[] = { "dbname", "fallback_application_name", "connect_timeout",
+		"client_encoding", NULL };
+	const char *const values[] = { url, "interlock command", "10", "UTF8", NULL };
+
+	if (!*url) {
+		cli_error("the configuration names no [database] url");
+		return NULL;
+	}
+	PGconn *db = PQconnectdbParams(names, values, 1);
+	if (PQstatus(db) != CONNECTION_OK) {
+		cli_error("%s", PQerrorMessage(db));
+		PQfinish(db);
+		return NULL;
+	}
+	PQsetNoticeProcessor(db, on_notice, NULL);
+	return db;
+}
+
+PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
+{
+	PGresult *res = PQexecParams(db, sql, n, NULL, values, NULL, NULL, 0);
+	ExecStatusType status = PQresultStatus(res);
+	const char *sentence = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+		return res;
+	cli_error("%s", sentence ? sentence : PQerrorMessage(db));
+	PQclear(res);
+	return NULL;
+}
+
+int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
+{
+	PGresult *res = cli_query(db, sql, n, values);
+	int rows = res ? atoi(PQcmdTuples(res)) : -1;
+
+	PQclear(res);
+	return rows;
+}
+
+int cli_schema(PGconn *db)
+{
+	PGresult *res = cli_query(db, "SELECT to_regclass('public.schema_migrations')", 0, NULL);
+	int version = !res ? -1 : PQgetisnull(res, 0, 0) ? 0 : 1;
+
+	PQclear(res);
+	if (version < 1)
+		return version;
+	res = cli_query(
+		db, "SELECT coalesce(max(version), 0) FROM public.schema_migrations", 0, NULL);
+	version = res ? atoi(PQgetvalue(res, 0, 0)) : -1;
+	PQclear(res);
+	return version;
+}
+
+PGconn *cli_open(const struct conf *conf, bool owner)
+{
+	PGconn *db = cli_connect(conf, owner);
+	int found = db ? cli_schema(db) : -1;
+	struct buf why = { 0 };
+
+	if (found == schema_version())
+		return db;
+	if (found >= 0) {
+		schema_mismatch(&why, found);
+		cli_error("%s", why.p);
+		buf_free(&why);
+	}
+	PQfinish(db);
+	return NULL;
+}
+
+static void add_duration(struct buf *b, double seconds)
+{
+	long s = (long)seconds;
+
+	if (seconds < 1)
+		buf_addf(b, "%.0fms", seconds * 1000);
+	else if (s < 60)
+		buf_addf(b, "%.1fs", seconds);
+	else if (s < 3600)
+		buf_addf(b, "%ldm %lds", s / 60, s % 60);
+	else if (s < 86400)
+		buf_addf(b, "%ldh %ldm", s / 3600, s / 60 % 60);
+	else
+		buf_addf(b, "%ldd %ldh", s / 86400, s / 3600 % 24);
+}
+
+static bool is_start(char c)
+{
+	return ((unsigned char)c & 0xc0) != 0x80; /* of a character in UTF-8 */
+}
+
+static int count_chars(const char *s)
+{
+	int n = 0;
+
+	for (; *s; s++)
+		n += is_start(*s);
+	return n;
+}
+
+/* Appends the cell as it is shown, with its NUL. */
+static void add_cell(struct buf *b, const PGresult *rows, int row, int col)
+{
+	Oid type = PQftype(rows, col);
+
+	if (PQgetisnull(rows, row, col))
+		buf_addc(b, '-');
+	else if (type == TYPE_NUMERIC)
+		add_duration(b, atof(PQgetvalue(rows, row, col)));
+	else
+		for (const char *c = PQgetvalue(rows, row, col); *c; c++)
+			buf_addc(b, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
+	buf_addc(b, '\0');
+}
+
+static void print_row(const char *const *cells, const int *widths, int cols)
+{
+	for (int i = 0; i < cols; i++)
+		printf("%s%*s", cells[i], i + 1 < cols ? widths[i] - count_chars(cells[i]) + 2 : 0,
+			"");
+	putchar('\n');
+}
+
+/* All cells first, one behind the other: their widths decide where the first one's column ends. */
+void cli_table(const PGresult *rows)
+{
+	int cols = PQnfields(rows), n = PQntuples(rows),
+	    *widths = xcalloc((size_t)cols, sizeof(int));
+	const char **cells = xcalloc((size_t)cols, sizeof(*cells));
+	struct buf text = { 0 };
+
+	for (int col = 0; col < cols; col++) {
+		buf_adds(&text, PQfname(rows, col));
+		buf_addc(&text, '\0');
+	}
+	for (int i = 0; i < n * cols; i++)
+		add_cell(&text, rows, i / cols, i % cols);
+	for (int pass = 0; pass < 2; pass++) {
+		const char *cell = text.p;
+		for (int i = 0; i < (n + 1) * cols; i++, cell += strlen(cell) + 1) {
+			int chars = count_chars(cell), col = i % cols;
+			cells[col] = cell;
+			if (pass == 0 && chars > widths[col])
+				widths[col] = chars;
+			if (pass == 1 && col == cols - 1)
+				print_row(cells, widths, cols);
+		}
+	}
+	free(cells);
+	free(widths);
+	buf_free(&text);
+}
+
+void cli_record(const PGresult *row)
+{
+	struct buf text = { 0 };
+
+	for (int col = 0; col < PQnfields(row); col++) {
+		if (PQgetisnull(row, 0, col))
+			continue;
+		text.n = 0;
+		add_cell(&text, row, 0, col);
+		printf("%-18s%s\n", PQfname(row, col), text.p);
+	}
+	buf_free(&text);
+}

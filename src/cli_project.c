@@ -1,0 +1,427 @@
+/*
+ * cli project: reads and checks a project's file. What an object may hold stands in the tables of
+ * fields; what holds between the objects of a workflow is checked by hand. A project that
+ * project_load lets through needs no further checks but those that ask the database.
+ */
+#include "cli_project.h"
+
+#include <stdlib.h>
+
+#include "cli.h"
+#include "slice.h"
+
+enum kind { ID, NAME, TEXT, COUNT, SWITCH, OBJECT, LIST };
+
+static const char *const nouns[] = {
+	[ID] = "a UUID",
+	[NAME] = "a string that is not empty",
+	[TEXT] = "a string",
+	[COUNT] = "a whole number from 1 to 2147483647",
+	[SWITCH] = "true or false",
+	[OBJECT] = "an object",
+	[LIST] = "a list",
+};
+
+struct field {
+	const char *name;
+	enum kind kind;
+	bool optional;          /* then null is as good as nothing */
+	const struct field *of; /* what the object, or each of the list, holds; NULL: anything */
+};
+
+static const struct field option_fields[] = {
+	{ "run_timeout_ms", COUNT, .optional = true },
+	{ "run_memory_limit_mb", COUNT, .optional = true },
+	{ "payload_limit_mb", COUNT, .optional = true },
+	{ "log_payload_limit_mb", COUNT, .optional = true },
+	{ "job_log_level", NAME, .optional = true },
+	{ NULL },
+};
+
+static const struct field credential_fields[] = {
+	{ "id", ID },
+	{ "name", NAME },
+	{ "body", OBJECT },
+	{ NULL },
+};
+
+static const struct field job_fields[] = {
+	{ "id", ID },
+	{ "name", NAME },
+	{ "adaptor", NAME },
+	{ "body", TEXT },
+	{ "credential_id", ID, .optional = true },
+	{ NULL },
+};
+
+static const struct field trigger_fields[] = {
+	{ "id", ID },
+	{ "type", NAME },
+	{ "enabled", SWITCH, .optional = true },
+	{ NULL },
+};
+
+static const struct field edge_fields[] = {
+	{ "id", ID },
+	{ "source_trigger_id", ID, .optional = true },
+	{ "source_job_id", ID, .optional = true },
+	{ "target_job_id", ID },
+	{ "condition", NAME, .optional = true },
+	{ "enabled", SWITCH, .optional = true },
+	{ NULL },
+};
+
+static const struct field workflow_fields[] = {
+	{ "id", ID },
+	{ "name", NAME },
+	{ "concurrency", COUNT, .optional = true },
+	{ "jobs", LIST, .of = job_fields },
+	{ "triggers", LIST, .of = trigger_fields },
+	{ "edges", LIST, .of = edge_fields },
+	{ NULL },
+};
+
+static const struct field project_fields[] = {
+	{ "id", ID },
+	{ "name", NAME },
+	{ "concurrency", COUNT, .optional = true },
+	{ "save_dataclips", SWITCH, .optional = true },
+	{ "options", OBJECT, .optional = true, .of = option_fields },
+	{ "credentials", LIST, .optional = true, .of = credential_fields },
+	{ "workflows", LIST, .of = workflow_fields },
+	{ NULL },
+};
+
+/* Where the check is, and how much it has found. */
+struct check {
+	struct buf path;
+	int mistakes;
+};
+
+static void mistake(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void mistake(struct check *c, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	cli_error("%s: %s", c->path.n ? c->path.p : "the project", text);
+	c->mistakes++;
+}
+
+/* Goes down to a member; what comes back brings leave() up again. */
+static size_t enter(struct check *c, const char *name)
+{
+	size_t up = c->path.n;
+
+	buf_addf(&c->path, "%s%s", up ? "." : "", name);
+	return up;
+}
+
+static size_t enter_nth(struct check *c, const char *list, size_t i)
+{
+	size_t up = enter(c, list);
+
+	buf_addf(&c->path, "[%zu]", i);
+	return up;
+}
+
+static void leave(struct check *c, size_t up)
+{
+	c->path.n = up;
+	c->path.p[up] = '\0';
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(object, name));
+}
+
+json_t *project_find(const json_t *list, const char *id)
+{
+	json_t *member;
+	size_t i;
+
+	json_array_foreach(list, i, member)
+	{
+		const char *other = text_of(member, "id");
+		if (id && other && strcmp(id, other) == 0)
+			return member;
+	}
+	return NULL;
+}
+
+/* Ids are compared as text from here on, so they get the one spelling. */
+static bool normalize_id(json_t *value)
+{
+	const char *text = json_string_value(value);
+	struct uuid id;
+	char lower[UUID_TEXT];
+
+	return uuid_parse(slice_of(text), &id) &&
+	       json_string_set(value, uuid_format(&id, lower)) == 0;
+}
+
+static bool is_kind(json_t *value, enum kind kind)
+{
+	switch (kind) {
+	case ID: return normalize_id(value);
+	case NAME: return json_string_length(value) > 0;
+	case TEXT: return json_is_string(value);
+	case COUNT:
+		return json_is_integer(value) && json_integer_value(value) >= 1 &&
+		       json_integer_value(value) <= INT32_MAX;
+	case SWITCH: return json_is_boolean(value);
+	case OBJECT: return json_is_object(value);
+	default: return json_is_array(value);
+	}
+}
+
+static void check_object(struct check *c, json_t *object, const struct field *fields);
+
+static void check_value(struct check *c, json_t *value, const struct field *f)
+{
+	json_t *member;
+	size_t i;
+
+	if (!is_kind(value, f->kind)) {
+		mistake(c, "must be %s", nouns[f->kind]);
+	} else if (f->kind == OBJECT && f->of) {
+		check_object(c, value, f->of);
+	} else if (f->kind == LIST) {
+		json_array_foreach(value, i, member)
+		{
+			size_t up = c->path.n;
+			buf_addf(&c->path, "[%zu]", i);
+			check_object(c, member, f->of);
+			if (project_find(value, text_of(member, "id")) != member &&
+				text_of(member, "id"))
+				mistake(c, "id: has been used above");
+			leave(c, up);
+		}
+	}
+}
+
+static void check_object(struct check *c, json_t *object, const struct field *fields)
+{
+	const char *name;
+	json_t *value;
+	size_t up;
+
+	if (!json_is_object(object)) {
+		mistake(c, "must be an object");
+		return;
+	}
+	for (const struct field *f = fields; f->name; f++) {
+		value = json_object_get(object, f->name);
+		up = enter(c, f->name);
+		if (value && !(f->optional && json_is_null(value)))
+			check_value(c, value, f);
+		else if (!f->optional)
+			mistake(c, "is missing");
+		leave(c, up);
+	}
+	json_object_foreach(object, name, value)
+	{
+		const struct field *f = fields;
+		while (f->name && strcmp(f->name, name) != 0)
+			f++;
+		up = enter(c, name);
+		if (!f->name)
+			mistake(c, "there is no such key");
+		leave(c, up);
+	}
+}
+
+/* The reference must name a member of the list; whether it may be missing is said elsewhere. */
+static void check_reference(struct check *c, const json_t *object, const char *name,
+	const json_t *list, const char *noun)
+{
+	const char *id = text_of(object, name);
+	size_t up = enter(c, name);
+
+	if (id && !project_find(list, id))
+		mistake(c, "no such %s", noun);
+	leave(c, up);
+}
+
+static size_t index_of(const json_t *list, const char *id)
+{
+	json_t *member;
+	size_t i;
+
+	json_array_foreach(list, i, member) if (id && text_of(member, "id") &&
+						strcmp(id, text_of(member, "id")) == 0) break;
+	return i; /* behind the list when there is none */
+}
+
+/* Strikes out jobs to which no edge leads from a job that still stands, until that changes nothing:
+ * whatever stands then is on a cycle or behind one, and has an edge to go back by. Going back
+ * once for each job cannot but end on the cycle. */
+static void check_cycles(struct check *c, const json_t *jobs, const json_t *edges)
+{
+	size_t n = json_array_size(jobs), m = json_array_size(edges), i, left = 0, at = 0;
+	size_t *from = xcalloc(m, sizeof(*from)), *to = xcalloc(m, sizeof(*to));
+	size_t *back = xcalloc(n, sizeof(*back)); /* an edge that leads to the job */
+	bool *struck = xcalloc(n, sizeof(*struck)), changed = true;
+	json_t *edge;
+
+	json_array_foreach(edges, i, edge)
+	{
+		from[i] = index_of(jobs, text_of(edge, "source_job_id"));
+		to[i] = index_of(jobs, text_of(edge, "target_job_id"));
+	}
+	while (changed) {
+		for (i = 0; i < n; i++)
+			back[i] = m;
+		for (i = 0; i < m; i++)
+			if (from[i] < n && to[i] < n && !struck[from[i]])
+				back[to[i]] = i;
+		changed = false;
+		left = 0;
+		for (i = 0; i < n; i++) {
+			changed |= !struck[i] && back[i] == m;
+			struck[i] = back[i] == m;
+			if (!struck[i])
+				at = i, left++;
+		}
+	}
+	for (i = 0; left > 0 && i < n; i++)
+		at = from[back[at]];
+	if (left > 0) {
+		size_t up = enter_nth(c, "edges", back[at]);
+		mistake(c, "closes a cycle");
+		leave(c, up);
+	}
+	free(from);
+	free(to);
+	free(back);
+	free(struck);
+}
+
+bool project_runnable(const json_t *workflow, const char *trigger_id)
+{
+	json_t *edge;
+	size_t i;
+
+	json_array_foreach(json_object_get(workflow, "edges"), i, edge)
+	{
+		const char *source = text_of(edge, "source_trigger_id");
+		if (source && trigger_id && strcmp(source, trigger_id) == 0 &&
+			!json_is_false(json_object_get(edge, "enabled")))
+			return true;
+	}
+	return false;
+}
+
+static void check_edge(struct check *c, const json_t *workflow, const json_t *edge)
+{
+	const json_t *jobs = json_object_get(workflow, "jobs");
+
+	if (!text_of(edge, "source_trigger_id") == !text_of(edge, "source_job_id"))
+		mistake(c, "needs either source_trigger_id or source_job_id");
+	check_reference(
+		c, edge, "source_trigger_id", json_object_get(workflow, "triggers"), "trigger");
+	check_reference(c, edge, "source_job_id", jobs, "job");
+	check_reference(c, edge, "target_job_id", jobs, "job");
+}
+
+static void check_trigger(struct check *c, const json_t *trigger)
+{
+	const char *type = text_of(trigger, "type");
+	size_t up = enter(c, "type");
+
+	if (type && strcmp(type, "webhook") != 0 && strcmp(type, "cron") != 0 &&
+		strcmp(type, "kafka") != 0)
+		mistake(c, "must be webhook, cron or kafka");
+	leave(c, up);
+}
+
+static void check_workflow(struct check *c, const json_t *workflow)
+{
+	const json_t *edges = json_object_get(workflow, "edges");
+	json_t *member;
+	size_t i, up;
+
+	json_array_foreach(json_object_get(workflow, "triggers"), i, member)
+	{
+		up = enter_nth(c, "triggers", i);
+		check_trigger(c, member);
+		leave(c, up);
+	}
+	json_array_foreach(edges, i, member)
+	{
+		up = enter_nth(c, "edges", i);
+		check_edge(c, workflow, member);
+		leave(c, up);
+	}
+	check_cycles(c, json_object_get(workflow, "jobs"), edges);
+}
+
+/* What is allowed and yet rarely meant. */
+static void warn_workflow(struct check *c, const json_t *workflow)
+{
+	bool runnable = false;
+	json_t *member;
+	size_t i;
+
+	json_array_foreach(json_object_get(workflow, "jobs"), i, member)
+	{
+		const char *version = strrchr(text_of(member, "adaptor"), '@');
+		if (version && (strcmp(version, "@latest") == 0 || strcmp(version, "@next") == 0))
+			cli_error("warning: %s.jobs[%zu].adaptor: every run asks the package "
+				  "registry what %s is today",
+				c->path.p, i, version + 1);
+	}
+	json_array_foreach(json_object_get(workflow, "triggers"), i, member) runnable |=
+		project_runnable(workflow, text_of(member, "id"));
+	if (!runnable)
+		cli_error("warning: %s: no trigger has an enabled edge, so nothing can be enqueued",
+			c->path.p);
+}
+
+static bool check_project(json_t *root)
+{
+	struct check c = { 0 };
+	json_t *workflow;
+	size_t i;
+
+	check_object(&c, root, project_fields);
+	json_array_foreach(json_object_get(root, "workflows"), i, workflow)
+	{
+		size_t up = enter_nth(&c, "workflows", i);
+		check_workflow(&c, workflow);
+		if (c.mistakes == 0)
+			warn_workflow(&c, workflow);
+		leave(&c, up);
+	}
+	buf_free(&c.path);
+	return c.mistakes == 0;
+}
+
+bool project_load(const char *path, struct project *project)
+{
+	json_error_t e;
+
+	*project = (struct project){ 0 };
+	if (!cli_read(path, &project->text))
+		return false;
+	project->root = json_loadb(project->text.p, project->text.n, JSON_REJECT_DUPLICATES, &e);
+	/* Without what jansson says of the text near by: it may be a secret. */
+	if (!project->root)
+		cli_error("%s:%d:%d: %.*s", path, e.line, e.column,
+			(int)((strstr(e.text, " near ") ?: e.text + strlen(e.text)) - e.text),
+			e.text);
+	return project->root && check_project(project->root) &&
+	       slice_document((struct slice){ project->text.p, project->text.n },
+		       &project->bytes) == SLICE_OK;
+}
+
+void project_free(struct project *project)
+{
+	json_decref(project->root);
+	buf_free(&project->text);
+}
