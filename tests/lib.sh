@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Sourced by what needs Interlock running: `make run`, the demo, the tests. A PostgreSQL, keys and a
+# configuration in one folder, a daemon; and whatever ends the script, nothing stays behind.
+#
+# Programs are started in the background and waited for, so that a signal is heard at once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+BUILD=${BUILD:-build}
+cluster=
+
+die() { echo "$0: $*" >&2 && exit 1; }
+
+# end PID...: ends these children and waits for them; who does not go within 15 s is killed.
+end() {
+	local left asked=
+	for _ in {1..150}; do
+		left=$(jobs -pr | grep -xF "$(printf '%s\n' "$@")") || return 0
+		[ -n "$asked" ] || kill $left || true
+		asked=yes
+		sleep 0.1
+	done
+	kill -KILL $left
+}
+
+leave() {
+	local code=$?
+	trap '' INT TERM HUP
+	trap - EXIT
+	end $(jobs -pr) || true
+	[ -z "$cluster" ] || tests/cluster stop "$cluster" || true
+	exit $code
+}
+trap leave EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# postgres DIR [--tcp PORT]: starts the cluster in it and exports the urls. Only one script at a time
+# has the folder; the lock goes with the script and its daemon, the cluster does not hold it.
+postgres() {
+	local exports
+	mkdir -p "$(dirname "$1")"
+	exec {lock}>"$1.lock"
+	flock -n "$lock" || die "$1 is in use by another script, or by a daemon that outlived one"
+	cluster=$1
+	exports=$(tests/cluster start "$@" {lock}>&-)
+	eval "$exports"
+}
+
+# configured FILE SECTION OPTION: does the file say it?
+configured() { sed -n "/^\[$2\]/,/^\[/p" "$1" | grep -Eq "^$3 *[=:] *[^ ]"; }
+
+# embed DIR [FILE]: the cluster, keys and $conf, which is FILE and what it leaves open.
+embed() {
+	local key
+	[ -n "$cluster" ] || postgres "$1/pg"
+	"$BUILD/interlock" keys --dir "$1/keys" >/dev/null
+	conf=$1/interlock.conf
+	{
+		echo '# Made anew at each start.'
+		cat "${2:-/dev/null}"
+		printf '\n[database]\nurl = %s\nmigrate_url = %s\n\n[keys]\n' "$DATABASE_URL" "$DATABASE_OWNER_URL"
+	} >"$conf"
+	for key in worker_secret run_token_key credential_key; do
+		configured "$conf" keys $key || echo "$key = $PWD/$1/keys/$key" >>"$conf"
+	done
+}
+
+# daemon LOG: starts one, of $conf; when it listens its id is in $daemon, where it does in $address.
+daemon() {
+	"$BUILD/interlockd" -c "$conf" 2>"$1" &
+	daemon=$!
+	for _ in {1..200}; do
+		address=$(sed -n '/listening on /{s/.*listening on \([^" ]*\).*/\1/p;q}' "$1")
+		[ -z "$address" ] || return 0
+		kill -0 $daemon 2>/dev/null || break
+		sleep 0.1
+	done
+	cat "$1" >&2
+	die "the daemon does not listen"
+}
