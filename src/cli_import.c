@@ -32,8 +32,9 @@ static const char conflicts[] =
 	"	OR EXISTS (SELECT FROM t o WHERE o.v->>'id' = t.v->>'id' AND o.w < t.w) "
 	"UNION ALL "
 	"SELECT format('workflows[%s].jobs[%s].credential_id: no such credential', j.w, j.i) "
-	"FROM j WHERE credential <> ALL ($3::text[]) AND NOT EXISTS (SELECT FROM credentials c "
-	"	WHERE c.project_id = $1::uuid AND c.id = j.credential::uuid)";
+	"FROM j WHERE credential IS NOT NULL AND credential <> ALL ($3::text[]) "
+	"	AND NOT EXISTS (SELECT FROM credentials c "
+	"		WHERE c.project_id = $1::uuid AND c.id = j.credential::uuid)";
 
 static const char put_project[] =
 	"INSERT INTO projects AS p (id, name, concurrency, save_dataclips, options) "

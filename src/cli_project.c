@@ -10,6 +10,9 @@
 #include "cli.h"
 #include "slice.h"
 
+/* For the sake of check_cycles, whose memory and time grow faster than they. */
+enum { MAX_JOBS = 1000 };
+
 enum kind { ID, NAME, TEXT, COUNT, SWITCH, OBJECT, LIST };
 
 static const char *const nouns[] = {
@@ -117,7 +120,7 @@ static size_t enter(struct check *c, const char *name)
 {
 	size_t up = c->path.n;
 
-	buf_addf(&c->path, "%s%s", up ? "." : "", name);
+	buf_addf(&c->path, "%s%s", up && *name ? "." : "", name);
 	return up;
 }
 
@@ -140,7 +143,7 @@ static const char *text_of(const json_t *object, const char *name)
 	return json_string_value(json_object_get(object, name));
 }
 
-json_t *project_find(const json_t *list, const char *id)
+static size_t index_of(const json_t *list, const char *id)
 {
 	json_t *member;
 	size_t i;
@@ -149,9 +152,9 @@ json_t *project_find(const json_t *list, const char *id)
 	{
 		const char *other = text_of(member, "id");
 		if (id && other && strcmp(id, other) == 0)
-			return member;
+			break;
 	}
-	return NULL;
+	return i; /* behind the list when there is none */
 }
 
 /* Ids are compared as text from here on, so they get the one spelling. */
@@ -194,12 +197,12 @@ static void check_value(struct check *c, json_t *value, const struct field *f)
 	} else if (f->kind == LIST) {
 		json_array_foreach(value, i, member)
 		{
-			size_t up = c->path.n;
-			buf_addf(&c->path, "[%zu]", i);
+			size_t up = enter_nth(c, "", i), id;
 			check_object(c, member, f->of);
-			if (project_find(value, text_of(member, "id")) != member &&
-				text_of(member, "id"))
-				mistake(c, "id: has been used above");
+			id = enter(c, "id");
+			if (index_of(value, text_of(member, "id")) < i)
+				mistake(c, "has been used above");
+			leave(c, id);
 			leave(c, up);
 		}
 	}
@@ -243,63 +246,36 @@ static void check_reference(struct check *c, const json_t *object, const char *n
 	const char *id = text_of(object, name);
 	size_t up = enter(c, name);
 
-	if (id && !project_find(list, id))
+	if (id && index_of(list, id) == json_array_size(list))
 		mistake(c, "no such %s", noun);
 	leave(c, up);
 }
 
-static size_t index_of(const json_t *list, const char *id)
-{
-	json_t *member;
-	size_t i;
-
-	json_array_foreach(list, i, member) if (id && text_of(member, "id") &&
-						strcmp(id, text_of(member, "id")) == 0) break;
-	return i; /* behind the list when there is none */
-}
-
-/* Strikes out jobs to which no edge leads from a job that still stands, until that changes nothing:
- * whatever stands then is on a cycle or behind one, and has an edge to go back by. Going back
- * once for each job cannot but end on the cycle. */
+/* leads[x * n + y]: the edges so far lead from job x to job y. An edge whose target leads to its
+ * source closes a cycle, of which a run would never come to an end. */
 static void check_cycles(struct check *c, const json_t *jobs, const json_t *edges)
 {
-	size_t n = json_array_size(jobs), m = json_array_size(edges), i, left = 0, at = 0;
-	size_t *from = xcalloc(m, sizeof(*from)), *to = xcalloc(m, sizeof(*to));
-	size_t *back = xcalloc(n, sizeof(*back)); /* an edge that leads to the job */
-	bool *struck = xcalloc(n, sizeof(*struck)), changed = true;
+	size_t n = json_array_size(jobs), i;
+	bool *leads = xcalloc(n * n, sizeof(*leads));
 	json_t *edge;
 
 	json_array_foreach(edges, i, edge)
 	{
-		from[i] = index_of(jobs, text_of(edge, "source_job_id"));
-		to[i] = index_of(jobs, text_of(edge, "target_job_id"));
-	}
-	while (changed) {
-		for (i = 0; i < n; i++)
-			back[i] = m;
-		for (i = 0; i < m; i++)
-			if (from[i] < n && to[i] < n && !struck[from[i]])
-				back[to[i]] = i;
-		changed = false;
-		left = 0;
-		for (i = 0; i < n; i++) {
-			changed |= !struck[i] && back[i] == m;
-			struck[i] = back[i] == m;
-			if (!struck[i])
-				at = i, left++;
+		size_t from = index_of(jobs, text_of(edge, "source_job_id"));
+		size_t to = index_of(jobs, text_of(edge, "target_job_id"));
+		if (from == n || to == n)
+			continue;
+		if (from == to || leads[to * n + from]) {
+			size_t up = enter_nth(c, "edges", i);
+			mistake(c, "closes a cycle");
+			leave(c, up);
+			continue;
 		}
+		for (size_t x = 0; x < n; x++)
+			for (size_t y = 0; (x == from || leads[x * n + from]) && y < n; y++)
+				leads[x * n + y] |= y == to || leads[to * n + y];
 	}
-	for (i = 0; left > 0 && i < n; i++)
-		at = from[back[at]];
-	if (left > 0) {
-		size_t up = enter_nth(c, "edges", back[at]);
-		mistake(c, "closes a cycle");
-		leave(c, up);
-	}
-	free(from);
-	free(to);
-	free(back);
-	free(struck);
+	free(leads);
 }
 
 bool project_runnable(const json_t *workflow, const char *trigger_id)
@@ -343,6 +319,7 @@ static void check_trigger(struct check *c, const json_t *trigger)
 static void check_workflow(struct check *c, const json_t *workflow)
 {
 	const json_t *edges = json_object_get(workflow, "edges");
+	const json_t *jobs = json_object_get(workflow, "jobs");
 	json_t *member;
 	size_t i, up;
 
@@ -358,7 +335,10 @@ static void check_workflow(struct check *c, const json_t *workflow)
 		check_edge(c, workflow, member);
 		leave(c, up);
 	}
-	check_cycles(c, json_object_get(workflow, "jobs"), edges);
+	if (json_array_size(jobs) <= MAX_JOBS)
+		check_cycles(c, jobs, edges);
+	else
+		mistake(c, "has more than %d jobs", MAX_JOBS);
 }
 
 /* What is allowed and yet rarely meant. */

@@ -20,9 +20,6 @@ struct project {
 bool project_load(const char *path, struct project *project) __attribute__((warn_unused_result));
 void project_free(struct project *project);
 
-/* The member of a list that has this id; NULL if there is none or id is NULL. Borrows. */
-json_t *project_find(const json_t *list, const char *id);
-
 /* Has the trigger an enabled edge? The worker drops runs that start at one without. */
 bool project_runnable(const json_t *workflow, const char *trigger_id);
 

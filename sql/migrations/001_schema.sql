@@ -434,6 +434,11 @@ BEGIN
 	IF r.wiped_at IS NOT NULL THEN
 		RAISE 'the input of run % has been wiped', run USING ERRCODE = '55000';
 	END IF;
+	IF NOT EXISTS (SELECT FROM triggers g WHERE g.project_id = r.project_id
+			AND g.workflow_id = r.workflow_id AND g.id = r.starting_node_id AND g.runnable) THEN
+		RAISE 'the trigger that run % started at has no enabled edge any more', run
+			USING ERRCODE = '55000';
+	END IF;
 	PERFORM FROM work_orders o WHERE o.project_id = r.project_id AND o.id = r.work_order_id
 	FOR NO KEY UPDATE;
 	work_order_id := r.work_order_id;
