@@ -73,6 +73,8 @@ void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_add_json(struct buf *b, struct slice text); /* as a JSON string, quotes included */
+void buf_add_hex(
+	struct buf *b, const char *hex); /* the bytes that the digits mean, as far as they go */
 void buf_free(struct buf *b);
 
 /* UUIDs. */

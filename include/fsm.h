@@ -36,19 +36,20 @@ enum run_event {
 	RUN_EVENTS
 };
 
-/* One row of the specification's table: from each state of `from` to each of `to`. A row that leads from a
- * state to itself says that the event is welcome there. from, to: bits 1 << enum run_state. */
+/* One row of the specification's table: from each state of `from` to each of `to`. A row that leads
+ * from a state to itself says that the event is welcome there. from, to: bits 1 << enum run_state.
+ */
 struct move {
 	unsigned from, to;
 	enum run_event by;
-	const char *sentence;	/* for the picture and for people */
+	const char *sentence; /* for the picture and for people */
 };
 
 extern const struct move fsm_moves[];
 extern const size_t fsm_nmoves;
 
-const char *fsm_state_name(enum run_state state);   /* "available" */
-const char *fsm_event_name(enum run_event event);   /* "run:start" */
+const char *fsm_state_name(enum run_state state); /* "available" */
+const char *fsm_event_name(enum run_event event); /* "run:start" */
 
 /* May a run go from one state to the other, by whatever event? Staying is not going. */
 bool fsm_can(enum run_state from, enum run_state to);
@@ -56,10 +57,12 @@ bool fsm_can(enum run_state from, enum run_state to);
 /* The state that a run:complete's reason leads to; NULL if it is none that a worker may say. */
 const char *fsm_state_of_reason(struct slice reason);
 
-/* Appends the states in which the event is welcome as a list of SQL literals. False if there is no such event. */
+/* Appends the states in which the event is welcome as a list of SQL literals. False if there is no
+ * such event. */
 bool fsm_sql_from(const char *event, struct buf *out) __attribute__((warn_unused_result));
 
-/* Appends an SQL expression over r.state: the code with which the event is refused in that state. False as above. */
+/* Appends an SQL expression over r.state: the code with which the event is refused in that state.
+ * False as above. */
 bool fsm_sql_refusal(const char *event, struct buf *out) __attribute__((warn_unused_result));
 
 /* Appends the machine as a graphviz digraph. */

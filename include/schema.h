@@ -13,4 +13,9 @@ int schema_version(void);
 /* Appends a sentence for a database at another version (0: none yet) that says what to do. */
 void schema_mismatch(struct buf *out, int found);
 
+/* Asks the database, once and waiting for the answer, whether its schema is this build's. False,
+ * with a sentence in why, if it is another. A database that cannot be reached is no reason: true.
+ */
+bool schema_check(const char *conninfo, struct buf *why) __attribute__((warn_unused_result));
+
 #endif

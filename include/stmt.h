@@ -1,7 +1,7 @@
 /*
- * stmt: the SQL that the daemon speaks, one prepared statement for each file of sql/statements. What the
- * state machine says stands in the files as {{from EVENT}} and {{refusal EVENT}}, text that several
- * share as {{fragment EVENT}}; both are filled in here, once, at the start.
+ * stmt: the SQL that the daemon speaks, one prepared statement for each file of sql/statements.
+ * What the state machine says stands in the files as {{from EVENT}} and {{refusal EVENT}}, text
+ * that several share as {{fragment EVENT}}; both are filled in here, once, at the start.
  */
 #ifndef STMT_H
 #define STMT_H
@@ -16,7 +16,7 @@ struct stmt {
 	const char *sql;
 	int columns;
 	int scalars;
-	uint32_t types[STMT_COLUMNS];	/* the columns' element types (OIDs of pg_type) */
+	uint32_t types[STMT_COLUMNS]; /* the columns' element types (OIDs of pg_type) */
 };
 
 /* The statement of that name; fatal() if there is none. Expands all of them at the first call. */

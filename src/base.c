@@ -242,6 +242,14 @@ void buf_add_json(struct buf *b, struct slice text)
 	buf_addc(b, '"');
 }
 
+void buf_add_hex(struct buf *b, const char *hex)
+{
+	unsigned byte;
+
+	for (; sscanf(hex, "%2x", &byte) == 1; hex += 2)
+		buf_addc(b, (char)byte);
+}
+
 void buf_free(struct buf *b)
 {
 	free(b->p);

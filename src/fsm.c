@@ -37,7 +37,7 @@ enum {
 	STARTED = 1 << RUN_STARTED,
 	LOST = 1 << RUN_LOST,
 	FINISHED = 1 << RUN_SUCCESS | 1 << RUN_FAILED | 1 << RUN_CRASHED | 1 << RUN_CANCELLED |
-		1 << RUN_KILLED | 1 << RUN_EXCEPTION,
+		   1 << RUN_KILLED | 1 << RUN_EXCEPTION,
 };
 
 const struct move fsm_moves[] = {
@@ -165,14 +165,15 @@ void fsm_dot(struct buf *out)
 			if (!(m->from & 1u << from) || m->from == m->to)
 				continue;
 			if (m->to == FINISHED) {
-				buf_addf(out, "\t%s -> finished [label=\"%s\\n%s\"];\n", state_names[from],
-					event_names[m->by], m->sentence);
+				buf_addf(out, "\t%s -> finished [label=\"%s\\n%s\"];\n",
+					state_names[from], event_names[m->by], m->sentence);
 				continue;
 			}
 			for (int to = 0; to < RUN_STATES; to++)
 				if (m->to & 1u << to)
-					buf_addf(out, "\t%s -> %s [label=\"%s\\n%s\"];\n", state_names[from],
-						state_names[to], event_names[m->by], m->sentence);
+					buf_addf(out, "\t%s -> %s [label=\"%s\\n%s\"];\n",
+						state_names[from], state_names[to],
+						event_names[m->by], m->sentence);
 		}
 	}
 	buf_adds(out, "\tfinished [label=\"");

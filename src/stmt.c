@@ -72,7 +72,8 @@ static void read_types(struct stmt *s)
 		char name[16], array[3] = "";
 		int n;
 
-		if (sscanf(p, "$%d::%15[a-z]%2[][]", &n, name, array) < 2 || n < 1 || n > STMT_COLUMNS)
+		if (sscanf(p, "$%d::%15[a-z]%2[][]", &n, name, array) < 2 || n < 1 ||
+			n > STMT_COLUMNS)
 			continue;
 		if (strcmp(array, "[]") != 0) {
 			s->scalars = n - s->columns > s->scalars ? n - s->columns : s->scalars;

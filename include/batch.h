@@ -1,0 +1,91 @@
+/*
+ * batch: natural group commit. A batch is what has queued up while the batch before it was being
+ * committed: one pipeline and one transaction of lock, one statement for each kind of message,
+ * settle, Sync. Whoever submits an item hears of it exactly once, after the Sync: an `ok` is
+ * durable.
+ */
+#ifndef BATCH_H
+#define BATCH_H
+
+#include "stmt.h"
+#include "value.h"
+
+#include <sys/queue.h>
+
+struct batch;
+
+enum lane {
+	LANE_WRITE, /* messages that change runs: by hash of the work order over several connections
+		     */
+	LANE_READ,  /* what only reads */
+	LANE_CLAIM, /* claims, behind their advisory lock; never sent twice */
+	LANE_BODY,  /* large bodies, one at a time */
+	LANES
+};
+
+enum batch_status {
+	BATCH_DONE,        /* committed; res holds the rows, if the statement returns any */
+	BATCH_UNAVAILABLE, /* the database is away and the patience is over: the outcome is unknown
+			    */
+	BATCH_CONSTRAINT,  /* refused by a constraint, whose name is given */
+	BATCH_FAILED,      /* refused by the database for a reason that is logged */
+};
+
+/* Borrowed for the call. The item's rows are first … first + rows - 1 of res. */
+struct batch_result {
+	enum batch_status status;
+	const PGresult *res;
+	int first, rows;
+	const char *constraint;
+};
+
+/* A message on its way. The submitter owns it and fills in what stands above the line; it must stay
+ * where it is until done. Two items of one run are never in the same batch. */
+struct batch_item {
+	const struct stmt *stmt;
+	struct value *values; /* rows × stmt->columns, row by row */
+	int rows;
+	const char *scalars[4]; /* text; items share a statement only when they are equal */
+	struct uuid project_id, work_order_id, run_id;
+	bool locks;   /* changes the run or a step: the work order is locked first */
+	bool settles; /* may change the run's class: the work order is computed anew */
+	void (*done)(struct batch_item *item, const struct batch_result *result);
+	/* ---- */
+	TAILQ_ENTRY(batch_item) entry;
+	int64_t since;
+	size_t bytes;
+	bool alone;
+	int tries;
+};
+
+struct batch_config {
+	const char *conninfo;
+	const char *coordinator; /* this coordinator's name, for the journal */
+	int writers;
+	int64_t patience; /* milliseconds */
+	/* Every connection is up, or no longer so; with a sentence. May be NULL. */
+	void (*up)(void *arg, bool up, const char *why);
+	void *arg;
+};
+
+/* Opens the connections. Strings are borrowed for ever. */
+struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config);
+
+/* Queues the item; done is called from the loop, never from here. */
+void batch_submit(struct batch *b, enum lane lane, struct batch_item *item);
+
+bool batch_is_up(const struct batch *b); /* all connections are */
+bool batch_lane_is_up(const struct batch *b, enum lane lane);
+bool batch_is_idle(const struct batch *b); /* nothing queued, nothing in flight */
+/* Since when all connections have been up, mono_ms(); 0 while one is not. */
+int64_t batch_up_since(const struct batch *b);
+
+/* Settings for any connection of the daemon's, as db_config wants them. */
+extern const char *const batch_settings[];
+
+/* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
+ * on_closed. */
+void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg);
+void batch_free(struct batch *b);
+
+#endif

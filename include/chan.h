@@ -1,0 +1,182 @@
+/*
+ * chan: sockets, channels and the way of one message: frame → channel → route → batch → reply. It
+ * knows no message: it is handed the table of routes. Exactly one reply goes out for each ref.
+ */
+#ifndef CHAN_H
+#define CHAN_H
+
+#include "batch.h"
+#include "conf.h"
+#include "field.h"
+#include "jwt.h"
+#include "phx.h"
+#include "refuse.h"
+#include "scrub.h"
+#include "stats.h"
+#include "ws.h"
+
+struct req;
+struct chan;
+struct chan_conn;
+
+/* One thing that a worker can say. */
+struct route {
+	const char *topic; /* a topic, or the beginning of one when it ends in ':' */
+	const char *event;
+	const char *stmt; /* NULL: answered by check, from memory */
+	enum lane lane;
+	bool locks, settles; /* see batch.h */
+	const struct field *fields;
+	int nfields;
+	/* Called with the payload, a valid JSON object. Fills req->item and submits it
+	 * (req_submit), or answers. NULL: req_common, the fields behind it, submit. */
+	void (*check)(struct req *req);
+	/* The statement is committed: answer. */
+	void (*reply)(struct req *req, const struct batch_result *res);
+	/* The statement is committed, and whoever asked is gone. NULL: nothing to do. The request
+	 * is freed afterwards. */
+	void (*orphan)(struct req *req, const struct batch_result *res);
+	/* The payload could not be read (`invalid`, `too_large`), or the statement did not come to
+	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
+	void (*failed)(struct req *req, const char *code);
+	bool any_payload; /* check does not look at the payload, and is called whatever it is */
+};
+
+/* What all channels share. */
+struct chan_server {
+	uv_loop_t *loop;
+	struct conf *conf;
+	struct batch *batch;
+	struct ws *ws;
+	const struct jwt_key *worker_key, *run_key;
+	const uint8_t *credential_key;
+	const struct route *routes;
+	int nroutes;
+	TAILQ_HEAD(queue_list, chan) queues; /* joined worker:queue channels */
+	TAILQ_HEAD(, chan_conn) conns;
+	struct route_stats *route_stats; /* one for each route */
+	size_t memory;                   /* bytes of frames in flight */
+	int nconns, open_reqs;
+	bool draining;
+	void (*drained)(void *arg); /* draining, and no request is open */
+	void *arg;
+};
+
+/* A joined topic. The middle part is worker:queue's, the last a run's. */
+struct chan {
+	TAILQ_ENTRY(chan) entry; /* of the connection's */
+	struct chan_conn *conn;
+	char *topic;
+	char *join_ref; /* raw JSON */
+	bool joined;
+	TAILQ_HEAD(req_list, req) reqs; /* open */
+	struct req_list held;           /* came before the join was answered */
+
+	TAILQ_ENTRY(chan) queue_entry; /* of the server's queues */
+	int capacity;
+
+	struct uuid project_id, run_id, work_order_id;
+	int epoch;
+	bool stale; /* the claim is over: an empty plan, and every event superseded */
+	bool save_dataclips;
+	char *plan;
+	struct scrub *scrub;
+};
+
+/* A worker's socket. */
+struct chan_conn {
+	TAILQ_ENTRY(chan_conn) entry;
+	struct chan_server *server;
+	struct ws_peer *peer;
+	char *worker_id, *address;
+	TAILQ_HEAD(, chan) chans;
+	struct req_list reqs; /* open ones without a channel: joins */
+	int open_reqs;
+	bool paused, closing;
+};
+
+/* A request, from its frame to its reply. It owns the frame, whose bytes everything else borrows.
+ */
+struct req {
+	struct batch_item item;
+	TAILQ_ENTRY(req) entry; /* of the channel's */
+	struct chan_server *server;
+	struct chan_conn *conn; /* NULL: the worker is gone */
+	struct chan *chan;      /* NULL: the channel was left or replaced */
+	const struct route *route;
+	struct phx_frame frame;
+	char *data;
+	size_t size;             /* what it counts against the memory bound */
+	int64_t received;        /* now_us() */
+	int64_t received_ms;     /* mono_ms() */
+	struct batch_item ahead; /* a large body that goes before it … */
+	struct value *stored;    /* … what the message says of it afterwards … */
+	const char *body_field;  /* … and under which name it is warned about */
+	const struct route_stats *stats;
+	struct buf warnings; /* members of the reply's "warnings" object, so far */
+	void *own;           /* the message's own notes; freed with free(3) */
+};
+
+/* Allocates rows × columns of the route's statement in req->item, which is otherwise filled in from
+ * the route. */
+void req_values(struct req *req, int rows);
+/* The first seven columns of a run's message: project, run, epoch, policy, window, observe, what
+ * the journal may keep. Returns the next column. */
+struct value *req_common(struct req *req);
+/* Parses the route's fields into v; answers and returns false if one is refused. */
+bool req_fields(struct req *req, struct value *v) __attribute__((warn_unused_result));
+void req_submit(struct req *req);
+/* As req_submit, but a large body (more than 64 KiB) goes ahead of the message on the lane for
+ * bodies, under the id in *clip and as the output of *step (NULL: of none); then *body becomes NULL
+ * and *stored true. If it cannot be stored, the message goes without it, with a warning that names
+ * the field. */
+void req_submit_body(struct req *req, const struct value *step, const struct value *clip,
+	struct value *body, struct value *stored, const char *field);
+/* Replaces the run's secrets in a text. */
+void req_scrub(struct req *req, struct value *text);
+
+/* The payload with these members (NULL-terminated) replaced by their length and digest, scrubbed
+ * and bounded, as the journal may hold it. */
+void req_message(struct req *req, struct value *v);
+
+/* Each answers and frees the request. */
+void req_ok(struct req *req, struct slice response);
+void req_refuse(struct req *req, const struct refusal *why);
+void req_refuse_code(struct req *req, const char *code, const char *state);
+/* Refuses by a statement's verdict (columns 1 and 2: verdict, state). True if the verdict is a
+ * refusal or too late, and has been answered. */
+bool req_refused(struct req *req, const struct batch_result *res)
+	__attribute__((warn_unused_result));
+/* `ok` with {members…, "warnings": {…}}; members is the inside of an object, or "". */
+void req_ok_with(struct req *req, const char *members);
+/* Adds to the warnings: a field and a sentence. */
+void req_warn(struct req *req, const char *field, const char *message);
+/* A binary reply with this body. */
+void req_binary(struct req *req, struct buf *head_and_body);
+/* Begins a binary reply in out; false if that cannot be (then answer otherwise). */
+bool req_binary_begin(struct req *req, struct buf *out) __attribute__((warn_unused_result));
+/* The worker gets no answer but a closed socket. */
+void req_close_socket(struct req *req, int code);
+
+/* The join is accepted: the channel is open, and what waited for it goes on. Answers with response.
+ */
+void req_joined(struct req *req, struct slice response);
+/* The join is refused: the channel goes. */
+void req_join_refused(struct req *req, const char *code);
+
+/* Pushes an event to a channel. */
+void chan_push(struct chan *chan, const char *event, const char *payload);
+
+/* The callbacks that ws is handed. */
+int chan_handshake(void *arg, const struct ws_head *head, void **user, const char **why);
+void chan_open(void *user, struct ws_peer *peer);
+void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
+void chan_closed(void *user);
+
+void chan_init(struct chan_server *server);
+/* Reads no more; drained is called when the last request has been answered. */
+void chan_drain(struct chan_server *server);
+/* Closes all sockets with this code. */
+void chan_close_all(struct chan_server *server, int code);
+
+#endif

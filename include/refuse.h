@@ -1,0 +1,31 @@
+/*
+ * refuse: error replies. Lightning has two shapes, {field: [message]} and {"errors": {field:
+ * [message]}}, and workers may look for either: every error carries both, and a code.
+ */
+#ifndef REFUSE_H
+#define REFUSE_H
+
+#include "base.h"
+
+/* Constants all. field NULL: the error is of no field, and message is the `reason`. state may be
+ * NULL. */
+struct refusal {
+	const char *field;
+	const char *message;
+	const char *code;
+	const char *state; /* the run's current state */
+};
+
+/* Appends the response of the error reply, a JSON object. */
+void refuse_render(struct buf *out, const struct refusal *r);
+
+/* The refusal for a code that a statement answered, with the usual field and message of that code.
+ * `event` decides where events differ; false if nothing is known of the code. */
+bool refuse_of_code(const char *event, const char *code, struct refusal *out)
+	__attribute__((warn_unused_result));
+
+/* The refusal for a violated constraint, by its name. */
+bool refuse_of_constraint(const char *constraint, struct refusal *out)
+	__attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,2 @@
+-- Asked at each connect and every hour: the journal's partitions are there a week ahead.
+SELECT 1 AS ord, interlock_journal_partitions()

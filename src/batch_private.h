@@ -1,0 +1,57 @@
+/*
+ * What batch.c (queues and outcomes) and batch_send.c (one batch on its way) share. Private to
+ * them.
+ */
+#ifndef BATCH_PRIVATE_H
+#define BATCH_PRIVATE_H
+
+#include "batch.h"
+#include "stats.h"
+
+enum {
+	BATCH_ITEMS = 64, /* messages in a batch: more bought nothing and doubled the latency */
+	BATCH_BYTES = 1024 * 1024, /* of parameters */
+	BATCH_RETRIES = 5, /* of a deadlock, a serialization failure, a vanished reference */
+};
+
+TAILQ_HEAD(batch_queue, batch_item);
+
+/* The items that share one statement. */
+struct batch_group {
+	const struct stmt *stmt;
+	struct batch_item *items[BATCH_ITEMS];
+	int n;
+	PGresult *res;
+};
+
+/* What went wrong first in a batch. */
+struct batch_error {
+	bool set;
+	char state[6];       /* SQLSTATE */
+	char constraint[64]; /* NAMEDATALEN */
+	char message[256];
+};
+
+/* One connection, its queue and the one batch it has in flight. */
+struct lane_conn {
+	struct batch *batch;
+	enum lane kind;
+	char name[16];
+	struct db *db;
+	struct batch_queue queue;
+
+	struct batch_group groups[BATCH_ITEMS];
+	int ngroups, nitems; /* in flight; 0: none */
+	int answered;        /* results that have come */
+	int first_group;     /* the result that is the first group's: 1 behind a prologue */
+	struct batch_error error;
+	int64_t sent_at; /* mono_ms() */
+
+	struct series *stat_committed, *stat_failed, *stat_alone, *stat_items, *stat_seconds,
+		*stat_queued;
+};
+
+/* Takes the next batch off the queue and sends it; nothing to do leaves nitems 0. */
+void batch_send(struct lane_conn *lane);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * What chan.c (sockets and channels) and chan_req.c (requests and replies) share. Private to them.
+ */
+#ifndef CHAN_PRIVATE_H
+#define CHAN_PRIVATE_H
+
+#include "chan.h"
+
+/* From architecture.md, bounds. */
+enum { REQS_PAUSE = 64, REQS_RESUME = 32 };
+
+/* Counted by route; refusals are made as they come, by code. */
+struct route_stats {
+	struct series *ok, *seconds;
+};
+
+/* A request for a frame; takes data. chan may be NULL (a join); route may be NULL (answered at
+ * once). */
+struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
+	char *data, size_t size);
+void req_free(struct req *req);
+/* Hands the request to its route. */
+void req_run(struct req *req, const struct route *route);
+
+/* Does this socket have to be paused, or resumed? */
+void chan_flow(struct chan_conn *conn);
+/* The same for all sockets, after memory was given back. */
+void chan_flow_all(struct chan_server *server);
+void chan_free(struct chan *chan);
+/* Sends what came while the channel was being joined on its way. */
+void chan_unhold(struct chan *chan);
+
+#endif

@@ -1,0 +1,434 @@
+/*
+ * Requests and replies. Invariant: each request is answered once and freed by its answer; when the
+ * worker is gone it is only freed.
+ */
+#include "chan_private.h"
+
+#include "crypt.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* Larger bodies go ahead of their message (architecture.md). */
+enum { BODY_AHEAD = 64 * 1024 };
+
+struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
+	char *data, size_t size)
+{
+	struct req *req = xcalloc(1, sizeof(*req));
+
+	req->server = conn->server;
+	req->conn = conn;
+	req->chan = chan;
+	req->frame = *frame;
+	req->data = data;
+	req->size = size + sizeof(*req);
+	req->received = now_us();
+	req->received_ms = mono_ms();
+	TAILQ_INSERT_TAIL(&conn->reqs, req, entry);
+	conn->open_reqs++;
+	conn->server->open_reqs++;
+	conn->server->memory += req->size;
+	stats_set(stats_series(STATS_MEMORY_IN_FLIGHT, NULL), (double)conn->server->memory);
+	chan_flow(conn);
+	return req;
+}
+
+static void free_values(struct batch_item *item)
+{
+	if (item->values == NULL)
+		return;
+	for (int i = 0; i < item->rows * item->stmt->columns; i++)
+		value_clear(&item->values[i]);
+	free(item->values);
+}
+
+void req_free(struct req *req)
+{
+	struct chan_server *server = req->server;
+	size_t limit = (size_t)server->conf->memory, before = server->memory;
+
+	if (req->chan != NULL && req->conn != NULL) {
+		struct req_list *list = &req->chan->reqs;
+
+		if (!req->chan->joined && req->route == NULL)
+			list = &req->chan->held;
+		TAILQ_REMOVE(list, req, entry);
+	} else if (req->conn != NULL) {
+		TAILQ_REMOVE(&req->conn->reqs, req, entry);
+	}
+	server->memory -= req->size;
+	server->open_reqs--;
+	if (req->conn != NULL) {
+		req->conn->open_reqs--;
+		chan_flow(req->conn);
+	}
+	free_values(&req->item);
+	free_values(&req->ahead);
+	buf_free(&req->warnings);
+	free(req->own);
+	free(req->data);
+	free(req);
+	if (before > limit && server->memory <= limit)
+		chan_flow_all(server);
+	if (server->draining && server->open_reqs == 0)
+		server->drained(server->arg);
+}
+
+static void fail(struct req *req, const char *code)
+{
+	if (req->route != NULL && req->route->failed != NULL)
+		req->route->failed(req, code);
+	else
+		req_refuse_code(req, code, NULL);
+}
+
+static void on_done(struct batch_item *item, const struct batch_result *res)
+{
+	struct req *req = container_of(item, struct req, item);
+	struct refusal why;
+
+	if (req->conn == NULL || (req->chan == NULL && req->route->orphan != NULL)) {
+		if (req->route->orphan != NULL && res->status == BATCH_DONE)
+			req->route->orphan(req, res);
+		req_free(req);
+		return;
+	}
+	switch (res->status) {
+	case BATCH_DONE: req->route->reply(req, res); return;
+	case BATCH_UNAVAILABLE: fail(req, "unavailable"); return;
+	case BATCH_CONSTRAINT:
+		if (refuse_of_constraint(res->constraint, &why)) {
+			req_refuse(req, &why);
+			return;
+		}
+		break;
+	case BATCH_FAILED: break;
+	}
+	fail(req, "busy");
+}
+
+void req_values(struct req *req, int rows)
+{
+	req->item.stmt = stmt_get(req->route->stmt);
+	req->item.rows = rows;
+	req->item.values = xcalloc((size_t)(rows * req->item.stmt->columns), sizeof(struct value));
+	req->item.locks = req->route->locks;
+	req->item.settles = req->route->settles;
+	req->item.done = on_done;
+	if (req->chan != NULL) {
+		req->item.project_id = req->chan->project_id;
+		req->item.work_order_id = req->chan->work_order_id;
+		req->item.run_id = req->chan->run_id;
+	}
+}
+
+void req_submit(struct req *req)
+{
+	batch_submit(req->server->batch, req->route->lane, &req->item);
+}
+
+/* The body is in dataclips, or cannot be: the message itself follows. */
+static void on_body_done(struct batch_item *item, const struct batch_result *res)
+{
+	struct req *req = container_of(item, struct req, ahead);
+
+	if (res->status == BATCH_UNAVAILABLE) {
+		on_done(&req->item, res);
+		return;
+	}
+	value_bool(req->stored, res->status == BATCH_DONE);
+	if (res->status != BATCH_DONE)
+		req_warn(req, req->body_field, "could not be stored");
+	req_submit(req);
+}
+
+void req_submit_body(struct req *req, const struct value *step, const struct value *clip,
+	struct value *body, struct value *stored, const char *field)
+{
+	struct batch_item *item = &req->ahead;
+	struct value *v;
+
+	if (body->p == NULL || body->n <= BODY_AHEAD) {
+		req_submit(req);
+		return;
+	}
+	*item = req->item;
+	item->stmt = stmt_get("body");
+	item->values = v = xcalloc((size_t)item->stmt->columns, sizeof(*v));
+	item->locks = item->settles = false;
+	item->done = on_body_done;
+	value_uuid(v++, &req->chan->project_id);
+	value_uuid(v++, &req->chan->run_id);
+	value_int(v++, req->chan->epoch);
+	if (step != NULL)
+		value_copy16(v, step);
+	v++;
+	value_copy16(v++, clip);
+	value_move(v, body);
+	req->stored = stored;
+	req->body_field = field;
+	batch_submit(req->server->batch, LANE_BODY, item);
+}
+
+void req_scrub(struct req *req, struct value *text)
+{
+	struct buf clean = { 0 };
+
+	if (text->p != NULL &&
+		scrub_apply(req->chan->scrub, (struct slice){ text->p, (size_t)text->n }, &clean))
+		value_take(text, &clean);
+	buf_free(&clean);
+}
+
+struct value *req_common(struct req *req)
+{
+	const struct conf *conf = req->server->conf;
+	const struct chan *chan = req->chan;
+	struct value *v;
+
+	req_values(req, 1);
+	v = req->item.values;
+	value_uuid(v++, &chan->project_id);
+	value_uuid(v++, &chan->run_id);
+	value_int(v++, chan->epoch);
+	value_text(v++, slice_of(conf_policy_name(conf_late_completion(conf, &chan->project_id))));
+	value_bigint(v++, conf->late_window * 1000);
+	value_bool(v++, conf->mode == MODE_OBSERVE && strncmp(req->route->event, "run:", 4) == 0);
+	req_message(req, v++);
+	return v;
+}
+
+bool req_fields(struct req *req, struct value *v)
+{
+	struct refusal why;
+
+	if (field_parse(req->route->fields, req->route->nfields, req->frame.payload, req->received,
+		    v, &why))
+		return true;
+	req_refuse(req, &why);
+	return false;
+}
+
+void req_run(struct req *req, const struct route *route)
+{
+	bool object = slice_type(req->frame.payload) == SLICE_OBJECT && !req->frame.binary;
+
+	req->route = route;
+	req->stats = &req->server->route_stats[route - req->server->routes];
+	if (!object && !route->any_payload)
+		fail(req, req->frame.cut ? "too_large" : "invalid");
+	else if (route->check != NULL)
+		route->check(req);
+	else if (req_fields(req, req_common(req)))
+		req_submit(req);
+}
+
+/* What the journal does not hold: the contents of dataclips. */
+static bool is_content(struct slice key)
+{
+	return slice_spells(key, "output_dataclip") || slice_spells(key, "final_state") ||
+	       slice_spells(key, "webhook_response");
+}
+
+void req_message(struct req *req, struct value *v)
+{
+	struct slice cursor = req->frame.payload, key, value;
+	struct buf text = { 0 }, clean = { 0 };
+	size_t limit = (size_t)req->server->conf->max_message_kept;
+
+	buf_addc(&text, '{');
+	while (slice_next(&cursor, &key, &value)) {
+		if (text.n > 1)
+			buf_addc(&text, ',');
+		buf_add(&text, key.p, key.n);
+		buf_addc(&text, ':');
+		if (is_content(key)) {
+			char digest[65];
+
+			crypt_sha256_hex(value.p, value.n, digest);
+			buf_addf(&text, "{\"length\":%zu,\"sha256\":\"%s\"}", value.n, digest);
+		} else if (value.n > limit) {
+			buf_addf(&text, "{\"length\":%zu}", value.n);
+		} else {
+			buf_add(&text, value.p, value.n);
+		}
+	}
+	buf_addc(&text, '}');
+	if (text.n > limit)
+		text.n = 0;
+	scrub_apply(req->chan->scrub, (struct slice){ text.p, text.n }, &clean);
+	buf_free(&text);
+	value_take(v, &clean);
+}
+
+/* ---- answers ---- */
+
+static void send_reply(struct req *req, bool ok, struct slice response)
+{
+	struct buf b = { 0 };
+
+	if (req->conn == NULL || req->conn->peer == NULL)
+		return;
+	ws_begin(&b);
+	phx_reply(&b, req->frame.join_ref, req->frame.ref, req->frame.topic, ok, response);
+	ws_send(req->conn->peer, &b, false);
+}
+
+static void count(struct req *req, const char *code)
+{
+	if (req->stats == NULL)
+		return;
+	if (code == NULL)
+		stats_add(req->stats->ok, 1);
+	else
+		stats_add(stats_seriesf(STATS_MESSAGES, "event=\"%s\",outcome=\"%s\"",
+				  req->route->event, code),
+			1);
+	stats_observe(req->stats->seconds, (double)(now_us() - req->received) / 1e6);
+}
+
+void req_ok(struct req *req, struct slice response)
+{
+	send_reply(req, true, response);
+	count(req, NULL);
+	req_free(req);
+}
+
+void req_refuse(struct req *req, const struct refusal *why)
+{
+	struct buf b = { 0 };
+
+	refuse_render(&b, why);
+	send_reply(req, false, (struct slice){ b.p, b.n });
+	buf_free(&b);
+	count(req, why->code);
+	req_free(req);
+}
+
+void req_refuse_code(struct req *req, const char *code, const char *state)
+{
+	const char *event = req->route != NULL ? req->route->event : "";
+	struct refusal why;
+
+	if (!refuse_of_code(event, code, &why))
+		fatalx("no refusal for code %s of %s", code, event);
+	why.state = state;
+	req_refuse(req, &why);
+}
+
+void req_warn(struct req *req, const char *field, const char *message)
+{
+	if (req->warnings.n > 0)
+		buf_addc(&req->warnings, ',');
+	buf_add_json(&req->warnings, slice_of(field));
+	buf_adds(&req->warnings, ":[");
+	buf_add_json(&req->warnings, slice_of(message));
+	buf_addc(&req->warnings, ']');
+}
+
+void req_ok_with(struct req *req, const char *members)
+{
+	struct buf b = { 0 };
+
+	buf_addf(&b, "{%s", members);
+	if (req->warnings.n > 0)
+		buf_addf(&b, "%s\"warnings\":{%s}", *members != '\0' ? "," : "", req->warnings.p);
+	buf_addc(&b, '}');
+	req_ok(req, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+bool req_binary_begin(struct req *req, struct buf *out)
+{
+	ws_begin(out);
+	if (phx_binary_head(out, req->frame.join_ref, req->frame.ref, req->frame.topic))
+		return true;
+	buf_free(out);
+	return false;
+}
+
+void req_binary(struct req *req, struct buf *head_and_body)
+{
+	if (req->conn != NULL && req->conn->peer != NULL)
+		ws_send(req->conn->peer, head_and_body, true);
+	else
+		buf_free(head_and_body);
+	count(req, NULL);
+	req_free(req);
+}
+
+void req_close_socket(struct req *req, int code)
+{
+	struct chan_conn *conn = req->conn;
+
+	count(req, "closed");
+	req_free(req);
+	if (conn == NULL || conn->closing)
+		return;
+	conn->closing = true;
+	stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
+	ws_close(conn->peer, code);
+}
+
+/* Counts what the race between a late worker and the janitor, or a repetition, came to. */
+static void count_race(struct req *req, const PGresult *res, int row, const char *verdict)
+{
+	const char *outcome = strcmp(verdict, "superseded") == 0 ? "superseded" : verdict;
+
+	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"",
+			  req->route->event, outcome, PQgetvalue(res, row, 3)),
+		1);
+	if (!PQgetisnull(res, row, 4))
+		stats_observe(
+			stats_series(STATS_LATE_SECONDS, NULL), atof(PQgetvalue(res, row, 4)));
+}
+
+/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. */
+bool req_refused(struct req *req, const struct batch_result *res)
+{
+	const char *verdict, *state;
+
+	assert(res->rows == 1);
+	verdict = PQgetvalue(res->res, res->first, 1);
+	state = PQgetisnull(res->res, res->first, 2) ? NULL : PQgetvalue(res->res, res->first, 2);
+	if (strcmp(verdict, "accepted") == 0)
+		return false;
+	count_race(req, res->res, res->first, verdict);
+	if (strcmp(verdict, "too_late") == 0) {
+		struct buf b = { 0 };
+
+		buf_addf(&b,
+			"{\"outcome\":\"too_late\",\"state\":\"%s\",\"lost_at\":\"%s\",\"policy\":"
+			"\"%s\"}",
+			state, PQgetvalue(res->res, res->first, 5), "acknowledge");
+		req_ok(req, (struct slice){ b.p, b.n });
+		buf_free(&b);
+		return true;
+	}
+	if (strcmp(verdict, "implicit") == 0 || strcmp(verdict, "replayed") == 0 ||
+		strcmp(verdict, "yielded") == 0 || strcmp(verdict, "observed") == 0)
+		return false;
+	/* A worker whose claim is over learns nothing of what became of the run. */
+	req_refuse_code(req, verdict, strcmp(verdict, "superseded") == 0 ? NULL : state);
+	return true;
+}
+
+void req_joined(struct req *req, struct slice response)
+{
+	struct chan *chan = req->chan;
+
+	chan->joined = true;
+	stats_add(stats_series(STATS_CHANNELS, NULL), 1);
+	req_ok(req, response);
+	chan_unhold(chan);
+}
+
+void req_join_refused(struct req *req, const char *code)
+{
+	struct chan *chan = req->chan;
+
+	req_refuse_code(req, code, NULL);
+	if (chan != NULL)
+		chan_free(chan);
+}

@@ -1,0 +1,171 @@
+/*
+ * The webhook. Invariant: 200 means that the work order is durable; whatever else happened, the
+ * sender is told to try again, and its Idempotency-Key makes that safe.
+ */
+#include "intake.h"
+
+#include "slice.h"
+#include "stats.h"
+
+#include <stdlib.h>
+
+enum { COLUMNS = 4, KEY_MAX = 255 };
+
+struct hook {
+	struct batch_item item;
+	struct value values[COLUMNS];
+	struct ws_http *http; /* NULL: the client is gone */
+};
+
+static void answer(struct ws_http *http, int status, struct slice body)
+{
+	stats_add(stats_seriesf(STATS_INTAKE, "status=\"%d\"", status), 1);
+	if (http != NULL)
+		ws_http_reply(http, status, "application/json",
+			status == 503 ? "Retry-After: 5" : NULL, body);
+}
+
+static void refuse(struct ws_http *http, int status, const char *error)
+{
+	struct buf b = { 0 };
+
+	buf_adds(&b, "{\"error\":");
+	buf_add_json(&b, slice_of(error));
+	buf_addc(&b, '}');
+	answer(http, status, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+/* Columns: ord, verdict, work_order_id, run_id. */
+static void reply(struct hook *hook, const struct batch_result *r)
+{
+	const char *verdict;
+	struct buf b = { 0 };
+
+	if (r->status != BATCH_DONE || r->rows != 1) {
+		refuse(hook->http, 503, "not known to be stored: try again");
+		return;
+	}
+	verdict = PQgetvalue(r->res, r->first, 1);
+	if (strcmp(verdict, "not_found") == 0) {
+		refuse(hook->http, 404, "no such trigger");
+		return;
+	}
+	if (strcmp(verdict, "no_edge") == 0) {
+		refuse(hook->http, 422, "no enabled edge leaves this trigger");
+		return;
+	}
+	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}",
+		PQgetvalue(r->res, r->first, 2), PQgetvalue(r->res, r->first, 3));
+	answer(hook->http, 200, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+static void on_done(struct batch_item *item, const struct batch_result *r)
+{
+	struct hook *hook = container_of(item, struct hook, item);
+
+	reply(hook, r);
+	for (int i = 0; i < COLUMNS; i++)
+		value_clear(&hook->values[i]);
+	free(hook);
+}
+
+void intake_gone(void *user)
+{
+	struct hook *hook = user;
+
+	hook->http = NULL;
+}
+
+/* What a job sees of the request: {"method", "path", "headers"}. */
+static void add_request(struct buf *b, const struct ws_head *head)
+{
+	static const char *const names[] = { "content-type", "user-agent", "x-request-id" };
+	const char *comma = "";
+
+	buf_adds(b, "{\"method\":");
+	buf_add_json(b, slice_of(head->method));
+	buf_adds(b, ",\"path\":");
+	buf_add_json(b, slice_of(head->path));
+	buf_adds(b, ",\"headers\":{");
+	for (size_t i = 0; i < countof(names); i++) {
+		char *value = ws_header(head, names[i]);
+
+		if (value != NULL && utf8_valid(value, strlen(value))) {
+			buf_addf(b, "%s\"%s\":", comma, names[i]);
+			buf_add_json(b, slice_of(value));
+			comma = ",";
+		}
+		free(value);
+	}
+	buf_adds(b, "}}");
+}
+
+/* 0, or the status with which the request is refused. */
+static int judge(const struct batch *batch, const struct ws_head *head, struct slice body,
+	bool too_large, struct uuid *trigger, const char **why)
+{
+	struct slice document;
+
+	if (strcmp(head->method, "POST") != 0) {
+		*why = "POST is what this path takes";
+		return 405;
+	}
+	if (!uuid_parse(slice_of(head->path + strlen("/i/")), trigger)) {
+		*why = "no such trigger";
+		return 404;
+	}
+	if (too_large) {
+		*why = "the body is too large";
+		return 413;
+	}
+	if (body.p == NULL || slice_document(body, &document) != SLICE_OK) {
+		*why = "the body is not JSON";
+		return 400;
+	}
+	if (!batch_lane_is_up(batch, LANE_WRITE)) {
+		*why = "the database is not available: nothing was stored";
+		return 503;
+	}
+	return 0;
+}
+
+void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
+	struct slice body, bool too_large)
+{
+	const char *why;
+	struct uuid trigger;
+	struct buf text = { 0 }, request = { 0 };
+	struct hook *hook;
+	char *key;
+	int status = judge(batch, head, body, too_large, &trigger, &why);
+
+	if (status != 0) {
+		refuse(http, status, why);
+		return;
+	}
+	key = ws_header(head, "Idempotency-Key");
+	if (key != NULL &&
+		(strlen(key) > KEY_MAX || *key == '\0' || !utf8_valid(key, strlen(key)))) {
+		refuse(http, 400, "an Idempotency-Key has 1 to 255 characters");
+		free(key);
+		return;
+	}
+	hook = xcalloc(1, sizeof(*hook));
+	hook->http = http;
+	hook->item.stmt = stmt_get("intake");
+	hook->item.values = hook->values;
+	hook->item.rows = 1;
+	hook->item.done = on_done;
+	random_bytes(&hook->item.work_order_id, sizeof(hook->item.work_order_id)); /* any writer */
+	value_uuid(&hook->values[0], &trigger);
+	buf_add(&text, body.p, body.n);
+	value_take(&hook->values[1], &text);
+	add_request(&request, head);
+	value_take(&hook->values[2], &request);
+	if (key != NULL)
+		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
+	ws_http_set_user(http, hook);
+	batch_submit(batch, LANE_WRITE, &hook->item);
+}

@@ -1,0 +1,466 @@
+/*
+ * interlockd: options, keys, the loop, signals; puts the pieces together and takes them apart in
+ * order. It shuts down in stages: stop listening, stop reading, wait until no request is open,
+ * close the workers, then the database, then lws, then the loop.
+ */
+#include "http.h"
+#include "fsm.h"
+#include "intake.h"
+#include "message.h"
+#include "schema.h"
+#include "sd.h"
+#include "crypt.h"
+
+#include <assert.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	WORKER_SOFT = 256 * 1024, /* architecture.md, bounds */
+	WORKER_HARD = 16 * 1024 * 1024,
+	SILENCE = 60,      /* seconds */
+	FD_RESERVE = 64,   /* descriptors beside the workers' */
+	CLOSING_MS = 2000, /* for close frames to be written */
+	STAGE_MS = 20,
+	HOUR_MS = 3600 * 1000,
+};
+
+enum stage { SERVING, DRAINING, CLOSING_WORKERS, CLOSING_DATABASE, CLOSING_SERVER };
+
+/* The one daemon of this process. */
+static struct {
+	uv_loop_t loop;
+	const char *conf_path;
+	struct conf *conf;
+	char name[300];
+	uint8_t credential_key[CRYPT_KEY];
+	struct chan_server server;
+	struct route *routes;
+	uv_signal_t sigterm, sigint, sighup;
+	uv_timer_t poll, hourly, stage_timer;
+	struct batch_item version_item, partitions_item;
+	bool version_asked, partitions_asked;
+	char not_ready[300]; /* "" when ready */
+	enum stage stage;
+	int64_t stage_since;
+	int databases_open;
+} d = { .not_ready = "connecting to the database" };
+
+/* ---- readiness ---- */
+
+static void set_not_ready(const char *why)
+{
+	if (strcmp(d.not_ready, why) == 0)
+		return;
+	snprintf(d.not_ready, sizeof(d.not_ready), "%s", why);
+	if (*why != '\0')
+		log_warnx("not ready: %s", why);
+	else
+		log_info("ready");
+	sd_notify("%sSTATUS=%s", *why == '\0' ? "READY=1\n" : "", *why == '\0' ? "serving" : why);
+}
+
+static void on_version(struct batch_item *item, const struct batch_result *res)
+{
+	struct buf why = { 0 };
+	int found;
+
+	(void)item;
+	d.version_asked = false;
+	if (res->status != BATCH_DONE || res->rows != 1)
+		return;
+	found = atoi(PQgetvalue(res->res, res->first, 1));
+	if (found != schema_version())
+		schema_mismatch(&why, found);
+	set_not_ready(why.n > 0 ? why.p : "");
+	buf_free(&why);
+}
+
+static void on_partitions(struct batch_item *item, const struct batch_result *res)
+{
+	(void)item;
+	d.partitions_asked = false;
+	if (res->status != BATCH_DONE)
+		log_warnx("the journal's partitions could not be made ahead");
+}
+
+/* Asks a statement without parameters, unless it is being asked. */
+static void ask(struct batch_item *item, bool *asked, const char *stmt,
+	void (*done)(struct batch_item *, const struct batch_result *))
+{
+	if (*asked)
+		return;
+	*asked = true;
+	*item = (struct batch_item){ .stmt = stmt_get(stmt), .rows = 1, .done = done };
+	batch_submit(d.server.batch, LANE_READ, item);
+}
+
+static void on_database(void *arg, bool up, const char *why)
+{
+	(void)arg;
+	if (!up) {
+		char text[256];
+
+		snprintf(text, sizeof(text), "the database is away: %s", why);
+		set_not_ready(text);
+		return;
+	}
+	ask(&d.version_item, &d.version_asked, "schema_version", on_version);
+	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
+}
+
+/* ---- what ws calls ---- */
+
+static void on_request(void *arg, struct ws_http *http, const struct ws_head *head,
+	struct slice body, bool too_large)
+{
+	(void)arg;
+	if (strncmp(head->path, "/i/", 3) == 0)
+		intake_request(d.server.batch, http, head, body, too_large);
+	else
+		http_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
+}
+
+static const struct ws_ops ws_ops = {
+	.handshake = chan_handshake,
+	.open = chan_open,
+	.message = chan_message,
+	.closed = chan_closed,
+	.request = on_request,
+	.request_gone = intake_gone,
+};
+
+/* ---- the end ---- */
+
+static void enter(enum stage stage)
+{
+	d.stage = stage;
+	d.stage_since = mono_ms();
+}
+
+static void on_drained(void *arg)
+{
+	(void)arg; /* the stage timer looks */
+}
+
+static void on_database_closed(void *arg)
+{
+	(void)arg;
+	d.databases_open--;
+}
+
+static void close_handles(void)
+{
+	uv_close((uv_handle_t *)&d.sigterm, NULL);
+	uv_close((uv_handle_t *)&d.sigint, NULL);
+	uv_close((uv_handle_t *)&d.sighup, NULL);
+	uv_close((uv_handle_t *)&d.poll, NULL);
+	uv_close((uv_handle_t *)&d.hourly, NULL);
+	uv_close((uv_handle_t *)&d.stage_timer, NULL);
+}
+
+/* One step further, as soon as the stage's work is done or its time is over. */
+static void on_stage(uv_timer_t *timer)
+{
+	int64_t spent = mono_ms() - d.stage_since;
+
+	(void)timer;
+	switch (d.stage) {
+	case SERVING: break;
+	case DRAINING:
+		if (d.server.open_reqs > 0 && spent < d.conf->drain)
+			break;
+		chan_close_all(&d.server, 1001);
+		enter(CLOSING_WORKERS);
+		break;
+	case CLOSING_WORKERS:
+		if (d.server.nconns > 0 && spent < CLOSING_MS)
+			break;
+		d.databases_open = 2;
+		batch_close(d.server.batch, on_database_closed, NULL);
+		queue_close(on_database_closed, NULL);
+		enter(CLOSING_DATABASE);
+		break;
+	case CLOSING_DATABASE:
+		if (d.databases_open > 0)
+			break;
+		ws_shutdown(d.server.ws);
+		close_handles();
+		enter(CLOSING_SERVER);
+		break;
+	case CLOSING_SERVER: break;
+	}
+}
+
+static void on_terminate(uv_signal_t *handle, int signum)
+{
+	(void)handle;
+	if (d.stage != SERVING)
+		return;
+	log_info("signal %d: draining", signum);
+	sd_notify("STOPPING=1");
+	enter(DRAINING);
+	ws_stop_listening(d.server.ws);
+	chan_drain(&d.server);
+	uv_timer_start(&d.stage_timer, on_stage, 0, STAGE_MS);
+}
+
+/* ---- the configuration, at the start and again ---- */
+
+static void on_reload(uv_signal_t *handle, int signum)
+{
+	struct buf err = { 0 }, kept = { 0 };
+	struct conf *next;
+
+	(void)handle;
+	(void)signum;
+	sd_notify("RELOADING=1");
+	next = conf_load(d.conf_path, &err);
+	if (next == NULL) {
+		log_errorx("nothing was reloaded: %s", err.p);
+	} else {
+		conf_reload(d.conf, next, &kept);
+		log_threshold = (enum log_level)d.conf->log_level;
+		log_info("configuration reloaded");
+		if (kept.n > 0)
+			log_warnx("these options need a restart: %s", kept.p);
+	}
+	sd_notify("READY=1");
+	buf_free(&err);
+	buf_free(&kept);
+}
+
+static struct buf read_key(const char *path, const char *name)
+{
+	struct buf key = { 0 }, err = { 0 };
+
+	if (!sd_read_secret(path, name, &key, &err))
+		fatalx("[keys] %s: %s", name, err.p);
+	return key;
+}
+
+static void load_keys(void)
+{
+	struct buf secret = read_key(d.conf->worker_secret, "worker_secret");
+	struct buf pem = read_key(d.conf->run_token_key, "run_token_key");
+	struct buf key = read_key(d.conf->credential_key, "credential_key"), err = { 0 };
+
+	d.server.worker_key = jwt_key_hs256(secret.p, secret.n);
+	d.server.run_key = jwt_key_rs256(pem.p, pem.n, &err);
+	if (d.server.run_key == NULL)
+		fatalx("[keys] run_token_key: %s", err.p);
+	if (!crypt_key_parse((struct slice){ key.p, key.n }, d.credential_key))
+		fatalx("[keys] credential_key: expected 64 hexadecimal digits or 44 characters of "
+		       "base64");
+	d.server.credential_key = d.credential_key;
+	buf_free(&secret);
+	buf_free(&pem);
+	buf_free(&key);
+}
+
+/* ---- the beginning ---- */
+
+static void gather_routes(void)
+{
+	const struct {
+		const struct route *routes;
+		int n;
+	} parts[] = { { queue_routes, queue_nroutes }, { run_routes, run_nroutes },
+		{ step_routes, step_nroutes }, { log_routes, log_nroutes },
+		{ plan_routes, plan_nroutes } };
+	int n = 0;
+
+	for (size_t i = 0; i < countof(parts); i++) {
+		d.routes = xrealloc(d.routes, (size_t)(n + parts[i].n) * sizeof(*d.routes));
+		memcpy(d.routes + n, parts[i].routes, (size_t)parts[i].n * sizeof(*d.routes));
+		n += parts[i].n;
+	}
+	d.server.routes = d.routes;
+	d.server.nroutes = n;
+}
+
+static void listen_on(const char *addresses)
+{
+	struct buf bound = { 0 };
+	int nfds = sd_listen_fds();
+	char host[256] = "", *list = xstrdup(addresses), *rest = list, *address;
+
+	for (int i = 0; i < nfds; i++)
+		if (!ws_listen_fd(d.server.ws, 3 + i, &bound))
+			fatal("listening on descriptor %d", 3 + i);
+	while (nfds == 0 && (address = strsep(&rest, " \t")) != NULL) {
+		struct buf one = { 0 };
+
+		if (*address == '\0')
+			continue;
+		if (!ws_listen(d.server.ws, address, &one))
+			fatal("listening on %s", address);
+		log_info("listening on %s", one.p);
+		if (bound.n == 0)
+			buf_adds(&bound, one.p);
+		buf_free(&one);
+	}
+	gethostname(host, sizeof(host) - 1);
+	if (d.conf->name[0] != '\0')
+		snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
+	else
+		snprintf(d.name, sizeof(d.name), "%s%s", host,
+			bound.p != NULL && strrchr(bound.p, ':') != NULL ? strrchr(bound.p, ':')
+									 : "");
+	free(list);
+	buf_free(&bound);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+	queue_poll(&d.server);
+	uv_timer_start(timer, on_poll, (uint64_t)d.conf->poll, 0);
+}
+
+static void on_hour(uv_timer_t *timer)
+{
+	(void)timer;
+	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
+}
+
+static void start(void)
+{
+	uv_loop_init(&d.loop);
+	signal(SIGPIPE, SIG_IGN);
+	d.server.loop = &d.loop;
+	d.server.conf = d.conf;
+	d.server.drained = on_drained;
+	gather_routes();
+	chan_init(&d.server);
+	d.server.ws = ws_new(&d.loop, &(struct ws_config){
+					      .max_message = (size_t)d.conf->max_message,
+					      .max_body = (size_t)d.conf->max_body,
+					      .soft = WORKER_SOFT,
+					      .hard = WORKER_HARD,
+					      .silence = SILENCE,
+					      .max_peers = (int)sysconf(_SC_OPEN_MAX) - FD_RESERVE,
+					      .ops = &ws_ops,
+					      .arg = &d.server,
+				      });
+	listen_on(d.conf->listen);
+	d.server.batch = batch_new(&d.loop, &(struct batch_config){
+						    .conninfo = d.conf->url,
+						    .coordinator = d.name,
+						    .writers = (int)d.conf->writers,
+						    .patience = d.conf->patience,
+						    .up = on_database,
+					    });
+	queue_listen(&d.server, d.conf->url);
+	uv_signal_init(&d.loop, &d.sigterm);
+	uv_signal_init(&d.loop, &d.sigint);
+	uv_signal_init(&d.loop, &d.sighup);
+	uv_signal_start(&d.sigterm, on_terminate, SIGTERM);
+	uv_signal_start(&d.sigint, on_terminate, SIGINT);
+	uv_signal_start(&d.sighup, on_reload, SIGHUP);
+	uv_timer_init(&d.loop, &d.poll);
+	uv_timer_init(&d.loop, &d.hourly);
+	uv_timer_init(&d.loop, &d.stage_timer);
+	uv_timer_start(&d.poll, on_poll, (uint64_t)d.conf->poll, 0);
+	uv_timer_start(&d.hourly, on_hour, HOUR_MS, HOUR_MS);
+}
+
+static void finish(void)
+{
+	int rc;
+
+	ws_free(d.server.ws);
+	batch_free(d.server.batch);
+	rc = uv_loop_close(&d.loop);
+	assert(rc == 0);
+	(void)rc;
+	jwt_key_free((struct jwt_key *)d.server.worker_key);
+	jwt_key_free((struct jwt_key *)d.server.run_key);
+	explicit_bzero(d.credential_key, sizeof(d.credential_key));
+	free(d.server.route_stats);
+	free(d.routes);
+	conf_free(d.conf);
+	log_info("stopped");
+}
+
+static void print(void (*write)(struct buf *))
+{
+	struct buf b = { 0 };
+
+	write(&b);
+	fwrite(b.p, 1, b.n, stdout);
+	buf_free(&b);
+}
+
+static void print_config(struct buf *b)
+{
+	conf_print(d.conf, b);
+}
+
+static const char usage[] =
+	"usage: interlockd [-c FILE] [--check | --print-config | --fsm | --version]\n"
+	"\n"
+	"  -c, --config FILE  the configuration; without it every option has its default\n"
+	"      --check        read the configuration and the keys, and exit\n"
+	"      --print-config the configuration as it is understood, and exit\n"
+	"      --fsm          the state machine of a run as a graphviz digraph, and exit\n"
+	"      --version      its version and its schema's, and exit\n";
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'k' }, { "print-config", no_argument, NULL, 'p' },
+		{ "fsm", no_argument, NULL, 'f' }, { "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	struct buf err = { 0 };
+	int c, mode = 0;
+
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		if (c == 'c') {
+			d.conf_path = optarg;
+		} else if (c == '?') {
+			fputs(usage, stderr);
+			return 2;
+		} else {
+			mode = c;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (mode == 'h') {
+		fputs(usage, stdout);
+		return 0;
+	}
+	if (mode == 'f') {
+		print(fsm_dot);
+		return 0;
+	}
+	if (mode == 'v') {
+		printf("interlockd %s, schema %d\n", INTERLOCK_VERSION, schema_version());
+		return 0;
+	}
+	d.conf = conf_load(d.conf_path, &err);
+	if (d.conf == NULL) {
+		fputs(err.p, stderr);
+		return 1;
+	}
+	if (mode == 'p') {
+		print(print_config);
+		return 0;
+	}
+	log_threshold = (enum log_level)d.conf->log_level;
+	load_keys();
+	if (mode == 'k')
+		return 0;
+	if (d.conf->url[0] == '\0')
+		fatalx("[database] url is not set: `make run` starts a private PostgreSQL");
+	if (!schema_check(d.conf->url, &err))
+		fatalx("%s", err.p);
+	start();
+	uv_run(&d.loop, UV_RUN_DEFAULT);
+	finish();
+	return 0;
+}

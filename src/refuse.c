@@ -1,0 +1,97 @@
+/*
+ * What is said when something is refused: one table, by the code that a statement (or a constraint)
+ * answers.
+ */
+#include "refuse.h"
+
+/* The first row that fits counts; event NULL fits every event. */
+static const struct {
+	const char *code, *event, *field, *message;
+} refusals[] = {
+	{ "not_claimed", "run:start", "state",
+		"cannot mark run started that has not been claimed by a worker" },
+	{ "not_claimed", NULL, "state",
+		"cannot mark run %s that has not been claimed by a worker" },
+	{ "already_started", NULL, "state", "already started" },
+	{ "already_final", NULL, "state", "already in completed state" },
+	{ "superseded", "phx_join", NULL, "superseded" },
+	{ "superseded", NULL, "state", "claimed by another worker" },
+	{ "conflict", NULL, "step_id", "has already been taken" },
+	{ "taken", NULL, "output_dataclip_id", "has already been taken" },
+	{ "not_found", "phx_join", NULL, "not_found" },
+	{ "not_found", "fetch:credential", "id", "Credential not found!" },
+	{ "not_found", NULL, "step_id", "not found" },
+	{ "does_not_exist", "run:complete", "final_dataclip_id", "does not exist" },
+	{ "does_not_exist", NULL, "job_id", "does not exist" },
+	{ "unauthorized", NULL, NULL, "unauthorized" },
+	{ "unmatched_topic", NULL, NULL, "unmatched topic" },
+	{ "unknown_event", NULL, NULL, "unknown event" },
+	{ "too_large", NULL, NULL, "message is too large" },
+	{ "unavailable", NULL, NULL, "the database is not available" },
+	{ "busy", NULL, NULL, "could not be stored" },
+	{ "invalid", NULL, NULL, "payload must be an object" },
+};
+
+static const struct {
+	const char *constraint;
+	struct refusal refusal;
+} constraints[] = {
+	{ "runs_final_dataclip_id_fkey",
+		{ "final_dataclip_id", "does not exist", "does_not_exist", NULL } },
+	{ "steps_job_id_fkey", { "job_id", "does not exist", "does_not_exist", NULL } },
+	{ "steps_input_dataclip_id_fkey",
+		{ "input_dataclip_id", "does not exist", "does_not_exist", NULL } },
+	{ "steps_output_dataclip_id_fkey",
+		{ "output_dataclip_id", "does not exist", "does_not_exist", NULL } },
+};
+
+bool refuse_of_code(const char *event, const char *code, struct refusal *out)
+{
+	for (size_t i = 0; i < countof(refusals); i++) {
+		if (strcmp(refusals[i].code, code) != 0)
+			continue;
+		if (refusals[i].event != NULL && strcmp(refusals[i].event, event) != 0)
+			continue;
+		*out = (struct refusal){ refusals[i].field, refusals[i].message, refusals[i].code,
+			NULL };
+		return true;
+	}
+	return false;
+}
+
+bool refuse_of_constraint(const char *constraint, struct refusal *out)
+{
+	for (size_t i = 0; i < countof(constraints); i++) {
+		if (strcmp(constraints[i].constraint, constraint) == 0) {
+			*out = constraints[i].refusal;
+			return true;
+		}
+	}
+	return false;
+}
+
+void refuse_render(struct buf *out, const struct refusal *r)
+{
+	buf_addc(out, '{');
+	if (r->field != NULL) {
+		buf_add_json(out, slice_of(r->field));
+		buf_adds(out, ":[");
+		buf_add_json(out, slice_of(r->message));
+		buf_adds(out, "],\"errors\":{");
+		buf_add_json(out, slice_of(r->field));
+		buf_adds(out, ":[");
+		buf_add_json(out, slice_of(r->message));
+		buf_adds(out, "]},");
+	} else {
+		buf_adds(out, "\"reason\":");
+		buf_add_json(out, slice_of(r->message));
+		buf_addc(out, ',');
+	}
+	buf_addf(out, "\"code\":\"%s\",\"retryable\":%s", r->code,
+		strcmp(r->code, "unavailable") == 0 ? "true" : "false");
+	if (r->state != NULL) {
+		buf_adds(out, ",\"current_state\":");
+		buf_add_json(out, slice_of(r->state));
+	}
+	buf_addc(out, '}');
+}

@@ -1,0 +1,309 @@
+/*
+ * run:<id>: the join, run:start and run:complete. Invariant: the token decides which run and which
+ * claim a channel speaks for; nothing in a payload can.
+ */
+#include "message.h"
+
+#include "crypt.h"
+#include "fsm.h"
+
+#include <stdlib.h>
+
+/* ---- the join ---- */
+
+static bool claim_uuid(json_t *claims, const char *name, struct uuid *out)
+{
+	return uuid_parse(slice_of(json_string_value(json_object_get(claims, name))), out);
+}
+
+/* Takes the channel's identity from the token; false if it is no good for this topic. */
+static bool read_token(struct chan *chan, const struct jwt_key *key, struct slice token)
+{
+	const char *why, *iss, *sub;
+	json_t *claims = jwt_verify(key, token, now_us() / 1000000, 5, &why), *epoch;
+	bool fine;
+
+	if (claims == NULL)
+		return false;
+	iss = json_string_value(json_object_get(claims, "iss"));
+	sub = json_string_value(json_object_get(claims, "sub"));
+	epoch = json_object_get(claims, "epoch");
+	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
+	       strcmp(sub, chan->topic) == 0 && json_is_integer(epoch) &&
+	       json_is_number(json_object_get(claims, "exp")) &&
+	       claim_uuid(claims, "id", &chan->run_id) &&
+	       claim_uuid(claims, "project_id", &chan->project_id) &&
+	       claim_uuid(claims, "work_order_id", &chan->work_order_id);
+	if (fine)
+		chan->epoch = (int)json_integer_value(epoch);
+	json_decref(claims);
+	return fine;
+}
+
+static void check_join(struct req *req)
+{
+	const struct conf *conf = req->server->conf;
+	struct chan *chan = req->chan;
+	struct value token = { 0 }, *v;
+	bool fine =
+		field_text(slice_get(req->frame.payload, "token"), &token) &&
+		read_token(chan, req->server->run_key, (struct slice){ token.p, (size_t)token.n });
+
+	value_clear(&token);
+	if (!fine) {
+		req_join_refused(req, "unauthorized");
+		return;
+	}
+	req_values(req, 1);
+	v = req->item.values;
+	value_uuid(v++, &chan->project_id);
+	value_uuid(v++, &chan->run_id);
+	value_int(v++, chan->epoch);
+	value_text(v++, slice_of(conf_policy_name(conf_late_completion(conf, &chan->project_id))));
+	value_bigint(v++, conf->late_window * 1000);
+	value_bigint(v, conf->lease * 1000);
+	req_submit(req);
+}
+
+/* The columns of run_join.sql. */
+enum {
+	COL_VERDICT = 1,
+	COL_NAME = 5,
+	COL_BODY,
+	COL_DATACLIP,
+	COL_STARTING,
+	COL_SAVES,
+	COL_OPTIONS,
+	COL_TIMEOUT,
+	COL_CREDENTIALS
+};
+
+static char *render_options(const PGresult *res, int row, bool saves)
+{
+	json_t *options = json_loads(PQgetvalue(res, row, COL_OPTIONS), 0, NULL);
+	char *text;
+
+	if (options == NULL)
+		options = json_object();
+	json_object_set_new(options, "output_dataclips", json_boolean(saves));
+	if (!PQgetisnull(res, row, COL_TIMEOUT))
+		json_object_set_new(options, "run_timeout_ms",
+			json_integer(atoi(PQgetvalue(res, row, COL_TIMEOUT))));
+	text = json_dumps(options, JSON_COMPACT);
+	json_decref(options);
+	return text;
+}
+
+/* The plan; for a worker whose claim is over one without jobs, which ends the run in it at once. */
+static char *render_plan(const struct chan *chan, const PGresult *res, int row)
+{
+	char run[UUID_TEXT], project[UUID_TEXT],
+		*options = render_options(res, row, chan->save_dataclips);
+	const char *body = PQgetvalue(res, row, COL_BODY);
+	struct buf b = { 0 };
+
+	buf_addf(&b,
+		"{\"id\":\"%s\",\"project_id\":\"%s\",\"name\":", uuid_format(&chan->run_id, run),
+		uuid_format(&chan->project_id, project));
+	buf_add_json(&b, slice_of(PQgetvalue(res, row, COL_NAME)));
+	if (!chan->stale && !PQgetisnull(res, row, COL_DATACLIP))
+		buf_addf(&b, ",\"dataclip_id\":\"%s\"", PQgetvalue(res, row, COL_DATACLIP));
+	buf_addf(&b, ",\"starting_node_id\":\"%s\",", PQgetvalue(res, row, COL_STARTING));
+	if (chan->stale)
+		buf_adds(&b, "\"triggers\":[],\"jobs\":[],\"edges\":[]");
+	else /* the snapshot's members, without its braces */
+		buf_add(&b, body + 1, strlen(body) - 2);
+	buf_addf(&b, ",\"options\":%s}", options);
+	free(options);
+	return b.p;
+}
+
+static struct scrub *load_secrets(const struct chan_server *server, const char *credentials)
+{
+	json_t *all = json_loads(credentials, 0, NULL), *sealed;
+	struct scrub *scrub = scrub_new();
+	const char *id;
+
+	json_object_foreach(all, id, sealed)
+	{
+		struct buf bytes = { 0 }, plain = { 0 };
+
+		buf_add_hex(&bytes, json_string_value(sealed));
+		if (crypt_open(server->credential_key, slice_of(id),
+			    (struct slice){ bytes.p, bytes.n }, &plain))
+			scrub_add(scrub, (struct slice){ plain.p, plain.n });
+		else
+			log_warnx("credential %s does not open with the credential key", id);
+		buf_free(&bytes);
+		explicit_bzero(plain.p, plain.n);
+		buf_free(&plain);
+	}
+	json_decref(all);
+	return scrub;
+}
+
+static void reply_join(struct req *req, const struct batch_result *r)
+{
+	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
+	struct chan *chan = req->chan;
+
+	if (strcmp(verdict, "not_found") == 0 || strcmp(verdict, "superseded") == 0) {
+		req_join_refused(req, verdict);
+		return;
+	}
+	chan->stale = strcmp(verdict, "stale") == 0;
+	chan->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
+	chan->plan = render_plan(chan, r->res, r->first);
+	if (!PQgetisnull(r->res, r->first, COL_CREDENTIALS))
+		chan->scrub =
+			load_secrets(req->server, PQgetvalue(r->res, r->first, COL_CREDENTIALS));
+	if (strcmp(verdict, "joined") != 0)
+		stats_add(
+			stats_seriesf(STATS_RACE, "event=\"phx_join\",outcome=\"%s\",policy=\"%s\"",
+				verdict, PQgetvalue(r->res, r->first, 3)),
+			1);
+	req_joined(req, slice_of("{}"));
+}
+
+/* A refused first join loses the run silently; a closed socket comes back. */
+static void join_failed(struct req *req, const char *code)
+{
+	if (strcmp(code, "unavailable") == 0 || strcmp(code, "busy") == 0)
+		req_close_socket(req, 1012);
+	else
+		req_join_refused(req, "unauthorized");
+}
+
+/* ---- run:start ---- */
+
+static const struct field start_fields[] = {
+	{ "timestamp", FIELD_TIME },
+	{ "versions", FIELD_RAW, .limit = 4096 },
+};
+
+static void reply_plain(struct req *req, const struct batch_result *r)
+{
+	if (!req_refused(req, r))
+		req_ok_with(req, "");
+}
+
+/* ---- run:complete ---- */
+
+static const struct field complete_fields[] = {
+	{ "timestamp", FIELD_TIME },
+	{ "reason", FIELD_TEXT, .missing = "can't be blank", .bad = "is invalid", .code = "invalid",
+		.as = "state" },
+	{ "error_type", FIELD_TEXT },
+	{ "error_message", FIELD_TEXT, .limit = 8192 },
+	{ "final_dataclip_id", FIELD_UUID, .nobody = true },
+};
+
+/* The columns behind the common ones of run_complete.sql. */
+enum {
+	COMPLETE_AT,
+	COMPLETE_STATE,
+	COMPLETE_ERROR_TYPE,
+	COMPLETE_MESSAGE,
+	COMPLETE_CLIP,
+	COMPLETE_STATE_ID,
+	COMPLETE_FINAL,
+	COMPLETE_STORED
+};
+
+/* The final state as it is stored: always an object, and without `configuration`, where workers
+ * keep credentials. */
+static void add_final_state(struct buf *out, struct slice state)
+{
+	struct slice cursor = state, key, value;
+	const char *comma = "";
+
+	buf_addc(out, '{');
+	if (slice_type(state) != SLICE_OBJECT) {
+		buf_adds(out, "\"value\":");
+		buf_add(out, state.p, state.n);
+	}
+	while (slice_next(&cursor, &key, &value) && slice_type(state) == SLICE_OBJECT) {
+		if (slice_spells(key, "configuration"))
+			continue;
+		buf_adds(out, comma);
+		buf_add(out, key.p, key.n);
+		buf_addc(out, ':');
+		buf_add(out, value.p, value.n);
+		comma = ",";
+	}
+	buf_addc(out, '}');
+}
+
+static void check_complete(struct req *req)
+{
+	struct value *v = req_common(req);
+	struct slice final_state;
+	struct uuid state_id = uuid_new();
+	const char *state;
+
+	if (!req_fields(req, v))
+		return;
+	state = fsm_state_of_reason(
+		(struct slice){ v[COMPLETE_STATE].p, (size_t)v[COMPLETE_STATE].n });
+	if (state == NULL) {
+		req_refuse(req, &(struct refusal){ "state", "is invalid", "invalid", NULL });
+		return;
+	}
+	value_clear(&v[COMPLETE_STATE]);
+	value_text(&v[COMPLETE_STATE], slice_of(state));
+	req_scrub(req, &v[COMPLETE_MESSAGE]);
+	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
+	value_bool(&v[COMPLETE_STORED], false);
+	final_state = slice_get(req->frame.payload, "final_state");
+	if (slice_type(final_state) > SLICE_NULL && req->chan->save_dataclips) {
+		struct buf b = { 0 };
+
+		add_final_state(&b, final_state);
+		value_take(&v[COMPLETE_FINAL], &b);
+	}
+	req_submit_body(req, NULL, &v[COMPLETE_STATE_ID], &v[COMPLETE_FINAL], &v[COMPLETE_STORED],
+		"final_state");
+}
+
+static void reply_complete(struct req *req, const struct batch_result *r)
+{
+	if (req_refused(req, r))
+		return;
+	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
+		req_warn(req, "final_dataclip_id", "does not exist");
+	req_ok_with(req, "");
+}
+
+const struct route run_routes[] = {
+	{
+		.topic = "run:",
+		.event = "phx_join",
+		.stmt = "run_join",
+		.locks = true,
+		.check = check_join,
+		.reply = reply_join,
+		.failed = join_failed,
+	},
+	{
+		.topic = "run:",
+		.event = "run:start",
+		.stmt = "run_start",
+		.locks = true,
+		.settles = true,
+		.fields = start_fields,
+		.nfields = countof(start_fields),
+		.reply = reply_plain,
+	},
+	{
+		.topic = "run:",
+		.event = "run:complete",
+		.stmt = "run_complete",
+		.locks = true,
+		.settles = true,
+		.check = check_complete,
+		.fields = complete_fields,
+		.nfields = countof(complete_fields),
+		.reply = reply_complete,
+	},
+};
+const int run_nroutes = countof(run_routes);

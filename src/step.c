@@ -1,0 +1,128 @@
+/*
+ * step:start and step:complete. Invariant: the step survives its dataclip; one bad output does not
+ * turn a finished run into a lost one.
+ */
+#include "message.h"
+
+static const char blank[] = "This field can't be blank.";
+
+static const struct field start_fields[] = {
+	{ "timestamp", FIELD_TIME, .given = true },
+	{ "step_id", FIELD_UUID, .missing = blank, .bad = "is invalid", .code = "invalid" },
+	{ "job_id", FIELD_UUID, .missing = blank, .nobody = true },
+	{ "input_dataclip_id", FIELD_UUID, .given = true },
+	{ "credential_id", FIELD_UUID },
+};
+
+static const struct field complete_fields[] = {
+	{ "timestamp", FIELD_TIME, .given = true },
+	{ "step_id", FIELD_UUID, .missing = blank, .bad = "not found", .code = "not_found" },
+	{ "job_id", FIELD_UUID },
+	{ "reason", FIELD_TEXT, .missing = blank, .bad = "is invalid", .code = "invalid",
+		.limit = 64 },
+	{ "error_type", FIELD_TEXT },
+	{ "error_message", FIELD_TEXT, .limit = 8192 },
+	{ "output_dataclip_id", FIELD_UUID },
+};
+
+/* The columns behind the common ones of step_start.sql and step_complete.sql. */
+enum {
+	COL_AT,
+	COL_AT_GIVEN,
+	COL_STEP,
+	COL_JOB,
+	COL_REASON,
+	COL_ERROR_TYPE,
+	COL_MESSAGE,
+	COL_CLIP,
+	COL_BODY,
+	COL_STORED
+};
+enum { COMMON = 7 };
+
+static void ok_step(struct req *req)
+{
+	struct uuid id;
+	char text[UUID_TEXT], member[64];
+
+	memcpy(id.b, req->item.values[COMMON + COL_STEP].p, sizeof(id.b));
+	snprintf(member, sizeof(member), "\"step_id\":\"%s\"", uuid_format(&id, text));
+	req_ok_with(req, member);
+}
+
+static void reply_start(struct req *req, const struct batch_result *r)
+{
+	if (req_refused(req, r))
+		return;
+	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
+		req_warn(req, "input_dataclip_id", "does not exist");
+	ok_step(req);
+}
+
+/* The output's text, if it can be stored: a string that holds JSON. What cannot is warned about. */
+static void read_output(struct req *req, struct slice raw, struct value *body)
+{
+	struct slice document;
+
+	if (slice_type(raw) <= SLICE_NULL) {
+		req_warn(req, "output_dataclip", "can't be blank");
+		return;
+	}
+	if (!field_text(raw, body)) {
+		req_warn(req, "output_dataclip", "cannot be stored");
+		return;
+	}
+	if (slice_document((struct slice){ body->p, (size_t)body->n }, &document) != SLICE_OK) {
+		req_warn(req, "output_dataclip", "is not valid JSON");
+		value_clear(body);
+	}
+}
+
+static void check_complete(struct req *req)
+{
+	struct value *v = req_common(req);
+	struct slice output;
+
+	if (!req_fields(req, v))
+		return;
+	req_scrub(req, &v[COL_MESSAGE]);
+	value_bool(&v[COL_STORED], false);
+	output = slice_get(req->frame.payload, "output_dataclip");
+	if (req->chan->save_dataclips) {
+		if (v[COL_CLIP].p != NULL)
+			read_output(req, output, &v[COL_BODY]);
+		else if (slice_type(output) > SLICE_NULL)
+			req_warn(req, "output_dataclip_id", "can't be blank");
+	}
+	req_submit_body(
+		req, &v[COL_STEP], &v[COL_CLIP], &v[COL_BODY], &v[COL_STORED], "output_dataclip");
+}
+
+static void reply_complete(struct req *req, const struct batch_result *r)
+{
+	if (!req_refused(req, r))
+		ok_step(req);
+}
+
+const struct route step_routes[] = {
+	{
+		.topic = "run:",
+		.event = "step:start",
+		.stmt = "step_start",
+		.locks = true,
+		.fields = start_fields,
+		.nfields = countof(start_fields),
+		.reply = reply_start,
+	},
+	{
+		.topic = "run:",
+		.event = "step:complete",
+		.stmt = "step_complete",
+		.locks = true,
+		.check = check_complete,
+		.fields = complete_fields,
+		.nfields = countof(complete_fields),
+		.reply = reply_complete,
+	},
+};
+const int step_nroutes = countof(step_routes);
