@@ -13,13 +13,16 @@
 
 #include "schema.h"
 
+/* By this name getopt speaks of us. */
+static char program[] = "interlock";
+
 static const char default_file[] = "/etc/interlock/interlock.conf";
 
 static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
 	&cli_retry, &cli_runs, &cli_run, &cli_keys };
 
 static const struct cli_option common[] = {
-	{ "-c", "FILE", "the configuration file (/etc/interlock/interlock.conf)" },
+	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
 	{ "--help", NULL, "this text" },
 	{ "--version", NULL, "the version of interlock and of its schema" },
 };
@@ -175,43 +178,46 @@ static int run(struct cli *cli, const char *file)
 	return status;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
-	char interlock[] = "interlock";
 	struct cli cli = { 0 };
 	const char *file = NULL;
-
-	argv[0] = interlock;
 	int status = take_options(argc, argv, NULL, &cli, &file);
-	if (status < 0 && optind == argc) {
+
+	if (status >= 0)
+		return status;
+	if (optind == argc) {
 		cli_error("no command; see interlock --help");
 		return CLI_USAGE;
 	}
-	if (status < 0) {
-		argv += optind;
-		argc -= optind;
-		cli.command = find_command(argv[0]);
-		if (!cli.command) {
-			cli_error("no command \"%s\"; see interlock --help", argv[0]);
-			return CLI_USAGE;
-		}
-		argv[0] = interlock;
-		status = take_options(argc, argv, cli.command, &cli, &file);
+	const char *name = argv[optind];
+	cli.command = find_command(name);
+	if (!cli.command) {
+		cli_error("no command \"%s\"; see interlock --help", name);
+		return CLI_USAGE;
 	}
-	if (status < 0) {
-		cli.operands = argv + optind;
-		if (argc - optind != (cli.command->operand ? 1 : 0)) {
-			cli_error("%s takes %s%s; see interlock %s --help", cli.command->name,
-				cli.command->operand ? "one " : "no operand",
-				cli.command->operand ? cli.command->operand : "",
-				cli.command->name);
-			return CLI_USAGE;
-		}
-		status = run(&cli, file);
+	argv += optind;
+	argc -= optind;
+	argv[0] = program;
+	status = take_options(argc, argv, cli.command, &cli, &file);
+	if (status >= 0)
+		return status;
+	const char *operand = cli.command->operand;
+	if (argc - optind != (operand ? 1 : 0)) {
+		cli_error("%s takes %s%s; see interlock %s --help", name,
+			operand ? "one " : "no operand", operand ? operand : "", name);
+		return CLI_USAGE;
 	}
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		cli_error("cannot write the output: %s", strerror(errno));
-		return CLI_FAILED;
-	}
-	return status;
+	cli.operand = operand ? argv[optind] : NULL;
+	return run(&cli, file);
+}
+
+int main(int argc, char **argv)
+{
+	argv[0] = program;
+	int status = dispatch(argc, argv);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	cli_error("cannot write the output: %s", strerror(errno));
+	return CLI_FAILED;
 }

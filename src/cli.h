@@ -24,7 +24,7 @@ struct cli_option {
 struct cli {
 	const struct conf *conf;
 	const struct cli_command *command;
-	char *const *operands; /* as many as the command takes */
+	const char *operand; /* if the command takes one */
 	const char *given[CLI_OPTIONS];
 };
 

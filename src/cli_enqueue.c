@@ -110,7 +110,7 @@ static int run_enqueue(const struct cli *cli)
 		!check_id("--trigger", cli_option(cli, "trigger")))
 		return CLI_USAGE;
 	bool ok = read_input(cli, &input) && (db = cli_open(cli->conf, false)) != NULL &&
-		  (workflow = find_workflow(db, cli->operands[0])) != NULL &&
+		  (workflow = find_workflow(db, cli->operand)) != NULL &&
 		  enqueue(cli, db, workflow, input.p, count);
 	PQfinish(db);
 	free(workflow);
@@ -120,10 +120,10 @@ static int run_enqueue(const struct cli *cli)
 
 static int run_retry(const struct cli *cli)
 {
-	if (!check_id("RUN", cli->operands[0]))
+	if (!check_id("RUN", cli->operand))
 		return CLI_USAGE;
 	PGconn *db = cli_open(cli->conf, false);
-	const char *run = cli->operands[0];
+	const char *run = cli->operand;
 	PGresult *res = db ? cli_query(db, "SELECT * FROM interlock_retry($1)", 1, &run) : NULL;
 
 	if (res)

@@ -5,14 +5,11 @@
  * that differs from its newest one gets another. Credentials are sealed before they leave this
  * process.
  */
-#include "cli.h"
+#include "cli_import.h"
 
 #include <stdlib.h>
 
-#include "cli_project.h"
-#include "crypt.h"
-#include "sd.h"
-#include "slice.h"
+#include "cli_field.h"
 
 /* Everything about the file that only the database can tell, as sentences. $1 the project, $2 its
  * workflows, $3 the ids of its credentials. */
@@ -43,11 +40,6 @@ static const char put_project[] =
 	"	save_dataclips = excluded.save_dataclips, options = excluded.options "
 	"WHERE (p.name, p.concurrency, p.save_dataclips, p.options) IS DISTINCT FROM "
 	"	(excluded.name, excluded.concurrency, excluded.save_dataclips, excluded.options)";
-
-static const char put_credential[] =
-	"INSERT INTO credentials (project_id, id, name, body) VALUES ($1, $2, $3, $4::bytea) "
-	"ON CONFLICT (project_id, id) DO UPDATE "
-	"SET name = excluded.name, body = excluded.body, updated_at = now()";
 
 static const char put_workflow[] =
 	"INSERT INTO workflows AS w (project_id, id, name, concurrency) VALUES ($1, $2, $3, $4) "
@@ -93,11 +85,6 @@ static const char put_triggers[] =
 	") "
 	"SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)";
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	return json_string_value(json_object_get(object, name));
-}
-
 /* The member as a parameter: NULL when it is missing. The caller frees it. */
 static char *dump(const json_t *object, const char *name)
 {
@@ -126,7 +113,7 @@ static char *snapshot_body(const json_t *workflow)
 			       "source_trigger_id", json_object_get(x, "source_trigger_id"),
 			       "source_job_id", json_object_get(x, "source_job_id"),
 			       "target_job_id", json_object_get(x, "target_job_id"), "condition",
-			       text_of(x, "condition") ?: "always", "enabled",
+			       field_text(x, "condition") ?: "always", "enabled",
 			       !json_is_false(json_object_get(x, "enabled"))));
 	x = json_pack("{s:o,s:o,s:o}", "triggers", triggers, "jobs", jobs, "edges", edges);
 	char *text = json_dumps(x, JSON_COMPACT);
@@ -134,21 +121,12 @@ static char *snapshot_body(const json_t *workflow)
 	return text;
 }
 
-/* One import under way: what it has done so far is told when it is committed. */
-struct import {
-	PGconn *db;
-	const struct conf *conf;
-	const struct project *project;
-	const char *id;
-	struct buf done;
-};
-
 static bool store_project(struct import *im)
 {
 	const json_t *root = im->project->root;
 	char *concurrency = dump(root, "concurrency"), *options = dump(root, "options");
 	char *save = dump(root, "save_dataclips");
-	const char *values[] = { im->id, text_of(root, "name"), concurrency, save, options };
+	const char *values[] = { im->id, field_text(root, "name"), concurrency, save, options };
 	int changed = cli_change(im->db, put_project, 5, values);
 
 	buf_addf(&im->done, "project %s %s\n", im->id, changed ? "stored" : "unchanged");
@@ -166,7 +144,7 @@ static void add_credential_ids(const json_t *root, struct buf *out)
 
 	buf_addc(out, '{');
 	json_array_foreach(json_object_get(root, "credentials"), i, x)
-		buf_addf(out, "%s%s", i ? "," : "", text_of(x, "id"));
+		buf_addf(out, "%s%s", i ? "," : "", field_text(x, "id"));
 	buf_addc(out, '}');
 }
 
@@ -187,84 +165,6 @@ static bool refuse_conflicts(const struct import *im)
 	return found == 0;
 }
 
-/* Does the row hold this body, under this key? Then its bytes may stay as they are. */
-static bool holds(
-	const PGresult *row, const uint8_t key[CRYPT_KEY], struct slice id, struct slice body)
-{
-	struct buf plain = { 0 };
-	size_t n;
-
-	if (PQntuples(row) == 0)
-		return false;
-	unsigned char *sealed = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, 0), &n);
-	bool same = sealed &&
-		    crypt_open(key, id, (struct slice){ (const char *)sealed, n }, &plain) &&
-		    slice_eq(body, (struct slice){ plain.p, plain.n });
-	PQfreemem(sealed);
-	buf_free(&plain);
-	return same;
-}
-
-/* body: the bytes of the file, so that no number in it changes its digits. */
-static bool store_credential(struct import *im, const uint8_t key[CRYPT_KEY],
-	const json_t *credential, struct slice body)
-{
-	const char *id = text_of(credential, "id");
-	const char *values[] = { im->id, id, text_of(credential, "name"), NULL };
-	struct buf sealed = { 0 }, hex = { 0 };
-
-	PGresult *row = cli_query(im->db,
-		"SELECT body FROM credentials WHERE project_id = $1 AND id = $2 AND name = $3", 3,
-		values);
-	if (!row)
-		return false;
-	bool same = holds(row, key, slice_of(id), body);
-	PQclear(row);
-	buf_addf(&im->done, "credential %s %s\n", id, same ? "unchanged" : "stored");
-	if (same)
-		return true;
-	crypt_seal(key, slice_of(id), body, &sealed);
-	buf_adds(&hex, "\\x");
-	for (size_t i = 0; i < sealed.n; i++)
-		buf_addf(&hex, "%02x", (unsigned char)sealed.p[i]);
-	values[3] = hex.p;
-	bool ok = cli_change(im->db, put_credential, 4, values) == 1;
-	buf_free(&sealed);
-	buf_free(&hex);
-	return ok;
-}
-
-static bool read_key(const struct conf *conf, uint8_t key[CRYPT_KEY])
-{
-	struct buf text = { 0 }, err = { 0 };
-	bool ok = false;
-
-	if (!sd_read_secret(conf->credential_key, "credential_key", &text, &err))
-		cli_error("%s", err.p);
-	else if (!(ok = crypt_key_parse((struct slice){ text.p, text.n }, key)))
-		cli_error("credential_key: must be 64 hexadecimal digits or 44 characters of "
-			  "base64; interlock keys makes one");
-	buf_free(&text);
-	buf_free(&err);
-	return ok;
-}
-
-static bool store_credentials(struct import *im)
-{
-	const json_t *list = json_object_get(im->project->root, "credentials");
-	struct slice cursor = slice_get(im->project->bytes, "credentials"), name, bytes;
-	uint8_t key[CRYPT_KEY];
-	json_t *credential;
-	size_t i;
-
-	if (json_array_size(list) > 0 && !read_key(im->conf, key))
-		return false;
-	json_array_foreach(list, i, credential) if (!slice_next(&cursor, &name, &bytes) ||
-						    !store_credential(im, key, credential,
-							    slice_get(bytes, "body"))) return false;
-	return true;
-}
-
 /* How many rows changed, -1 if it fails. */
 static int store_triggers(struct import *im, json_t *workflow)
 {
@@ -273,9 +173,9 @@ static int store_triggers(struct import *im, json_t *workflow)
 
 	json_array_foreach(json_object_get(workflow, "triggers"), i, trigger)
 		json_object_set_new(trigger, "runnable",
-			json_boolean(project_runnable(workflow, text_of(trigger, "id"))));
+			json_boolean(project_runnable(workflow, field_text(trigger, "id"))));
 	char *triggers = dump(workflow, "triggers");
-	const char *values[] = { im->id, text_of(workflow, "id"), triggers };
+	const char *values[] = { im->id, field_text(workflow, "id"), triggers };
 	PGresult *res = cli_query(im->db, put_triggers, 3, values);
 	int changed = res ? atoi(PQgetvalue(res, 0, 0)) : -1;
 	PQclear(res);
@@ -286,7 +186,7 @@ static int store_triggers(struct import *im, json_t *workflow)
 static bool store_workflow(struct import *im, json_t *workflow)
 {
 	char *concurrency = dump(workflow, "concurrency"), *body = snapshot_body(workflow);
-	const char *values[] = { im->id, text_of(workflow, "id"), text_of(workflow, "name"),
+	const char *values[] = { im->id, field_text(workflow, "id"), field_text(workflow, "name"),
 		concurrency };
 	int row = cli_change(im->db, put_workflow, 4, values), triggers = -1;
 	PGresult *snapshot = NULL;
@@ -314,7 +214,7 @@ static bool store(struct import *im)
 	size_t i;
 
 	if (cli_change(im->db, "BEGIN", 0, NULL) < 0 || !store_project(im) ||
-		!refuse_conflicts(im) || !store_credentials(im))
+		!refuse_conflicts(im) || !import_credentials(im))
 		return false;
 	json_array_foreach(json_object_get(im->project->root, "workflows"), i,
 		workflow) if (!store_workflow(im, workflow)) return false;
@@ -325,8 +225,8 @@ static int run_import(const struct cli *cli)
 {
 	struct project project;
 	struct import im = { .conf = cli->conf, .project = &project };
-	bool ok = project_load(cli->operands[0], &project) &&
-		  (im.id = text_of(project.root, "id")) != NULL &&
+	bool ok = project_load(cli->operand, &project) &&
+		  (im.id = field_text(project.root, "id")) != NULL &&
 		  (im.db = cli_open(cli->conf, true)) != NULL && store(&im);
 
 	if (ok)

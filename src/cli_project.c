@@ -8,29 +8,11 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "cli_field.h"
 #include "slice.h"
 
 /* For the sake of check_cycles, whose memory and time grow faster than they. */
 enum { MAX_JOBS = 1000 };
-
-enum kind { ID, NAME, TEXT, COUNT, SWITCH, OBJECT, LIST };
-
-static const char *const nouns[] = {
-	[ID] = "a UUID",
-	[NAME] = "a string that is not empty",
-	[TEXT] = "a string",
-	[COUNT] = "a whole number from 1 to 2147483647",
-	[SWITCH] = "true or false",
-	[OBJECT] = "an object",
-	[LIST] = "a list",
-};
-
-struct field {
-	const char *name;
-	enum kind kind;
-	bool optional;          /* then null is as good as nothing */
-	const struct field *of; /* what the object, or each of the list, holds; NULL: anything */
-};
 
 static const struct field option_fields[] = {
 	{ "run_timeout_ms", COUNT, .optional = true },
@@ -95,160 +77,16 @@ static const struct field project_fields[] = {
 	{ NULL },
 };
 
-/* Where the check is, and how much it has found. */
-struct check {
-	struct buf path;
-	int mistakes;
-};
-
-static void mistake(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void mistake(struct check *c, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	cli_error("%s: %s", c->path.n ? c->path.p : "the project", text);
-	c->mistakes++;
-}
-
-/* Goes down to a member; what comes back brings leave() up again. */
-static size_t enter(struct check *c, const char *name)
-{
-	size_t up = c->path.n;
-
-	buf_addf(&c->path, "%s%s", up && *name ? "." : "", name);
-	return up;
-}
-
-static size_t enter_nth(struct check *c, const char *list, size_t i)
-{
-	size_t up = enter(c, list);
-
-	buf_addf(&c->path, "[%zu]", i);
-	return up;
-}
-
-static void leave(struct check *c, size_t up)
-{
-	c->path.n = up;
-	c->path.p[up] = '\0';
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-	return json_string_value(json_object_get(object, name));
-}
-
-static size_t index_of(const json_t *list, const char *id)
-{
-	json_t *member;
-	size_t i;
-
-	json_array_foreach(list, i, member)
-	{
-		const char *other = text_of(member, "id");
-		if (id && other && strcmp(id, other) == 0)
-			break;
-	}
-	return i; /* behind the list when there is none */
-}
-
-/* Ids are compared as text from here on, so they get the one spelling. */
-static bool normalize_id(json_t *value)
-{
-	const char *text = json_string_value(value);
-	struct uuid id;
-	char lower[UUID_TEXT];
-
-	return uuid_parse(slice_of(text), &id) &&
-	       json_string_set(value, uuid_format(&id, lower)) == 0;
-}
-
-static bool is_kind(json_t *value, enum kind kind)
-{
-	switch (kind) {
-	case ID: return normalize_id(value);
-	case NAME: return json_string_length(value) > 0;
-	case TEXT: return json_is_string(value);
-	case COUNT:
-		return json_is_integer(value) && json_integer_value(value) >= 1 &&
-		       json_integer_value(value) <= INT32_MAX;
-	case SWITCH: return json_is_boolean(value);
-	case OBJECT: return json_is_object(value);
-	default: return json_is_array(value);
-	}
-}
-
-static void check_object(struct check *c, json_t *object, const struct field *fields);
-
-static void check_value(struct check *c, json_t *value, const struct field *f)
-{
-	json_t *member;
-	size_t i;
-
-	if (!is_kind(value, f->kind)) {
-		mistake(c, "must be %s", nouns[f->kind]);
-	} else if (f->kind == OBJECT && f->of) {
-		check_object(c, value, f->of);
-	} else if (f->kind == LIST) {
-		json_array_foreach(value, i, member)
-		{
-			size_t up = enter_nth(c, "", i), id;
-			check_object(c, member, f->of);
-			id = enter(c, "id");
-			if (index_of(value, text_of(member, "id")) < i)
-				mistake(c, "has been used above");
-			leave(c, id);
-			leave(c, up);
-		}
-	}
-}
-
-static void check_object(struct check *c, json_t *object, const struct field *fields)
-{
-	const char *name;
-	json_t *value;
-	size_t up;
-
-	if (!json_is_object(object)) {
-		mistake(c, "must be an object");
-		return;
-	}
-	for (const struct field *f = fields; f->name; f++) {
-		value = json_object_get(object, f->name);
-		up = enter(c, f->name);
-		if (value && !(f->optional && json_is_null(value)))
-			check_value(c, value, f);
-		else if (!f->optional)
-			mistake(c, "is missing");
-		leave(c, up);
-	}
-	json_object_foreach(object, name, value)
-	{
-		const struct field *f = fields;
-		while (f->name && strcmp(f->name, name) != 0)
-			f++;
-		up = enter(c, name);
-		if (!f->name)
-			mistake(c, "there is no such key");
-		leave(c, up);
-	}
-}
-
 /* The reference must name a member of the list; whether it may be missing is said elsewhere. */
 static void check_reference(struct check *c, const json_t *object, const char *name,
 	const json_t *list, const char *noun)
 {
-	const char *id = text_of(object, name);
-	size_t up = enter(c, name);
+	const char *id = field_text(object, name);
+	size_t up = check_enter(c, name);
 
-	if (id && index_of(list, id) == json_array_size(list))
-		mistake(c, "no such %s", noun);
-	leave(c, up);
+	if (id && field_find(list, id) == json_array_size(list))
+		check_mistake(c, "no such %s", noun);
+	check_leave(c, up);
 }
 
 /* leads[x * n + y]: the edges so far lead from job x to job y. An edge whose target leads to its
@@ -261,14 +99,14 @@ static void check_cycles(struct check *c, const json_t *jobs, const json_t *edge
 
 	json_array_foreach(edges, i, edge)
 	{
-		size_t from = index_of(jobs, text_of(edge, "source_job_id"));
-		size_t to = index_of(jobs, text_of(edge, "target_job_id"));
+		size_t from = field_find(jobs, field_text(edge, "source_job_id"));
+		size_t to = field_find(jobs, field_text(edge, "target_job_id"));
 		if (from == n || to == n)
 			continue;
 		if (from == to || leads[to * n + from]) {
-			size_t up = enter_nth(c, "edges", i);
-			mistake(c, "closes a cycle");
-			leave(c, up);
+			size_t up = check_enter_nth(c, "edges", i);
+			check_mistake(c, "closes a cycle");
+			check_leave(c, up);
 			continue;
 		}
 		for (size_t x = 0; x < n; x++)
@@ -285,7 +123,7 @@ bool project_runnable(const json_t *workflow, const char *trigger_id)
 
 	json_array_foreach(json_object_get(workflow, "edges"), i, edge)
 	{
-		const char *source = text_of(edge, "source_trigger_id");
+		const char *source = field_text(edge, "source_trigger_id");
 		if (source && trigger_id && strcmp(source, trigger_id) == 0 &&
 			!json_is_false(json_object_get(edge, "enabled")))
 			return true;
@@ -297,8 +135,8 @@ static void check_edge(struct check *c, const json_t *workflow, const json_t *ed
 {
 	const json_t *jobs = json_object_get(workflow, "jobs");
 
-	if (!text_of(edge, "source_trigger_id") == !text_of(edge, "source_job_id"))
-		mistake(c, "needs either source_trigger_id or source_job_id");
+	if (!field_text(edge, "source_trigger_id") == !field_text(edge, "source_job_id"))
+		check_mistake(c, "needs either source_trigger_id or source_job_id");
 	check_reference(
 		c, edge, "source_trigger_id", json_object_get(workflow, "triggers"), "trigger");
 	check_reference(c, edge, "source_job_id", jobs, "job");
@@ -307,13 +145,13 @@ static void check_edge(struct check *c, const json_t *workflow, const json_t *ed
 
 static void check_trigger(struct check *c, const json_t *trigger)
 {
-	const char *type = text_of(trigger, "type");
-	size_t up = enter(c, "type");
+	const char *type = field_text(trigger, "type");
+	size_t up = check_enter(c, "type");
 
 	if (type && strcmp(type, "webhook") != 0 && strcmp(type, "cron") != 0 &&
 		strcmp(type, "kafka") != 0)
-		mistake(c, "must be webhook, cron or kafka");
-	leave(c, up);
+		check_mistake(c, "must be webhook, cron or kafka");
+	check_leave(c, up);
 }
 
 static void check_workflow(struct check *c, const json_t *workflow)
@@ -325,20 +163,20 @@ static void check_workflow(struct check *c, const json_t *workflow)
 
 	json_array_foreach(json_object_get(workflow, "triggers"), i, member)
 	{
-		up = enter_nth(c, "triggers", i);
+		up = check_enter_nth(c, "triggers", i);
 		check_trigger(c, member);
-		leave(c, up);
+		check_leave(c, up);
 	}
 	json_array_foreach(edges, i, member)
 	{
-		up = enter_nth(c, "edges", i);
+		up = check_enter_nth(c, "edges", i);
 		check_edge(c, workflow, member);
-		leave(c, up);
+		check_leave(c, up);
 	}
 	if (json_array_size(jobs) <= MAX_JOBS)
 		check_cycles(c, jobs, edges);
 	else
-		mistake(c, "has more than %d jobs", MAX_JOBS);
+		check_mistake(c, "has more than %d jobs", MAX_JOBS);
 }
 
 /* What is allowed and yet rarely meant. */
@@ -350,14 +188,14 @@ static void warn_workflow(struct check *c, const json_t *workflow)
 
 	json_array_foreach(json_object_get(workflow, "jobs"), i, member)
 	{
-		const char *version = strrchr(text_of(member, "adaptor"), '@');
+		const char *version = strrchr(field_text(member, "adaptor"), '@');
 		if (version && (strcmp(version, "@latest") == 0 || strcmp(version, "@next") == 0))
 			cli_error("warning: %s.jobs[%zu].adaptor: every run asks the package "
 				  "registry what %s is today",
 				c->path.p, i, version + 1);
 	}
 	json_array_foreach(json_object_get(workflow, "triggers"), i, member) runnable |=
-		project_runnable(workflow, text_of(member, "id"));
+		project_runnable(workflow, field_text(member, "id"));
 	if (!runnable)
 		cli_error("warning: %s: no trigger has an enabled edge, so nothing can be enqueued",
 			c->path.p);
@@ -372,11 +210,11 @@ static bool check_project(json_t *root)
 	check_object(&c, root, project_fields);
 	json_array_foreach(json_object_get(root, "workflows"), i, workflow)
 	{
-		size_t up = enter_nth(&c, "workflows", i);
+		size_t up = check_enter_nth(&c, "workflows", i);
 		check_workflow(&c, workflow);
 		if (c.mistakes == 0)
 			warn_workflow(&c, workflow);
-		leave(&c, up);
+		check_leave(&c, up);
 	}
 	buf_free(&c.path);
 	return c.mistakes == 0;

@@ -148,7 +148,7 @@ static bool show_all(PGconn *db, const char *project, const char *run, const cha
 /* One snapshot for all views, so that they are of one moment. */
 static int run_run(const struct cli *cli)
 {
-	const char *run = cli->operands[0];
+	const char *run = cli->operand;
 	char *project = NULL, lines[12];
 	struct uuid id;
 	int count;
