@@ -164,3 +164,81 @@ export const fixture = async (
 
 // What a test leaves waiting would be claimed by the next one that takes from any queue.
 export const empty = (db) => db.query('DELETE FROM waiting');
+
+// -- What the janitor does, by hand ---------------------------------------------------------------
+
+// Declares a run lost, as the janitor does once it has the lock of the work order. `ago` puts the
+// loss back, `deadline` (both intervals) puts the deadline so far ahead of now.
+export const takeRun = (run, { ago = '0', deadline = null } = {}) => `
+	WITH lost AS (
+		UPDATE runs SET state = 'lost', lost_from = state, revision = revision + 1,
+			error_type = CASE state WHEN 'claimed' THEN 'LostAfterClaim' ELSE 'LostAfterStart' END,
+			finished_at = now() - interval '${ago}', finalized_at = now() - interval '${ago}',
+			deadline_at = ${deadline ? `now() + interval '${deadline}'` : 'deadline_at'}
+		WHERE id = '${run}' AND state IN ('claimed', 'started') RETURNING *
+	), landed AS (
+		DELETE FROM in_flight f USING lost r
+		WHERE f.project_id = r.project_id AND f.workflow_id = r.workflow_id AND f.run_id = r.id
+	), closed AS (
+		UPDATE steps s SET exit_reason = 'lost', finished_at = r.finalized_at
+		FROM lost r JOIN run_steps rs ON rs.project_id = r.project_id AND rs.run_id = r.id
+		WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
+	)
+	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
+		worker, epoch)
+	SELECT project_id, id, revision, 'lost', lost_from, state, 'accepted', worker_name, claim_epoch
+	FROM lost RETURNING run_id`;
+
+export const lockOrder = (order) =>
+	`SELECT id FROM work_orders WHERE id = '${order}' FOR NO KEY UPDATE`;
+
+export const settleOrder = (order) => `
+	UPDATE work_orders w SET last_activity = now(), state = (
+		SELECT CASE WHEN bool_or(r.state IN ('claimed', 'started')) THEN 'running'
+			WHEN bool_or(r.state = 'available') THEN 'pending'
+			ELSE (array_agg(r.state ORDER BY r.seq DESC))[1] END
+		FROM runs r WHERE r.project_id = w.project_id AND r.work_order_id = w.id)
+	WHERE id = '${order}'`;
+
+export const lose = async (db, { run, work_order }, when) => {
+	await db.query('BEGIN');
+	await db.query(lockOrder(work_order));
+	const taken = await db.query(takeRun(run, when));
+	await db.query(settleOrder(work_order));
+	await db.query('COMMIT');
+	return taken.length;
+};
+
+// -- What a test looks at ---------------------------------------------------------------------------
+
+// One number for everything that a worker could have changed in these projects; the journal apart.
+export const sumOf = async (db, ...projects) => {
+	const tables = ['runs', 'steps', 'run_steps', 'dataclips', 'log_lines', 'work_orders'];
+	const rows = [...tables, 'waiting', 'in_flight', 'credentials', 'snapshot_jobs'].map(
+		(table) =>
+			`SELECT '${table}' || row_to_json(t) AS row FROM ${table} t WHERE project_id IN (${projects.map(quote)})`,
+	);
+	const [[sum]] = await db.query(
+		`SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM (${rows.join(' UNION ALL ')}) x`,
+	);
+	return sum;
+};
+
+// The journal of a run, oldest first, as objects.
+export const journalOf = async (db, run) => {
+	const rows = await db.query(
+		`SELECT row_to_json(t) FROM (SELECT *, lateness > interval '0' AS late FROM transitions
+		WHERE run_id = '${run}' ORDER BY id) t`,
+	);
+	return rows.map((row) => JSON.parse(row.join('|')));
+};
+
+// Resolves when somebody waits for a lock that the connection `holder` has.
+export const blocked = async (db, holder, waiters = 1) => {
+	const [[pid]] = await holder.query('SELECT pg_backend_pid()');
+	const rows = await db.until(
+		`SELECT count(*) FROM pg_locks WHERE NOT granted AND ${pid} = ANY (pg_blocking_pids(pid))`,
+		([[n]]) => Number(n) >= waiters,
+	);
+	if (Number(rows[0][0]) < waiters) throw new Error('nobody waits for the lock');
+};

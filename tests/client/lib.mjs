@@ -145,3 +145,73 @@ export class Wire {
 		this.ws.terminate();
 	}
 }
+
+// -- One conversation ----------------------------------------------------------------------------
+
+// A worker's socket on which every request waits for its own reply: ask() resolves with {status,
+// response, text} (`text`: the response as it came) whatever the answer is, join() notes the join_ref under
+// which a topic is spoken of. Nothing is sent twice and nothing reconnects.
+export class Worker {
+	#ref = 0;
+	#asked = new Map();
+	#joinRefs = new Map();
+	pushed = [];
+
+	constructor(url, secret, id = randomUUID()) {
+		const token = sign(secret, { ...workerClaims(), worker_id: id });
+		const query = new URLSearchParams({ ...workerParams(secret), token, vsn: '2.0.0' });
+		this.ws = new WebSocket(`${url}/websocket?${query}`);
+		this.ws.on('message', (data, binary) => this.#arrived(data, binary));
+		this.opened = new Promise((resolve, reject) => {
+			this.ws.on('open', () => resolve(this));
+			this.ws.on('error', reject);
+		});
+		this.closed = new Promise((resolve) => this.ws.on('close', resolve));
+		this.closed.then((code) => {
+			for (const { reject } of this.#asked.values())
+				reject(new Error(`the socket was closed with ${code}`));
+		});
+	}
+
+	get isOpen() {
+		return this.ws.readyState === WebSocket.OPEN;
+	}
+
+	#arrived(data, binary) {
+		const [, ref, topic, event, payload] = binary ? [] : JSON.parse(data);
+		const reply = binary
+			? (({ strings, body }) => [strings[1], strings[3], body.toString()])(decodeBinary(data))
+			: event === 'phx_reply' && [ref, payload.status, JSON.stringify(payload.response)];
+		if (!reply) return this.pushed.push({ topic, event, payload });
+		const [asked, status, text] = reply;
+		this.#asked.get(asked)?.resolve({ status, response: JSON.parse(text), text });
+		this.#asked.delete(asked);
+	}
+
+	ask(topic, event, payload = {}, timeout = 40_000) {
+		const ref = String(++this.#ref);
+		if (event === 'phx_join') this.#joinRefs.set(topic, ref);
+		this.ws.send(
+			JSON.stringify([this.#joinRefs.get(topic) ?? null, ref, topic, event, payload]),
+		);
+		return new Promise((resolve, reject) => {
+			const late = () => reject(new Error(`no reply to ${event} within ${timeout} ms`));
+			const timer = setTimeout(late, timeout);
+			const settled = (settle) => (value) => {
+				clearTimeout(timer);
+				settle(value);
+			};
+			this.#asked.set(ref, { resolve: settled(resolve), reject: settled(reject) });
+		});
+	}
+
+	join(topic, payload = {}) {
+		return this.ask(topic, 'phx_join', payload);
+	}
+
+	// Hangs up without a word.
+	cut() {
+		this.ws.terminate();
+		return this.closed;
+	}
+}

@@ -1,0 +1,269 @@
+// What the tests that bring their own coordinators share: starting one, changing its configuration
+// while it runs, workers that hold runs, and a runner. No test here sleeps; each awaits an event.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Database, fixture } from '../client/db.mjs';
+import { Worker, readSecret, timestamp } from '../client/lib.mjs';
+
+const { INTERLOCK_CONF, INTERLOCKD_BIN = 'build/interlockd', WORKER_SECRET_FILE } = process.env;
+export const databaseUrl = process.env.DATABASE_OWNER_URL ?? process.env.DATABASE_URL;
+const secret = readSecret(WORKER_SECRET_FILE);
+const folder = mkdtempSync(join(tmpdir(), 'interlock-stage-'));
+
+// -- Coordinators -----------------------------------------------------------------------------------
+
+// The sections of a configuration file, as {section: {option: value}}.
+const readConf = (text) => {
+	const sections = {};
+	let section;
+	for (const line of text.split('\n').map((each) => each.trim())) {
+		const [, title] = line.match(/^\[(.+)\]$/) ?? [];
+		const [, option, value] = line.match(/^(\w+)\s*=\s*(.*)$/) ?? [];
+		if (title) section = sections[title] ??= {};
+		else if (option) section[option] = value;
+	}
+	return sections;
+};
+const printConf = (sections) =>
+	Object.entries(sections)
+		.map(([title, options]) => {
+			const lines = Object.entries(options).map(([option, value]) => `${option} = ${value}`);
+			return [`[${title}]`, ...lines].join('\n');
+		})
+		.join('\n\n');
+
+const running = new Set();
+
+// A daemon of the test's own. It works on the database, and with the keys, of $INTERLOCK_CONF; `options`
+// are {section: {option: value}}.
+export class Coordinator {
+	#log = '';
+	#heard = [];
+
+	static async start(name, options = {}, database = null) {
+		const coordinator = new Coordinator(name, database);
+		coordinator.#write(options);
+		coordinator.child = spawn(INTERLOCKD_BIN, ['-c', coordinator.file], {
+			stdio: ['ignore', 'ignore', 'pipe'],
+		});
+		running.add(coordinator);
+		coordinator.exited = once(coordinator.child, 'exit').then(([code, signal]) => {
+			coordinator.#gone = `it left with ${code ?? signal}`;
+			for (const { reject } of coordinator.#heard.splice(0)) reject(coordinator.#trouble());
+			return code;
+		});
+		coordinator.child.stderr.setEncoding('utf8').on('data', (text) => coordinator.#said(text));
+		const [, address] = await coordinator.says(/listening on ([^" ]+)/);
+		await coordinator.says(/msg="ready"/);
+		coordinator.address = address;
+		coordinator.url = `ws://${address}/worker`;
+		return coordinator;
+	}
+
+	#gone = null;
+
+	constructor(name, database) {
+		const { database: given, keys } = readConf(readFileSync(INTERLOCK_CONF, 'utf8'));
+		this.name = name;
+		this.file = join(folder, `${name}.conf`);
+		this.base = { database: { ...given, ...database }, keys };
+	}
+
+	#write(options) {
+		const { server, database, ...rest } = options;
+		const sections = {
+			server: { listen: '127.0.0.1:0', name: this.name, ...server },
+			database: { ...this.base.database, ...database },
+			keys: this.base.keys,
+			...rest,
+		};
+		writeFileSync(this.file, printConf(sections));
+	}
+
+	#trouble() {
+		return new Error(`coordinator ${this.name}: ${this.#gone ?? 'not said'}\n${this.#log}`);
+	}
+
+	#said(text) {
+		this.#log += text;
+		this.#heard = this.#heard.filter(({ pattern, from, resolve }) => {
+			const match = this.#log.slice(from).match(pattern);
+			if (match) resolve(match);
+			return !match;
+		});
+	}
+
+	// Resolves with the match when the log, from that position on, holds the pattern.
+	says(pattern, from = 0) {
+		const match = this.#log.slice(from).match(pattern);
+		if (match) return Promise.resolve(match);
+		if (this.#gone) return Promise.reject(this.#trouble());
+		return new Promise((resolve, reject) => {
+			const timer = setTimeout(() => reject(this.#trouble()), 30_000);
+			const settled = (settle) => (value) => {
+				clearTimeout(timer);
+				settle(value);
+			};
+			this.#heard.push({
+				pattern,
+				from,
+				resolve: settled(resolve),
+				reject: settled(reject),
+			});
+		});
+	}
+
+	get logged() {
+		return this.#log;
+	}
+
+	// Writes the options anew, and resolves when they are in force.
+	async reload(options) {
+		const from = this.#log.length;
+		this.#write(options);
+		this.child.kill('SIGHUP');
+		await this.says(/configuration reloaded/, from);
+	}
+
+	// The value of one series of the metrics, 0 where there is none.
+	async metric(series) {
+		const text = await (await fetch(`http://${this.address}/metrics`)).text();
+		const line = text.split('\n').find((each) => each.startsWith(`${series} `));
+		return line ? Number(line.slice(series.length)) : 0;
+	}
+
+	worker(id) {
+		return new Worker(this.url, secret, id).opened;
+	}
+
+	async stop() {
+		running.delete(this);
+		this.child.kill('SIGTERM');
+		assert.equal(await this.exited, 0, `${this.name} stopped cleanly\n${this.#log}`);
+	}
+}
+
+// -- Runs that a worker holds -----------------------------------------------------------------------
+
+// A claimed run whose channel is joined.
+export class Held {
+	static async claim(coordinator, id, worker_name = 'w1') {
+		const held = Object.assign(new Held(), { id, topic: `run:${id.run}` });
+		held.worker = await coordinator.worker();
+		await held.worker.join('worker:queue', { capacity: 5 });
+		const claim = { demand: 1, worker_name, queues: [id.queue] };
+		const { response } = await held.worker.ask('worker:queue', 'claim', claim);
+		assert.equal(response.runs.length, 1, 'the run is claimed');
+		[{ token: held.token }] = response.runs;
+		return held;
+	}
+
+	static async join(coordinator, id, worker_name) {
+		const held = await Held.claim(coordinator, id, worker_name);
+		assert.equal((await held.join()).status, 'ok');
+		return held;
+	}
+
+	join() {
+		return this.worker.join(this.topic, { token: this.token });
+	}
+
+	// Hangs up, and joins with the same token from a new socket.
+	async rejoin(coordinator) {
+		await this.worker.cut();
+		this.worker = await coordinator.worker();
+		return this.join();
+	}
+
+	say(event, payload = {}) {
+		return this.worker.ask(this.topic, event, payload);
+	}
+}
+
+// -- Messages ---------------------------------------------------------------------------------------
+
+export const runStart = (more) => ({ timestamp: timestamp(), versions: { worker: '1.25.0' }, ...more });
+export const stepStart = (step_id, job_id, more) => ({
+	step_id,
+	job_id,
+	timestamp: timestamp(),
+	...more,
+});
+export const stepComplete = (step_id, job_id, more) => ({
+	step_id,
+	job_id,
+	reason: 'success',
+	error_type: null,
+	error_message: null,
+	timestamp: timestamp(),
+	...more,
+});
+export const runComplete = (more) => ({
+	reason: 'success',
+	error_type: null,
+	error_message: null,
+	timestamp: timestamp(),
+	...more,
+});
+
+export const refused = (field, message, code, current_state) => ({
+	status: 'error',
+	response: {
+		[field]: [message],
+		errors: { [field]: [message] },
+		code,
+		retryable: false,
+		...(current_state && { current_state }),
+	},
+});
+export const superseded = refused('state', 'claimed by another worker', 'superseded');
+export const alreadyFinal = (state) =>
+	refused('state', 'already in completed state', 'already_final', state);
+
+// What was answered, without the bytes.
+export const answer = ({ status, response }) => ({ status, response });
+
+// -- The runner -------------------------------------------------------------------------------------
+
+export const db = new Database(databaseUrl);
+const tests = [];
+export const test = (name, play) => tests.push({ name, play });
+export const given = (options) => fixture(db, options);
+
+// Plays the tests one after another, within so many seconds, and leaves nothing behind.
+export const play = async (seconds = 120) => {
+	let passed = 0;
+	const failures = [];
+	const end = (code) => {
+		for (const { child } of running) child.kill('SIGKILL');
+		rmSync(folder, { recursive: true, force: true });
+		console.log(`${passed} passed, ${failures.length} failed`);
+		process.exit(code);
+	};
+	setTimeout(() => {
+		failures.push('time');
+		console.log(`not within ${seconds} s: ${tests[passed + failures.length - 1]?.name}`);
+		end(1);
+	}, seconds * 1000).unref();
+	const only = process.argv[2];
+	for (const { name, play: run } of tests.filter((each) => !only || each.name.includes(only))) {
+		try {
+			await run();
+			passed++;
+		} catch (error) {
+			failures.push(name);
+			console.log(`FAILED ${name}\n${error.stack ?? error}`);
+		}
+	}
+	for (const coordinator of running)
+		await coordinator.stop().catch((error) => {
+			failures.push('stop');
+			console.log(error.stack);
+		});
+	end(failures.length ? 1 : 0);
+};
