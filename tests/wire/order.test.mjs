@@ -1,0 +1,221 @@
+// The race, put in order by hand: a second database connection plays the janitor, or another
+// coordinator, and a third holds back whoever shall come second. Whatever the order, the outcome is one
+// of those that the policy allows, and the work order follows.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import {
+	Database,
+	blocked,
+	journalOf,
+	lockOrder,
+	settleOrder,
+	sumOf,
+	takeRun,
+} from '../client/db.mjs';
+import * as stage from './stage.mjs';
+import { Coordinator, Held, answer, databaseUrl, db, given, test } from './stage.mjs';
+
+const a = await Coordinator.start('order-a');
+const b = await Coordinator.start('order-b');
+const janitor = new Database(databaseUrl);
+const holder = new Database(databaseUrl);
+
+const transaction = async (connection, ...statements) => {
+	let rows;
+	for (const statement of ['BEGIN', ...statements]) rows = await connection.query(statement);
+	return rows;
+};
+const commit = (connection) => connection.query('COMMIT');
+const states = async ({ run, work_order }) => {
+	const [row] = await db.query(`SELECT r.state, w.state, (SELECT count(*) FROM steps s JOIN run_steps rs
+		ON rs.step_id = s.id WHERE rs.run_id = r.id AND s.exit_reason IS NULL),
+		(SELECT count(*) FROM in_flight f WHERE f.run_id = r.id)
+		FROM runs r JOIN work_orders w ON w.id = '${work_order}' WHERE r.id = '${run}'`);
+	return row;
+};
+const outcomes = async (id) =>
+	(await journalOf(db, id.run)).map((row) => `${row.event} ${row.outcome}`).slice(-2);
+
+// A started run with an open step.
+const begun = async (coordinator = a) => {
+	const id = await given();
+	const held = await Held.join(coordinator, id);
+	await held.say('run:start', stage.runStart());
+	await held.say('step:start', stage.stepStart(randomUUID(), id.job_a));
+	return held;
+};
+
+// -- Janitor and worker, in both orders -------------------------------------------------------------
+
+const tooLate = ({ status, response }) =>
+	assert.deepEqual([status, response.outcome, response.state], ['ok', 'too_late', 'lost']);
+const noMore = (reply) => assert.deepEqual(answer(reply), stage.alreadyFinal('lost'));
+const fine = (reply) => assert.deepEqual(answer(reply), { status: 'ok', response: {} });
+
+// When the janitor comes first: the reply, run and work order afterwards, how the journal ends.
+const first = {
+	yield: [fine, 'success', 'lost accepted', 'run:complete yielded'],
+	acknowledge: [tooLate, 'lost', 'lost accepted', 'run:complete too_late'],
+	reject: [noMore, 'lost', 'lost accepted', 'run:complete refused'],
+};
+
+for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
+	test(`${policy}: the janitor is first, run:complete waits for it`, async () => {
+		await a.reload({ lost: { late_completion: policy } });
+		const held = await begun();
+		await transaction(janitor, lockOrder(held.id.work_order), takeRun(held.id.run));
+		const reply = held.say('run:complete', stage.runComplete());
+		await blocked(db, janitor);
+		await janitor.query(settleOrder(held.id.work_order));
+		await commit(janitor);
+		check(await reply);
+		assert.deepEqual(await states(held.id), [state, state, '0', '0']);
+		assert.deepEqual(await outcomes(held.id), journal);
+	});
+
+	test(`${policy}: run:complete is first, the janitor waits for it and takes nothing`, async () => {
+		await a.reload({ lost: { late_completion: policy } });
+		const held = await begun();
+		const { run, work_order } = held.id;
+		// The run's row is held, so that the coordinator stops with the lock of the work order.
+		await transaction(holder, `SELECT id FROM runs WHERE id = '${run}' FOR UPDATE`);
+		const reply = held.say('run:complete', stage.runComplete());
+		await blocked(db, holder);
+		const skipping = await transaction(janitor, `${lockOrder(work_order)} SKIP LOCKED`);
+		assert.deepEqual(skipping, [], 'a janitor that does not wait passes it over');
+		const locked = janitor.query(lockOrder(work_order));
+		await commit(holder);
+		fine(await reply);
+		await locked;
+		assert.deepEqual(await janitor.query(takeRun(run)), []);
+		await janitor.query(settleOrder(work_order));
+		await commit(janitor);
+		assert.deepEqual(await states(held.id), ['success', 'success', '0', '0']);
+		assert.deepEqual(await outcomes(held.id), ['step:start accepted', 'run:complete accepted']);
+	});
+
+	test(`${policy}: between lock and loss nothing of the worker's gets in`, async () => {
+		await a.reload({ lost: { late_completion: policy } });
+		const held = await begun();
+		await transaction(janitor, lockOrder(held.id.work_order));
+		const sum = await sumOf(janitor, held.id.project);
+		const reply = held.say('step:start', stage.stepStart(randomUUID(), held.id.job_b));
+		await blocked(db, janitor);
+		assert.equal(await sumOf(janitor, held.id.project), sum);
+		await janitor.query(takeRun(held.id.run));
+		await janitor.query(settleOrder(held.id.work_order));
+		await commit(janitor);
+		const { status } = await reply;
+		assert.equal(status, policy === 'reject' ? 'error' : 'ok');
+		assert.deepEqual(await states(held.id), ['lost', 'lost', '0', '0'], 'no step is open');
+	});
+}
+
+// -- Two runs of one work order ---------------------------------------------------------------------
+
+// Two runs of one work order, each at a coordinator of its own; the second is the newest.
+const twins = async () => {
+	const id = await given();
+	const older = await Held.join(a, id);
+	const [[, run]] = await db.query(`SELECT * FROM interlock_retry('${id.run}')`);
+	const newer = await Held.join(b, { ...id, run });
+	for (const held of [older, newer]) await held.say('run:start', stage.runStart());
+	return { older, newer };
+};
+const order = async ({ id }) =>
+	(await db.query(`SELECT state FROM work_orders WHERE id = '${id.work_order}'`))[0][0];
+
+for (const [name, pick] of [
+	['the older run is first', ({ older, newer }) => [older, newer]],
+	['the newer run is first', ({ older, newer }) => [newer, older]],
+])
+	test(`two runs of a work order end at once, on two coordinators: ${name}`, async () => {
+		const both = await twins();
+		const [leader, follower] = pick(both);
+		await transaction(holder, `SELECT id FROM runs WHERE id = '${leader.id.run}' FOR UPDATE`);
+		const ends = { older: 'fail', newer: 'success' };
+		const reason = (held) => ends[held === both.older ? 'older' : 'newer'];
+		const one = leader.say('run:complete', stage.runComplete({ reason: reason(leader) }));
+		await blocked(db, holder);
+		const two = follower.say('run:complete', stage.runComplete({ reason: reason(follower) }));
+		// The second waits for the first's lock of the work order.
+		await db.until(
+			`SELECT count(*) FROM pg_locks l WHERE NOT granted AND EXISTS (SELECT FROM pg_locks o
+				WHERE NOT o.granted AND o.pid = ANY (pg_blocking_pids(l.pid)))`,
+			([[n]]) => n === '1',
+		);
+		assert.equal(await order(leader), 'running');
+		await commit(holder);
+		fine(await one);
+		fine(await two);
+		assert.equal(await order(leader), 'success', "the newest run's state, whoever came last");
+	});
+
+test('one of the two is lost and the other ends: the work order has the newest', async () => {
+	const { older, newer } = await twins();
+	await transaction(janitor, lockOrder(newer.id.work_order), takeRun(newer.id.run));
+	const reply = older.say('run:complete', stage.runComplete());
+	await blocked(db, janitor);
+	await janitor.query(settleOrder(newer.id.work_order));
+	await commit(janitor);
+	fine(await reply);
+	assert.equal(await order(older), 'lost');
+	fine(await newer.say('run:complete', stage.runComplete({ reason: 'kill' })));
+	assert.equal(await order(older), 'killed', 'a late word of the newest run counts');
+});
+
+test('a late word about an older run does not overwrite the newest', async () => {
+	const { older, newer } = await twins();
+	fine(await newer.say('run:complete', stage.runComplete()));
+	assert.equal(await order(older), 'running');
+	await transaction(janitor, lockOrder(older.id.work_order), takeRun(older.id.run));
+	await janitor.query(settleOrder(older.id.work_order));
+	await commit(janitor);
+	assert.equal(await order(older), 'success');
+	await a.reload({});
+	fine(await older.say('run:complete', stage.runComplete({ reason: 'crash' })));
+	assert.equal(await order(older), 'success');
+});
+
+// -- The three that Lightning's pull request had to skip -----------------------------------------------
+
+test('start of a completed run is refused, and its row untouched', async () => {
+	const held = await begun();
+	await held.say('run:complete', stage.runComplete());
+	const sum = await sumOf(db, held.id.project);
+	assert.deepEqual(answer(await held.say('run:start', stage.runStart())), stage.alreadyFinal('success'));
+	assert.equal(await sumOf(db, held.id.project), sum);
+	assert.deepEqual((await outcomes(held.id))[1], 'run:start refused');
+});
+
+test('start of a started run is refused, and its row untouched', async () => {
+	const held = await begun();
+	const sum = await sumOf(db, held.id.project);
+	assert.deepEqual(
+		answer(await held.say('run:start', stage.runStart({ timestamp: '1795485247440566' }))),
+		stage.refused('state', 'already started', 'already_started', 'started'),
+	);
+	assert.equal(await sumOf(db, held.id.project), sum);
+});
+
+for (const [policy, check, state, outcome] of [
+	['reject', noMore, 'claimed', 'refused'],
+	['acknowledge', tooLate, 'claimed', 'too_late'],
+	['yield', fine, 'started', 'yielded'],
+])
+	test(`start of a lost run, under ${policy}`, async () => {
+		await a.reload({ lost: { late_completion: policy } });
+		const id = await given();
+		const held = await Held.join(a, id);
+		await transaction(janitor, lockOrder(id.work_order), takeRun(id.run), settleOrder(id.work_order));
+		await commit(janitor);
+		const sum = await sumOf(db, id.project);
+		check(await held.say('run:start', stage.runStart()));
+		const [[lost_from]] = await db.query(`SELECT lost_from FROM runs WHERE id = '${id.run}'`);
+		assert.equal(lost_from, state);
+		if (policy !== 'yield') assert.equal(await sumOf(db, id.project), sum);
+		assert.deepEqual((await outcomes(id))[1], `run:start ${outcome}`);
+	});
+
+await stage.play(120);
