@@ -15,7 +15,7 @@ end() {
 	local left asked=
 	for _ in {1..150}; do
 		left=$(jobs -pr | grep -xF "$(printf '%s\n' "$@")") || return 0
-		[ -n "$asked" ] || kill $left || true
+		[ -n "$asked" ] || kill $left 2>/dev/null || true
 		asked=yes
 		sleep 0.1
 	done
@@ -28,8 +28,9 @@ leave() {
 	trap - EXIT
 	end $(jobs -pr) || true
 	[ -z "$cluster" ] || tests/cluster stop "$cluster" || true
-	exit $code
+	finish $code
 }
+finish() { exit "$1"; }
 trap leave EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
