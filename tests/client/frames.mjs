@@ -2,7 +2,7 @@
 // running daemon, at the moment of a run when that worker sent it. All of them must be answered ok,
 // without a warning.
 //
-//   node frames.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_URL=… WORKER_SECRET_FILE=… CREDENTIAL_KEY_FILE=…
+//   node frames.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_OWNER_URL=… WORKER_SECRET_FILE=… CREDENTIAL_KEY_FILE=…
 
 import { randomUUID } from 'node:crypto';
 import { Database, empty, fixture } from './db.mjs';
@@ -15,7 +15,7 @@ const STATES = {
 	kill: 'killed',
 	exception: 'exception',
 };
-const db = new Database(process.env.DATABASE_URL);
+const db = new Database(process.env.DATABASE_OWNER_URL);
 
 // What the worker had said before, as [event, payload]s. An end without a timestamp may come before
 // the start; a final dataclip is a step's output.

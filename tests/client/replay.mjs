@@ -4,13 +4,13 @@
 // is called after it), ours must answer ok. The worker's run:log frames were not recorded, only
 // their replies: a line is made up for each.
 //
-//   node replay.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_URL=… WORKER_SECRET_FILE=… CREDENTIAL_KEY_FILE=…
+//   node replay.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_OWNER_URL=… WORKER_SECRET_FILE=… CREDENTIAL_KEY_FILE=…
 
 import { Database, empty, fixture } from './db.mjs';
 import { decodeBinary, timestamp } from './lib.mjs';
 import { Session, all, assert, lines, translator } from './recording.mjs';
 
-const db = new Database(process.env.DATABASE_URL);
+const db = new Database(process.env.DATABASE_OWNER_URL);
 
 // Every key that the recording has, with a value of the same kind; lists are as long.
 const alike = (want, got) => {

@@ -1,9 +1,9 @@
 // Whole runs: a project is imported and a run enqueued with the operator's command, our own worker
 // executes it against a running daemon, and what then stands in the database is compared.
 //
-//   node scenarios.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_URL=… WORKER_SECRET_FILE=… INTERLOCK_CONF=…
+//   node scenarios.mjs [-v]    INTERLOCK_URL=ws://… DATABASE_OWNER_URL=… WORKER_SECRET_FILE=… INTERLOCK_CONF=…
 //
-// INTERLOCK names the command where it is not build/interlock.
+// INTERLOCK_BIN names the command where it is not build/interlock.
 
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -14,9 +14,9 @@ import { fileURLToPath } from 'node:url';
 import { Database, empty } from './db.mjs';
 import { all, assert } from './recording.mjs';
 
-const { INTERLOCK_URL, DATABASE_URL, WORKER_SECRET_FILE, INTERLOCK_CONF, INTERLOCK } = process.env;
+const { INTERLOCK_URL, DATABASE_OWNER_URL, WORKER_SECRET_FILE, INTERLOCK_CONF, INTERLOCK_BIN } = process.env;
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
-const db = new Database(DATABASE_URL);
+const db = new Database(DATABASE_OWNER_URL);
 const folder = mkdtempSync(join(tmpdir(), 'scenarios-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
 
@@ -30,7 +30,7 @@ const execute = (program, ...args) =>
 
 const interlock = async (...args) => {
 	const { code, output } = await execute(
-		INTERLOCK ?? file('../../build/interlock'),
+		INTERLOCK_BIN ?? file('../../build/interlock'),
 		'-c',
 		INTERLOCK_CONF,
 		...args,

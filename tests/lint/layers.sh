@@ -23,7 +23,7 @@ quarantine='
 libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf\.c
-libpq-fe\.h       include/db\.h|src/(db|cli)(_.*)?\.[ch]
+libpq-fe\.h       include/db\.h|src/(db|schema|cli)(_.*)?\.[ch]
 uv\.h             src/(main|db|ws|janitor|batch)(_.*)?\.[ch]|include/(db|ws|batch|chan)\.h
 jansson\.h        (include|src)/(.*)
 '
@@ -65,6 +65,7 @@ while read -r header allowed; do
 		[[ $file =~ ^($allowed)$ ]] || wrong "$file includes $header"
 	done < <(grep -lE "^#include <$header>" src/*.[ch] include/*.h)
 done <<<"$quarantine"
-grep -nE '\<PQ(send|exec|connect|prepare)' src/*.c | grep -vE '^src/(db|cli)(_.*)?\.c:' && wrong 'only db and cli speak to PostgreSQL'
+grep -nE '\<PQ(send|exec|connect|prepare)' src/*.c | grep -vE '^src/(db|schema|cli)(_.*)?\.c:' &&
+	wrong 'PostgreSQL is spoken to by db, schema and cli'
 
 exit $found

@@ -2,7 +2,7 @@
 // conversation it is: what is sent, what must come back, what must then stand in the database. There
 // are no sleeps: a step waits for an event, or fails. README.md in this folder is the language.
 //
-//   node run.mjs [-v] [FILE…]    INTERLOCK_URL=ws://… DATABASE_URL=… WORKER_SECRET_FILE=…
+//   node run.mjs [-v] [FILE…]    INTERLOCK_URL=ws://… DATABASE_OWNER_URL=… WORKER_SECRET_FILE=…
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -20,9 +20,9 @@ import {
 	workerParams,
 } from '../client/lib.mjs';
 
-const { INTERLOCK_URL, DATABASE_URL, WORKER_SECRET_FILE } = process.env;
+const { INTERLOCK_URL, DATABASE_OWNER_URL, WORKER_SECRET_FILE } = process.env;
 const secret = readSecret(WORKER_SECRET_FILE);
-const db = new Database(DATABASE_URL);
+const db = new Database(DATABASE_OWNER_URL);
 
 // -- Reading --------------------------------------------------------------------------------------
 
