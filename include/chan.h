@@ -114,6 +114,7 @@ struct req {
 	const char *body_field;  /* … and under which name it is warned about */
 	const struct route_stats *stats;
 	struct buf warnings; /* members of the reply's "warnings" object, so far */
+	const char *wanted;  /* the state it asks for, a constant; NULL: started */
 	void *own;           /* the message's own notes; freed with free(3) */
 };
 

@@ -33,9 +33,9 @@ struct db_ops {
 	 * without secrets. Only after an `up`. It reconnects by itself: at once, then after 100 ms,
 	 * doubled up to 2 s. Never called from within a send. */
 	void (*down)(struct db *db, void *arg, const char *why);
-	/* The result of the next statement sent (borrowed; PGRES_TUPLES_OK, _COMMAND_OK,
-	 * _FATAL_ERROR or _PIPELINE_ABORTED). */
-	void (*result)(struct db *db, void *arg, const PGresult *res);
+	/* The result of the next statement sent (PGRES_TUPLES_OK, _COMMAND_OK, _FATAL_ERROR or
+	 * _PIPELINE_ABORTED). Takes res (PQclear). */
+	void (*result)(struct db *db, void *arg, PGresult *res);
 	/* The next db_sync has been passed: what came before it is committed, or was rolled back if
 	 * a result was an error. */
 	void (*synced)(struct db *db, void *arg);

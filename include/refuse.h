@@ -13,7 +13,8 @@ struct refusal {
 	const char *field;
 	const char *message;
 	const char *code;
-	const char *state; /* the run's current state */
+	const char *state;  /* the run's current state */
+	const char *wanted; /* the state that was asked for, where the message has a %s */
 };
 
 /* Appends the response of the error reply, a JSON object. */

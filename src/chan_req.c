@@ -314,6 +314,7 @@ void req_refuse_code(struct req *req, const char *code, const char *state)
 	if (!refuse_of_code(event, code, &why))
 		fatalx("no refusal for code %s of %s", code, event);
 	why.state = state;
+	why.wanted = req->wanted != NULL ? req->wanted : "started";
 	req_refuse(req, &why);
 }
 

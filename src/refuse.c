@@ -8,8 +8,6 @@
 static const struct {
 	const char *code, *event, *field, *message;
 } refusals[] = {
-	{ "not_claimed", "run:start", "state",
-		"cannot mark run started that has not been claimed by a worker" },
 	{ "not_claimed", NULL, "state",
 		"cannot mark run %s that has not been claimed by a worker" },
 	{ "already_started", NULL, "state", "already started" },
@@ -37,12 +35,12 @@ static const struct {
 	struct refusal refusal;
 } constraints[] = {
 	{ "runs_final_dataclip_id_fkey",
-		{ "final_dataclip_id", "does not exist", "does_not_exist", NULL } },
-	{ "steps_job_id_fkey", { "job_id", "does not exist", "does_not_exist", NULL } },
+		{ "final_dataclip_id", "does not exist", "does_not_exist", NULL, NULL } },
+	{ "steps_job_id_fkey", { "job_id", "does not exist", "does_not_exist", NULL, NULL } },
 	{ "steps_input_dataclip_id_fkey",
-		{ "input_dataclip_id", "does not exist", "does_not_exist", NULL } },
+		{ "input_dataclip_id", "does not exist", "does_not_exist", NULL, NULL } },
 	{ "steps_output_dataclip_id_fkey",
-		{ "output_dataclip_id", "does not exist", "does_not_exist", NULL } },
+		{ "output_dataclip_id", "does not exist", "does_not_exist", NULL, NULL } },
 };
 
 bool refuse_of_code(const char *event, const char *code, struct refusal *out)
@@ -52,8 +50,11 @@ bool refuse_of_code(const char *event, const char *code, struct refusal *out)
 			continue;
 		if (refusals[i].event != NULL && strcmp(refusals[i].event, event) != 0)
 			continue;
-		*out = (struct refusal){ refusals[i].field, refusals[i].message, refusals[i].code,
-			NULL };
+		*out = (struct refusal){
+			.field = refusals[i].field,
+			.message = refusals[i].message,
+			.code = refusals[i].code,
+		};
 		return true;
 	}
 	return false;
@@ -72,19 +73,22 @@ bool refuse_of_constraint(const char *constraint, struct refusal *out)
 
 void refuse_render(struct buf *out, const struct refusal *r)
 {
+	char message[128];
+
+	snprintf(message, sizeof(message), r->message, r->wanted);
 	buf_addc(out, '{');
 	if (r->field != NULL) {
 		buf_add_json(out, slice_of(r->field));
 		buf_adds(out, ":[");
-		buf_add_json(out, slice_of(r->message));
+		buf_add_json(out, slice_of(message));
 		buf_adds(out, "],\"errors\":{");
 		buf_add_json(out, slice_of(r->field));
 		buf_adds(out, ":[");
-		buf_add_json(out, slice_of(r->message));
+		buf_add_json(out, slice_of(message));
 		buf_adds(out, "]},");
 	} else {
 		buf_adds(out, "\"reason\":");
-		buf_add_json(out, slice_of(r->message));
+		buf_add_json(out, slice_of(message));
 		buf_addc(out, ',');
 	}
 	buf_addf(out, "\"code\":\"%s\",\"retryable\":%s", r->code,

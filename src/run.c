@@ -246,9 +246,10 @@ static void check_complete(struct req *req)
 	state = fsm_state_of_reason(
 		(struct slice){ v[COMPLETE_STATE].p, (size_t)v[COMPLETE_STATE].n });
 	if (state == NULL) {
-		req_refuse(req, &(struct refusal){ "state", "is invalid", "invalid", NULL });
+		req_refuse(req, &(struct refusal){ "state", "is invalid", "invalid" });
 		return;
 	}
+	req->wanted = state;
 	value_clear(&v[COMPLETE_STATE]);
 	value_text(&v[COMPLETE_STATE], slice_of(state));
 	req_scrub(req, &v[COMPLETE_MESSAGE]);

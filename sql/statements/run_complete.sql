@@ -40,6 +40,7 @@ WITH m AS MATERIALIZED (
 	UPDATE runs r SET
 		state = j.new_state,
 		lost_from = NULL,
+		claimed_at = coalesce(r.claimed_at, now()),
 		error_type = j.error_type,
 		error_message = j.error_message,
 		finished_at = j.at,

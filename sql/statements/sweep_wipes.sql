@@ -1,0 +1,12 @@
+-- Inputs of lost runs that do not save dataclips, once the window in which they may be revived is over (in
+-- milliseconds; 0: for ever), or the run has become final otherwise.
+WITH over AS (
+	DELETE FROM wipes w USING runs r
+	WHERE r.project_id = w.project_id AND r.id = w.run_id AND r.finalized_at IS NOT NULL
+		AND (r.state <> 'lost' OR $1::bigint > 0
+			AND r.finalized_at < clock_timestamp() - $1::bigint * interval '1 millisecond')
+	RETURNING r.project_id, r.dataclip_id
+)
+UPDATE dataclips d SET body = NULL, request = NULL, wiped_at = now()
+FROM over
+WHERE d.project_id = over.project_id AND d.id = over.dataclip_id AND d.wiped_at IS NULL

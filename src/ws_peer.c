@@ -1,0 +1,373 @@
+/*
+ * ws: the peers. A message is put together from its fragments, one allocation that is handed on; an
+ * outgoing one is queued and written as far as the socket takes it, in fragments of 64 KiB, so that
+ * lws never copies more than one of them and a ping or a close gets in between. A peer is read only
+ * while neither its owner nor what is queued for it forbids that.
+ *
+ * lws takes a socket away in ws_peer_closed; until ws_peer_free the peer is then an empty shell on
+ * which every call does nothing.
+ */
+#include "ws_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define CHUNK 65536
+#define CUT_HEAD 4096
+#define DRAIN_MS 2000
+#define NEVER UINT64_MAX
+
+struct out {
+	TAILQ_ENTRY(out) link;
+	struct buf b;
+	size_t at; /* written so far */
+	bool binary;
+};
+
+struct ws_peer {
+	TAILQ_ENTRY(ws_peer) link;
+	struct ws *ws;
+	void *user;
+	struct lws *wsi; /* NULL before it is open and after it is closed */
+
+	struct buf in; /* of the message that is coming */
+	bool cut;
+	uint64_t heard;            /* uv_now() of the last sign of life */
+	bool pinged;               /* since then */
+	bool held, choked, unread; /* paused by the owner, by the soft limit; what lws was told */
+
+	TAILQ_HEAD(, out) queue;
+	size_t queued;  /* bytes of the queue that are not written */
+	size_t largest; /* message since the queue was last empty */
+
+	bool closing; /* nothing is handed on or queued any more */
+	int code; /* to close with, after the queue; 0 when there is nothing to say (any more) */
+	uint64_t deadline; /* uv_now() at which it is dropped without a word */
+};
+
+int ws_peer_upgrade(struct conn *conn, struct lws *wsi, const char *protocol)
+{
+	struct ws *ws = conn->ws;
+	struct ws_peer *peer;
+	struct head head;
+	const char *why = NULL;
+	void *user = NULL;
+	char *wanted;
+	int status;
+
+	if (!ws_head_read(&head, wsi) || strcmp(head.ws.method, "GET") != 0 ||
+		strcasecmp(protocol, "websocket") != 0)
+		return ws_http_refuse(wsi, 400, "no upgrade but a GET's to websocket");
+	wanted = ws_header(&head.ws, "Sec-WebSocket-Protocol");
+	if (wanted != NULL && strstr(wanted, "phoenix") == NULL)
+		status = 400, why = "no subprotocol but phoenix";
+	else if (ws->npeers >= ws->config.max_peers)
+		status = 503, why = "too many connections";
+	else
+		status = ws->config.ops->handshake(ws->config.arg, &head.ws, &user, &why);
+	free(wanted);
+	if (status != 101)
+		return ws_http_refuse(wsi, status, why);
+
+	peer = xcalloc(1, sizeof(*peer));
+	peer->ws = ws;
+	peer->user = user;
+	TAILQ_INIT(&peer->queue);
+	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
+	ws->npeers++;
+	conn->peer = peer;
+	return 0;
+}
+
+void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
+{
+	peer->wsi = wsi;
+	peer->heard = uv_now(peer->ws->loop);
+	peer->ws->config.ops->open(peer->user, peer);
+}
+
+static void drop_queue(struct ws_peer *peer)
+{
+	struct out *out;
+
+	while ((out = TAILQ_FIRST(&peer->queue)) != NULL) {
+		TAILQ_REMOVE(&peer->queue, out, link);
+		buf_free(&out->b);
+		free(out);
+	}
+	peer->queued = peer->largest = 0;
+}
+
+void ws_peer_closed(struct ws_peer *peer)
+{
+	peer->wsi = NULL;
+	peer->closing = true;
+	drop_queue(peer);
+}
+
+void ws_peer_free(struct ws_peer *peer)
+{
+	void (*closed)(void *user) = peer->ws->config.ops->closed;
+	void *user = peer->user;
+
+	drop_queue(peer);
+	buf_free(&peer->in);
+	TAILQ_REMOVE(&peer->ws->peers, peer, link);
+	peer->ws->npeers--;
+	free(peer);
+	closed(user);
+}
+
+/* Reading. */
+
+static void heard(struct ws_peer *peer)
+{
+	peer->heard = uv_now(peer->ws->loop);
+	peer->pinged = false;
+}
+
+void ws_peer_pong(struct ws_peer *peer)
+{
+	heard(peer);
+}
+
+static void collect(struct ws_peer *peer, const void *p, size_t n)
+{
+	if (peer->cut)
+		return;
+	if (n <= peer->ws->config.max_message - peer->in.n) {
+		buf_add(&peer->in, p, n);
+		return;
+	}
+	peer->cut = true;
+	if (peer->in.n < CUT_HEAD) {
+		size_t missing = CUT_HEAD - peer->in.n;
+
+		buf_add(&peer->in, p, n < missing ? n : missing);
+	}
+	if (peer->in.n > CUT_HEAD)
+		peer->in.n = CUT_HEAD;
+	peer->in.cap = peer->in.n + 1;
+	peer->in.p = xrealloc(peer->in.p, peer->in.cap);
+	peer->in.p[peer->in.n] = '\0';
+}
+
+void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
+{
+	struct buf whole;
+	bool cut;
+
+	heard(peer);
+	if (peer->closing)
+		return;
+	collect(peer, p, n);
+	if (!lws_is_final_fragment(peer->wsi) || lws_remaining_packet_payload(peer->wsi) > 0)
+		return;
+	buf_reserve(&peer->in, 0); /* an empty message is an allocation too */
+	whole = peer->in;
+	whole.p[whole.n] = '\0';
+	cut = peer->cut;
+	peer->in = (struct buf){ 0 };
+	peer->cut = false;
+	peer->ws->config.ops->message(
+		peer->user, whole.p, whole.n, lws_frame_is_binary(peer->wsi), cut);
+}
+
+/* Without the flag lws would only take note and not tell the loop. */
+static void apply_pause(struct ws_peer *peer)
+{
+	bool unread = peer->held || peer->choked;
+
+	if (peer->wsi == NULL || unread == peer->unread)
+		return;
+	peer->unread = unread;
+	lws_rx_flow_control(peer->wsi, (unread ? 0 : 1) | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
+}
+
+void ws_pause(struct ws_peer *peer)
+{
+	peer->held = true;
+	apply_pause(peer);
+}
+
+void ws_resume(struct ws_peer *peer)
+{
+	peer->held = false;
+	heard(peer);
+	apply_pause(peer);
+}
+
+/* Writing. */
+
+void ws_begin(struct buf *b)
+{
+	static const char room[LWS_PRE];
+
+	buf_add(b, room, sizeof(room));
+}
+
+/* The header of a fragment overwrites the end of the one before, which is gone by then. */
+static bool write_fragment(struct ws_peer *peer, struct out *out)
+{
+	size_t left = out->b.n - out->at, n = left < CHUNK ? left : CHUNK;
+	int how = lws_write_ws_flags(
+		out->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, out->at == LWS_PRE, n == left);
+
+	if (lws_write(peer->wsi, (unsigned char *)out->b.p + out->at, n, how) < 0)
+		return false;
+	out->at += n;
+	peer->queued -= n;
+	return true;
+}
+
+/* Writes until the socket is full: then lws holds the rest of one fragment and calls back. */
+static void flush(struct ws_peer *peer)
+{
+	struct out *out;
+
+	while ((out = TAILQ_FIRST(&peer->queue)) != NULL && !lws_partial_buffered(peer->wsi)) {
+		if (!write_fragment(peer, out)) {
+			ws_abort(peer);
+			return;
+		}
+		if (peer->choked) /* all that can be seen of a peer that we do not read */
+			heard(peer);
+		if (out->at < out->b.n)
+			continue;
+		TAILQ_REMOVE(&peer->queue, out, link);
+		buf_free(&out->b);
+		free(out);
+	}
+	if (out != NULL)
+		lws_callback_on_writable(peer->wsi);
+	else
+		peer->largest = 0;
+	if (peer->queued > peer->ws->config.soft)
+		peer->choked = true;
+	else if (peer->queued < peer->ws->config.soft / 2)
+		peer->choked = false;
+	apply_pause(peer);
+}
+
+void ws_peer_writable(struct ws_peer *peer)
+{
+	flush(peer);
+	if (peer->code != 0)
+		ws_nudge(peer->ws);
+}
+
+void ws_send(struct ws_peer *peer, struct buf *b, bool binary)
+{
+	struct out *out;
+	size_t n = b->n - LWS_PRE;
+
+	assert(b->n >= LWS_PRE);
+	if (peer->closing) {
+		buf_free(b);
+		return;
+	}
+	out = xmalloc(sizeof(*out));
+	*out = (struct out){ .b = *b, .at = LWS_PRE, .binary = binary };
+	*b = (struct buf){ 0 };
+	TAILQ_INSERT_TAIL(&peer->queue, out, link);
+	peer->queued += n;
+	if (n > peer->largest)
+		peer->largest = n;
+	flush(peer);
+	if (peer->queued > peer->ws->config.hard + peer->largest) {
+		drop_queue(peer);
+		ws_close(peer, 1013);
+	}
+}
+
+size_t ws_queued(const struct ws_peer *peer)
+{
+	return peer->queued;
+}
+
+/* Closing. */
+
+void ws_close(struct ws_peer *peer, int code)
+{
+	assert(code != 1000); /* Phoenix clients take that for a good-bye and never come back */
+	if (peer->closing)
+		return;
+	peer->closing = true;
+	peer->code = code;
+	peer->deadline = uv_now(peer->ws->loop) + DRAIN_MS;
+	ws_nudge(peer->ws);
+}
+
+void ws_abort(struct ws_peer *peer)
+{
+	peer->closing = true;
+	peer->code = 0;
+	peer->deadline = 0;
+	ws_nudge(peer->ws);
+}
+
+void ws_peer_leaving(struct ws_peer *peer)
+{
+	peer->closing = true;
+	peer->code = 0;
+	peer->deadline = NEVER;
+	drop_queue(peer);
+}
+
+/* Says good-bye; lws waits for the answer, for which the peer has to be read. */
+static void say_close(struct ws_peer *peer)
+{
+	peer->held = peer->choked = false;
+	apply_pause(peer);
+	lws_close_reason(peer->wsi, peer->code, NULL, 0);
+	peer->code = 0;
+	peer->deadline = NEVER;
+	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
+/* lws first wants to get rid of what it has buffered; on a socket that is shut it cannot. */
+static void drop(struct ws_peer *peer)
+{
+	drop_queue(peer);
+	shutdown(lws_get_socket_fd(peer->wsi), SHUT_RDWR);
+	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
+static void ping(struct ws_peer *peer)
+{
+	unsigned char frame[LWS_PRE];
+
+	peer->pinged = true;
+	if (!lws_partial_buffered(peer->wsi) &&
+		lws_write(peer->wsi, frame + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+		ws_abort(peer);
+}
+
+static void tick(struct ws_peer *peer, uint64_t now)
+{
+	uint64_t limit = (uint64_t)peer->ws->config.silence * 1000;
+
+	if (peer->closing) {
+		if (now >= peer->deadline)
+			drop(peer);
+		else if (peer->code != 0 && TAILQ_EMPTY(&peer->queue) &&
+			 !lws_partial_buffered(peer->wsi))
+			say_close(peer);
+	} else if (peer->held) {
+		peer->heard = now; /* it is we who do not listen */
+	} else if (now - peer->heard >= limit) {
+		drop(peer);
+	} else if (now - peer->heard >= limit / 2 && !peer->pinged) {
+		ping(peer);
+	}
+}
+
+void ws_peers_tick(struct ws *ws)
+{
+	struct ws_peer *peer;
+
+	TAILQ_FOREACH (peer, &ws->peers, link)
+		if (peer->wsi != NULL)
+			tick(peer, uv_now(ws->loop));
+}
