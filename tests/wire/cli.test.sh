@@ -180,7 +180,7 @@ said 'keys that are there are kept' 0 'made *worker_secret
 kept *run_token_key
 kept *credential_key' ''
 is 'byte for byte' "$(tail -n +2 <<<"$before" | head -5)" \
-	"$(cat "$dir/keys/run_token_key" | head -5)"
+	"$(head -5 "$dir/keys/run_token_key")"
 is 'the credential key is 64 digits' 1 "$(grep -Ecx '[0-9a-f]{64}' "$dir/keys/credential_key")"
 cli keys --public
 said 'the public key is printed' 0 '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----' ''
