@@ -66,7 +66,7 @@ run: all
 
 # deps may bring the very compiler, so what is built after it is built by another make.
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s -j"$$(nproc)" all
 	tests/client/demo.sh
 
 check: deps
@@ -76,7 +76,7 @@ unit:
 	tests/run unit
 
 bench: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s -j"$$(nproc)" all
 	tests/bench/run
 
 clean:
