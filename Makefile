@@ -46,7 +46,7 @@ units: $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $^ $(LDLIBS) -lcmocka
+	$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LDLIBS) -lcmocka
 
 $(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
 	rm -f $@ && ar rcs $@ $^

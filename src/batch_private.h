@@ -36,7 +36,7 @@ struct batch_error {
 struct lane_conn {
 	struct batch *batch;
 	enum lane kind;
-	char name[16];
+	char name[24];
 	struct db *db;
 	struct batch_queue queue;
 

@@ -14,7 +14,6 @@
 #define BUFFER 65536 /* lws's own 4 KiB would cut the speed of 10 KB messages to a third */
 #define MAX_HEADERS 16384
 #define HANDSHAKE_SECONDS 10
-#define KEEPALIVE_SECONDS 60
 #define MAX_DESCRIPTORS (1 << 17)
 
 static int conn_new(struct lws *wsi)
@@ -51,7 +50,8 @@ static int on_http(
 		if (conn->http != NULL)
 			ws_http_complete(conn->http);
 		return 0;
-	case LWS_CALLBACK_HTTP_WRITEABLE: return ws_http_writable(conn, wsi);
+	case LWS_CALLBACK_HTTP_WRITEABLE:
+		return conn->http != NULL ? ws_http_writable(conn->http) : 0;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return ws_peer_upgrade(conn, wsi, in);
 	case LWS_CALLBACK_RAW_ADOPT: return -1; /* what lws makes of the method CONNECT */
 	default: return 0;
@@ -160,7 +160,6 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 		.vhost_name = "ws",
 		.retry_and_idle_policy = &no_pings,
 		.timeout_secs = HANDSHAKE_SECONDS,
-		.keepalive_timeout = KEEPALIVE_SECONDS,
 		.max_http_header_data = MAX_HEADERS,
 		.pt_serv_buf_size = BUFFER,
 		.user = ws,
@@ -170,7 +169,7 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->config = *config;
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
-	TAILQ_INIT(&ws->waiting);
+	TAILQ_INIT(&ws->requests);
 	LIST_INIT(&ws->listeners);
 	bound_descriptors();
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_log);

@@ -1,8 +1,10 @@
 /*
  * ws: plain requests. A request is collected whole, handed on, and answered whole, now or later. It
- * is ours until lws can write the answer or the socket is destroyed. While it waits its socket is
- * not read (lws would spin on a pipelined request), so the timer looks whether the client is still
- * there.
+ * is ours until the answer is out or the socket is destroyed.
+ *
+ * One request a connection: a body that lws finds in the same packet as the request before makes it
+ * take the headers for the body, and loop for ever. So nothing that follows a request is ever given
+ * to lws's parser: its socket is not read while it waits, and closed after the answer.
  */
 #include "ws_private.h"
 
@@ -10,16 +12,17 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#define SEND_SECONDS 60 /* for the client to take the answer */
+
 struct ws_http {
-	TAILQ_ENTRY(ws_http) link; /* while it waits */
+	TAILQ_ENTRY(ws_http) link; /* once it is handed on */
 	struct ws *ws;
 	struct lws *wsi;
 	void *user;
 	struct buf body;
 	bool too_large;
 	bool bodiless; /* a HEAD: the answer's body is only counted */
-	bool last;     /* hang up after the answer */
-	enum { COMING, WAITING, ANSWERED } state;
+	enum { COMING, WAITING, ANSWERED, SENT } state;
 	struct buf answer;
 };
 
@@ -52,14 +55,14 @@ static const char *reason(int status)
 }
 
 static void compose(struct buf *b, int status, const char *content_type, const char *extra_header,
-	size_t length, bool last)
+	size_t length)
 {
 	ws_begin(b);
 	buf_addf(b, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
 		reason(status), content_type != NULL ? content_type : "text/plain", length);
 	if (extra_header != NULL)
 		buf_addf(b, "%s\r\n", extra_header);
-	buf_adds(b, last ? "Connection: close\r\n\r\n" : "\r\n");
+	buf_adds(b, "Connection: close\r\n\r\n");
 }
 
 static bool transmit(struct lws *wsi, const struct buf *b)
@@ -74,7 +77,7 @@ int ws_http_refuse(struct lws *wsi, int status, const char *why)
 
 	if (why == NULL)
 		why = "";
-	compose(&b, status, NULL, NULL, strlen(why), true);
+	compose(&b, status, NULL, NULL, strlen(why));
 	buf_adds(&b, why);
 	sent = transmit(wsi, &b);
 	buf_free(&b);
@@ -86,8 +89,7 @@ void ws_http_reply(struct ws_http *http, int status, const char *content_type,
 {
 	assert(http->state == WAITING);
 	http->state = ANSWERED;
-	TAILQ_REMOVE(&http->ws->waiting, http, link);
-	compose(&http->answer, status, content_type, extra_header, body.n, http->last);
+	compose(&http->answer, status, content_type, extra_header, body.n);
 	if (!http->bodiless)
 		buf_add(&http->answer, body.p, body.n);
 	lws_rx_flow_control(http->wsi, 1 | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
@@ -102,7 +104,7 @@ void ws_http_set_user(struct ws_http *http, void *user)
 static void wait_for_answer(struct ws_http *http)
 {
 	http->state = WAITING;
-	TAILQ_INSERT_TAIL(&http->ws->waiting, http, link);
+	TAILQ_INSERT_TAIL(&http->ws->requests, http, link);
 	lws_set_timeout(http->wsi, NO_PENDING_TIMEOUT, 0);
 	lws_rx_flow_control(http->wsi, 0 | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
 }
@@ -154,7 +156,7 @@ static int64_t body_length(const struct ws_head *head)
 }
 
 /* A client that asks before it sends is told to go ahead: a body that is too large is read to its
- * end too, because then the answer surely arrives and the connection stays usable. */
+ * end too, because only then is it sure to see the answer. */
 static bool go_ahead(const struct ws_head *head)
 {
 	struct buf b = { 0 };
@@ -186,7 +188,6 @@ int ws_http_begin(struct conn *conn, struct lws *wsi)
 	http->bodiless = strcmp(head.ws.method, "HEAD") == 0;
 	length = body_length(&head.ws);
 	if (length < 0) {
-		http->last = true;
 		wait_for_answer(http);
 		ws_http_reply(http, 411, NULL, NULL, slice_of("a Content-Length is needed"));
 	} else if (length == 0) {
@@ -197,37 +198,39 @@ int ws_http_begin(struct conn *conn, struct lws *wsi)
 	return 0;
 }
 
-int ws_http_writable(struct conn *conn, struct lws *wsi)
+/* Called again when lws has got rid of what the socket did not take at once. */
+int ws_http_writable(struct ws_http *http)
 {
-	struct ws_http *http = conn->http;
-	bool ok, last;
-
-	if (http == NULL || http->state != ANSWERED)
-		return 0;
-	last = http->last;
-	ok = transmit(wsi, &http->answer);
-	conn->http = NULL;
-	ws_http_free(http);
-	return !ok || last || lws_http_transaction_completed(wsi) ? -1 : 0;
+	if (http->state == ANSWERED) {
+		http->state = SENT;
+		lws_set_timeout(http->wsi, PENDING_TIMEOUT_USER_REASON_BASE, SEND_SECONDS);
+		if (!transmit(http->wsi, &http->answer))
+			return -1;
+		buf_free(&http->answer);
+	}
+	return http->state == SENT && !lws_partial_buffered(http->wsi) ? -1 : 0;
 }
 
 void ws_http_free(struct ws_http *http)
 {
-	if (http->state == WAITING) {
-		TAILQ_REMOVE(&http->ws->waiting, http, link);
+	if (http->state != COMING)
+		TAILQ_REMOVE(&http->ws->requests, http, link);
+	if (http->state == WAITING)
 		http->ws->config.ops->request_gone(http->user);
-	}
 	buf_free(&http->body);
 	buf_free(&http->answer);
 	free(http);
 }
 
+/* Notices clients that are gone, which a socket that is not read does not tell; and those that send
+ * more while their answer goes out, because lws would spin on that. */
 void ws_http_tick(struct ws *ws)
 {
 	struct ws_http *http;
 
-	TAILQ_FOREACH (http, &ws->waiting, link) {
-		struct pollfd p = { .fd = lws_get_socket_fd(http->wsi), .events = POLLRDHUP };
+	TAILQ_FOREACH (http, &ws->requests, link) {
+		struct pollfd p = { .fd = lws_get_socket_fd(http->wsi),
+			.events = http->state == SENT ? POLLIN | POLLRDHUP : POLLRDHUP };
 
 		if (poll(&p, 1, 0) > 0)
 			lws_set_timeout(

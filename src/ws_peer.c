@@ -16,7 +16,7 @@
 #define CHUNK 65536
 #define CUT_HEAD 4096
 #define DRAIN_MS 2000
-#define NEVER UINT64_MAX
+#define LINGER_MS 1000 /* for the peer to read our close frame, and to leave by itself */
 
 struct out {
 	TAILQ_ENTRY(out) link;
@@ -311,19 +311,27 @@ void ws_peer_leaving(struct ws_peer *peer)
 {
 	peer->closing = true;
 	peer->code = 0;
-	peer->deadline = NEVER;
+	peer->deadline = uv_now(peer->ws->loop) + LINGER_MS;
 	drop_queue(peer);
 }
 
-/* Says good-bye; lws waits for the answer, for which the peer has to be read. */
+/* Says good-bye by our own hand. lws's way (lws_close_reason) has to read the peer for its answer,
+ * and with a paused peer's bytes in its buffer it turns round and round instead. Dropping the
+ * socket at once could take the frame away from a client that has not read it yet. */
 static void say_close(struct ws_peer *peer)
 {
-	peer->held = peer->choked = false;
-	apply_pause(peer);
-	lws_close_reason(peer->wsi, peer->code, NULL, 0);
+	unsigned char room[LWS_PRE + 4], *frame = room + LWS_PRE;
+
+	frame[0] = 0x88; /* RFC 6455, 5.2: final, close; two bytes of payload, not masked */
+	frame[1] = 2;
+	frame[2] = (unsigned char)(peer->code >> 8);
+	frame[3] = (unsigned char)peer->code;
 	peer->code = 0;
-	peer->deadline = NEVER;
-	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+	peer->deadline = uv_now(peer->ws->loop) + LINGER_MS;
+	if (lws_write(peer->wsi, frame, 4, LWS_WRITE_HTTP) < 0) /* as it stands */
+		ws_abort(peer);
+	else
+		shutdown(lws_get_socket_fd(peer->wsi), SHUT_WR);
 }
 
 /* lws first wants to get rid of what it has buffered; on a socket that is shut it cannot. */

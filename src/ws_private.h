@@ -25,8 +25,8 @@ struct ws {
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
 	uv_timer_t timer;
-	TAILQ_HEAD(, ws_peer) peers;   /* accepted handshakes, until they are destroyed */
-	TAILQ_HEAD(, ws_http) waiting; /* requests that wait for an answer */
+	TAILQ_HEAD(, ws_peer) peers;    /* accepted handshakes, until they are destroyed */
+	TAILQ_HEAD(, ws_http) requests; /* handed on, until they are destroyed */
 	LIST_HEAD(, listener) listeners;
 	int nconns, npeers;
 	int spare;      /* a descriptor to give up when there are no others left */
@@ -38,7 +38,7 @@ struct ws {
 struct conn {
 	struct ws *ws;
 	struct ws_peer *peer; /* once its handshake is accepted */
-	struct ws_http *http; /* while it has a request */
+	struct ws_http *http; /* once it has a request */
 };
 
 /* A ws_head with room for what it points to. */
@@ -67,7 +67,7 @@ void ws_peers_tick(struct ws *ws);
 int ws_http_begin(struct conn *conn, struct lws *wsi);
 void ws_http_body(struct ws_http *http, const void *p, size_t n);
 void ws_http_complete(struct ws_http *http);
-int ws_http_writable(struct conn *conn, struct lws *wsi);
+int ws_http_writable(struct ws_http *http);
 void ws_http_free(struct ws_http *http);
 void ws_http_tick(struct ws *ws);
 /* Answers a refused handshake; returns what lws's callback has to. */
