@@ -54,8 +54,9 @@ struct ws_ops {
 struct ws_config {
 	size_t max_message; /* bytes of one message */
 	size_t max_body;    /* bytes of an HTTP body */
-	size_t soft, hard;  /* bytes waiting to be written to a peer: above soft it is not read,
-			     * above hard beyond the largest single message it is  closed with 1013 */
+	size_t soft,
+		hard;  /* bytes waiting to be written to a peer: above soft it is not read,
+			* above hard beyond the largest single message it is  closed with 1013 */
 	int silence;   /* seconds without a frame or a pong after which a peer is dropped; it is
 			  pinged at half of that */
 	int max_peers; /* handshakes beyond this are answered 503 */
