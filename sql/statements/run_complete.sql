@@ -15,7 +15,11 @@ WITH m AS MATERIALIZED (
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
 		WHEN r.state = m.new_state AND r.error_type IS NOT DISTINCT FROM m.error_type
-			AND r.finished_at = m.at THEN 'replayed'
+			AND r.finished_at = m.at
+			AND (m.error_message IS NULL OR r.error_message = m.error_message)
+			AND (m.clip_id IS NULL OR CASE WHEN d.id IS NOT NULL
+				THEN d.id = r.final_dataclip_id
+				ELSE m.final_state IS NOT NULL OR m.stored END) THEN 'replayed'
 		ELSE {{decide run:complete}}
 		END AS said
 	FROM m

@@ -13,7 +13,7 @@ WITH m AS MATERIALIZED (
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
 		WHEN r.started_at = m.at AND NOT r.started_by_step AND r.state IN ('started', 'lost')
-			THEN 'replayed'
+			AND (m.versions IS NULL OR r.versions = m.versions) THEN 'replayed'
 		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'
 		ELSE {{decide run:start}}
 		END AS said

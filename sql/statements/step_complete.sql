@@ -18,6 +18,8 @@ WITH m AS MATERIALIZED (
 		WHEN rs.step_id IS NOT NULL AND s.exit_reason = m.reason
 			AND s.error_type IS NOT DISTINCT FROM m.error_type
 			AND s.output_dataclip_id IS NOT DISTINCT FROM m.clip_id
+			AND (m.error_message IS NULL OR s.error_message = m.error_message)
+			AND (m.body IS NULL OR d.body IS NULL OR d.body = m.body)
 			AND (s.finished_at = m.at OR NOT m.at_given) THEN 'replayed'
 		WHEN rs.step_id IS NOT NULL AND s.exit_reason <> 'lost' THEN 'conflict'
 		WHEN r.state IN ({{from step:complete}}, 'lost') AND rs.step_id IS NULL
