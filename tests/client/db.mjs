@@ -211,12 +211,14 @@ export const lose = async (db, { run, work_order }, when) => {
 
 // -- What a test looks at ---------------------------------------------------------------------------
 
-// One number for everything that a worker could have changed in these projects; the journal apart.
+// One number for everything that a worker could have changed in these projects; the journal and the leases
+// apart.
 export const sumOf = async (db, ...projects) => {
 	const tables = ['runs', 'steps', 'run_steps', 'dataclips', 'log_lines', 'work_orders'];
 	const rows = [...tables, 'waiting', 'in_flight', 'credentials', 'snapshot_jobs'].map(
 		(table) =>
-			`SELECT '${table}' || row_to_json(t) AS row FROM ${table} t WHERE project_id IN (${projects.map(quote)})`,
+			`SELECT '${table}' || (to_jsonb(t) - 'lease_expires_at')::text AS row FROM ${table} t
+			WHERE project_id IN (${projects.map(quote)})`,
 	);
 	const [[sum]] = await db.query(
 		`SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM (${rows.join(' UNION ALL ')}) x`,

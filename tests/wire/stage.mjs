@@ -11,7 +11,7 @@ import { Database, fixture } from '../client/db.mjs';
 import { Worker, readSecret, timestamp } from '../client/lib.mjs';
 
 const { INTERLOCK_CONF, INTERLOCKD_BIN = 'build/interlockd', WORKER_SECRET_FILE } = process.env;
-export const databaseUrl = process.env.DATABASE_OWNER_URL ?? process.env.DATABASE_URL;
+export const databaseUrl = process.env.DATABASE_OWNER_URL;
 const secret = readSecret(WORKER_SECRET_FILE);
 const folder = mkdtempSync(join(tmpdir(), 'interlock-stage-'));
 
