@@ -37,7 +37,7 @@ $(BUILD)/%.o: src/%.c | libraries $(BUILD)/gen/sql.h
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Every .sql file as a C string, a table for each folder.
-$(BUILD)/gen/sql.h: $(SQL) src/embed.sh
+$(BUILD)/gen/sql.h: $(SQL) $(wildcard sql/*) src/embed.sh
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) > $@.tmp && mv $@.tmp $@
 
