@@ -1,7 +1,7 @@
 /*
- * load: talks to the daemon as many workers would, as fast as it is answered or at a given rate, and
- * measures. What is said stands in load_script.c as a table, the sockets are load_socket.c's, the
- * clock and the sums load.c's.
+ * load: talks to the daemon as many workers would, as fast as it is answered or at a given rate,
+ * and measures. What is said stands in load_script.c as a table, the sockets are load_socket.c's,
+ * the clock and the sums load.c's.
  *
  * A slot is one conversation: it has one message in flight, as a worker has for each of its runs.
  */

@@ -1,6 +1,6 @@
 /*
- * What a worker says, in order. The run is the shortest that has everything: two jobs, three lines of
- * log, an output of 1 KB for each job.
+ * What a worker says, in order. The run is the shortest that has everything: two jobs, three lines
+ * of log, an output of 1 KB for each job.
  */
 #include "load.h"
 #include "slice.h"
@@ -92,7 +92,8 @@ static void put_dataclip(struct slot *slot, struct buf *b)
 static void put_log(struct slot *slot, struct buf *b)
 {
 	buf_addf(b,
-		"{\"run_id\":\"%s\",\"message\":[\"Operation 1 complete in 12ms\"],\"source\":\"R/T\","
+		"{\"run_id\":\"%s\",\"message\":[\"Operation 1 complete in "
+		"12ms\"],\"source\":\"R/T\","
 		"\"level\":\"info\",\"timestamp\":\"%lld\"}",
 		slot->topic + 4, (long long)now_us());
 }
@@ -172,8 +173,7 @@ static const struct message claim_empty = { "claim", TOPIC_QUEUE, false, put_cla
 
 static const struct mode modes[] = {
 	{ "lifecycle", lifecycle, countof(lifecycle), .joins = true },
-	{ "heartbeat", &heartbeat, 1 },
-	{ "claim-empty", &claim_empty, 1, .joins = true },
+	{ "heartbeat", &heartbeat, 1 }, { "claim-empty", &claim_empty, 1, .joins = true },
 	{ "idle", NULL, 0, .joins = true, .holds = true },
 	{ "joined", lifecycle, 2, .joins = true, .holds = true }, /* and the run's channel */
 };

@@ -64,7 +64,8 @@ static void there(void)
 
 static void write_text(const struct peer *peer, struct buf *b)
 {
-	if (lws_write(peer->wsi, (unsigned char *)b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_TEXT) < 0)
+	if (lws_write(peer->wsi, (unsigned char *)b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_TEXT) <
+		0)
 		fatalx("a socket does not take what is written");
 }
 

@@ -37,7 +37,9 @@ const before = (event, payload, ids) => {
 
 const play = async (recorded) => {
 	await empty(db);
-	const ids = await fixture(db);
+	// An id without its text is what a worker sends that was told `output_dataclips: false`.
+	const { output_dataclip_id: id, output_dataclip: text } = recorded[4];
+	const ids = await fixture(db, { save_dataclips: !id || text !== undefined });
 	const jobs = Object.fromEntries(['job1', 'a', 'b', 'zzz'].map((id) => [id, ids.job_a]));
 	const run = recorded[2].slice('run:'.length);
 	const [joinRef, ref, topic, event, payload] = translator({
