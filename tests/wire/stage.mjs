@@ -2,7 +2,7 @@
 // while it runs, workers that hold runs, and a runner. No test here sleeps; each awaits an event.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { Database, fixture } from '../client/db.mjs';
 import { Worker, readSecret, timestamp } from '../client/lib.mjs';
 
-const { INTERLOCK_CONF, INTERLOCKD_BIN = 'build/interlockd', WORKER_SECRET_FILE } = process.env;
+const { INTERLOCK_CONF, WORKER_SECRET_FILE } = process.env;
+const { INTERLOCK_BIN = 'build/interlock', INTERLOCKD_BIN = 'build/interlockd' } = process.env;
 export const databaseUrl = process.env.DATABASE_OWNER_URL;
 const secret = readSecret(WORKER_SECRET_FILE);
 const folder = mkdtempSync(join(tmpdir(), 'interlock-stage-'));
@@ -39,8 +40,8 @@ const printConf = (sections) =>
 
 const running = new Set();
 
-// A daemon of the test's own. It works on the database, and with the keys, of $INTERLOCK_CONF; `options`
-// are {section: {option: value}}.
+// A daemon of the test's own, with the keys of $INTERLOCK_CONF and on its database, or on a new one;
+// `options` are {section: {option: value}}.
 export class Coordinator {
 	#log = '';
 	#heard = [];
@@ -48,6 +49,7 @@ export class Coordinator {
 	static async start(name, options = {}, database = null) {
 		const coordinator = new Coordinator(name, database);
 		coordinator.#write(options);
+		if (database) execFileSync(INTERLOCK_BIN, ['-c', coordinator.file, 'migrate']);
 		coordinator.child = spawn(INTERLOCKD_BIN, ['-c', coordinator.file], {
 			stdio: ['ignore', 'ignore', 'pipe'],
 		});
@@ -235,13 +237,20 @@ const tests = [];
 export const test = (name, play) => tests.push({ name, play });
 export const given = (options) => fixture(db, options);
 
-// Plays the tests one after another, within so many seconds, and leaves nothing behind.
+// Whatever happens, nothing of the test's stays behind.
+const ends = [() => rmSync(folder, { recursive: true, force: true })];
+export const atEnd = (clean) => ends.push(clean);
+process.on('exit', () => {
+	for (const { child } of running) child.kill('SIGKILL');
+	for (const clean of ends) clean();
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+// Plays the tests one after another, within so many seconds.
 export const play = async (seconds = 120) => {
 	let passed = 0;
 	const failures = [];
 	const end = (code) => {
-		for (const { child } of running) child.kill('SIGKILL');
-		rmSync(folder, { recursive: true, force: true });
 		console.log(`${passed} passed, ${failures.length} failed`);
 		process.exit(code);
 	};
