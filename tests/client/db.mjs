@@ -226,11 +226,12 @@ export const sumOf = async (db, ...projects) => {
 	return sum;
 };
 
-// The journal of a run, oldest first, as objects.
-export const journalOf = async (db, run) => {
+// The journal of a run, or of a whole {project}, oldest first, as objects.
+export const journalOf = async (db, of) => {
+	const whose = of.project ? `project_id = '${of.project}'` : `run_id = '${of}'`;
 	const rows = await db.query(
 		`SELECT row_to_json(t) FROM (SELECT *, lateness > interval '0' AS late FROM transitions
-		WHERE run_id = '${run}' ORDER BY id) t`,
+		WHERE ${whose} ORDER BY id) t`,
 	);
 	return rows.map((row) => JSON.parse(row.join('|')));
 };

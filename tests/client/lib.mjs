@@ -132,8 +132,8 @@ export class Wire {
 		return this.inbox.shift();
 	}
 
-	send(frame) {
-		this.ws.send(frame);
+	send(frame, options = {}) {
+		this.ws.send(frame, options);
 	}
 
 	close(code) {
@@ -188,7 +188,8 @@ export class Worker {
 		this.#asked.delete(asked);
 	}
 
-	ask(topic, event, payload = {}, timeout = 40_000) {
+	async ask(topic, event, payload = {}, timeout = 40_000) {
+		if (!this.isOpen) throw new Error('the socket is closed');
 		const ref = String(++this.#ref);
 		if (event === 'phx_join') this.#joinRefs.set(topic, ref);
 		this.ws.send(

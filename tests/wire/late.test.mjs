@@ -317,6 +317,26 @@ test('under yield a whole tail is taken: a new step, its end, one whose start wa
 	assert.deepEqual(outcomes, ['yielded', 'yielded', 'yielded', 'yielded']);
 });
 
+for (const [reason, state] of Object.entries({
+	success: 'success',
+	fail: 'failed',
+	crash: 'crashed',
+	cancel: 'cancelled',
+	kill: 'killed',
+	exception: 'exception',
+}))
+	for (const from of ['claimed', 'started'])
+		test(`under yield a run lost from ${from} takes the reason ${reason}`, async () => {
+			const id = await given();
+			const held = await Held.join(a, id);
+			if (from === 'started') await held.say('run:start', stage.runStart());
+			await lose(db, id, { deadline: '-1s' });
+			assert.equal((await held.say('run:complete', stage.runComplete({ reason }))).status, 'ok');
+			const rows = await db.query(`SELECT r.state, w.state, r.lost_from FROM runs r
+				JOIN work_orders w ON w.id = r.work_order_id WHERE r.id = '${id.run}'`);
+			assert.deepEqual(rows, [[state, state, 'null']]);
+		});
+
 test('late_window = 0 is for ever', async () => {
 	const id = await given();
 	const held = await Held.join(a, id);

@@ -84,7 +84,10 @@ test(`${RUNS} runs, ${CRASHES} crashes: every message is answered ok`, async () 
 	const everything = Promise.all(helds.map(work));
 	for (let i = 1; i <= CRASHES; i++) {
 		await progress(Math.floor((total * i) / (CRASHES + 1)));
+		await db.query('BEGIN');
+		await db.query('SELECT id FROM work_orders ORDER BY project_id, id FOR NO KEY UPDATE');
 		await db.query("UPDATE runs SET lease_expires_at = now() - interval '1min'");
+		await db.query('COMMIT');
 		await crash();
 		db = new Database(urls.DATABASE_OWNER_URL);
 	}

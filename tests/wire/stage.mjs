@@ -244,6 +244,7 @@ process.on('exit', () => {
 	for (const { child } of running) child.kill('SIGKILL');
 	for (const clean of ends) clean();
 });
+process.on('unhandledRejection', () => {}); // what a failed test has asked and not waited for
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 // Plays the tests one after another, within so many seconds.
