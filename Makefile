@@ -51,6 +51,12 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
 $(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
 	rm -f $@ && ar rcs $@ $^
 
+# The load generator.
+$(BUILD)/bench/load: $(wildcard tests/bench/load*.c) $(BUILD)/interlockd.a
+$(BUILD)/bench/%:
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)
 
 libraries:

@@ -62,7 +62,7 @@ static void there(void)
 		load_ready();
 }
 
-static void write_text(const struct peer *peer, struct buf *b)
+static void write_text(const struct peer *peer, const struct buf *b)
 {
 	if (lws_write(peer->wsi, (unsigned char *)b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_TEXT) <
 		0)

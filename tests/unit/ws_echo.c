@@ -113,6 +113,8 @@ static void carry_out(struct peer *peer, const char *command)
 		ws_abort(peer->ws);
 	} else if (strcmp(command, "!resume") == 0) {
 		ws_resume(peer->ws);
+	} else if (strcmp(command, "!hold") == 0) {
+		ws_pause(peer->ws);
 	} else if (sscanf(command, "!pause %d", &a) == 1) {
 		ws_pause(peer->ws);
 		peer->later = xstrdup("!resume");
