@@ -3,22 +3,16 @@
 // are no sleeps: a step waits for an event, or fails. README.md in this folder is the language.
 //
 //   node run.mjs [-v] [FILE…]    INTERLOCK_URL=ws://… DATABASE_OWNER_URL=… WORKER_SECRET_FILE=…
+//                                CREDENTIAL_KEY_FILE=… INTERLOCK_CONF=… INTERLOCKD_BIN=…
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Database, empty, fixture } from '../client/db.mjs';
-import {
-	Wire,
-	decodeBinary,
-	encodeBinary,
-	readSecret,
-	sign,
-	timestamp,
-	workerClaims,
-	workerParams,
-} from '../client/lib.mjs';
+import { Wire, decodeBinary, encodeBinary, readSecret, workerParams } from '../client/lib.mjs';
+import { Mismatch, demand, expand, pattern, refusal, rowsMatch, table, warning } from './match.mjs';
+import { claimsOf, forge } from './token.mjs';
 
 const { INTERLOCK_URL, DATABASE_OWNER_URL, WORKER_SECRET_FILE } = process.env;
 const secret = readSecret(WORKER_SECRET_FILE);
@@ -48,91 +42,49 @@ const read = (path) => {
 			else if (raw.startsWith('\t\t')) steps.at(-1).text += `\n${text}`;
 			else steps.push({ line, text, rows: [] });
 		});
-	return tests;
+	return tests.flatMap(multiplied);
 };
 
-// -- Matching -------------------------------------------------------------------------------------
-
-class Mismatch extends Error {
-	constructor(expected, got) {
-		super(`expected ${expected}\n\tgot      ${got}`);
-	}
-}
-
-const show = (value) => {
-	const text = typeof value === 'string' ? value : JSON.stringify(value);
-	return text.length > 2000 ? `${text.slice(0, 2000)}… (${text.length})` : text;
-};
-
-// ${name}, ${now}, and ${x*1000} for a thousand x. ${name:=} is for match().
-const expand = (text, vars) =>
-	text.replace(/\$\{(?:(.)\*(\d+)|(\w+))\}/g, (all, letter, times, name) => {
-		if (letter) return letter.repeat(times);
-		if (name === 'now') return timestamp();
-		if (name in vars) return vars[name];
-		throw new Error(`nothing is called ${all}`);
+// A test that begins with `each a | b` is as many tests as there are rows below it; in each of them ${a}
+// and ${b} are what the row says.
+const multiplied = (test) => {
+	const [, names] = test.steps[0]?.text.match(/^each (.+)$/) ?? [];
+	if (!names) return [test];
+	const [{ rows }, ...steps] = test.steps;
+	return rows.map(({ text: row }) => {
+		const cells = row.split(' | ').map((cell) => cell.trim());
+		const filled = (text) =>
+			names
+				.split(' | ')
+				.reduce((done, name, i) => done.replaceAll(`\${${name}}`, () => cells[i]), text);
+		const step = ({ line, text, rows: wanted }) => ({
+			line,
+			text: filled(text),
+			rows: wanted.map((each) => ({ ...each, text: filled(each.text) })),
+		});
+		return { ...test, name: filled(test.name), steps: steps.map(step) };
 	});
-
-// A pattern is JSON in which "..." may stand, bare, at the end of an object or of a list.
-const pattern = (text) =>
-	JSON.parse(
-		text.replace(
-			/([[{,]\s*)\.\.\.(?=\s*([}\]]))/g,
-			(all, before, after) => `${before}"..."${after === '}' ? ':0' : ''}`,
-		),
-	);
-
-const match = (want, got, vars) => {
-	if (want === '*') return true;
-	const [, name] = (typeof want === 'string' && want.match(/^\$\{(\w+):=\}$/)) || [];
-	if (name) {
-		vars[name] = typeof got === 'string' ? got : JSON.stringify(got);
-		return true;
-	}
-	if (typeof want !== 'object' || want === null) return want === got;
-	if (typeof got !== 'object' || got === null || Array.isArray(want) !== Array.isArray(got))
-		return false;
-	if (Array.isArray(want)) {
-		const open = want.at(-1) === '...';
-		const items = open ? want.slice(0, -1) : want;
-		return (
-			(open || items.length === got.length) &&
-			items.every((item, i) => match(item, got[i], vars))
-		);
-	}
-	const { '...': open, ...keys } = want;
-	const closed = open === undefined && Object.keys(got).length !== Object.keys(keys).length;
-	return (
-		!closed &&
-		Object.entries(keys).every(([key, value]) => key in got && match(value, got[key], vars))
-	);
 };
-
-const rowsMatch = (rows, want, vars) =>
-	rows.length === want.length &&
-	want.every((row, i) =>
-		match(
-			row.map((cell) => cell.trim()),
-			rows[i],
-			vars,
-		),
-	);
 
 // -- Playing --------------------------------------------------------------------------------------
 
 class Test {
+	url = INTERLOCK_URL;
 	sockets = {};
 	speaker = ''; // the socket meant where none is named
+	refs = 100;
 
 	async start(steps) {
 		const [, given] = steps[0]?.text.match(/^given (.*)$/s) ?? [];
 		this.vars = await fixture(db, given && JSON.parse(given));
 		this.vars.token = '';
 		await this.play(given ? steps.slice(1) : steps);
-		for (const [name, { inbox }] of Object.entries(this.sockets)) {
+		for (const [name, { inbox, unclean }] of Object.entries(this.sockets)) {
 			const left = inbox.filter((item) => !item.close && !workAvailable(item));
 			if (left.length)
-				throw new Mismatch(`nothing more on ${name || 'the socket'}`, show(seen(left[0])));
+				throw new Mismatch(`nothing more on ${name || 'the socket'}`, seen(left[0]));
+			// A worker takes it for a clean end and never comes back.
+			if (unclean) throw new Error('the daemon closed a socket with 1000');
 		}
 	}
 
@@ -148,14 +100,19 @@ class Test {
 		}
 	}
 
-	async connect(name, overrides = '') {
+	fill(text) {
+		return expand(text, this.vars);
+	}
+
+	async connect(name, overrides = '', path = '/worker') {
 		const params = { ...workerParams(secret), vsn: '2.0.0' };
 		for (const word of overrides.trim().split(/\s+/).filter(Boolean)) {
 			const [, key, value] = word.match(/^-?(\w+)=?(.*)$/s);
 			if (word.startsWith('-')) delete params[key];
 			else params[key] = value;
 		}
-		const socket = (this.sockets[name] = new Wire(`${INTERLOCK_URL}/worker`, params));
+		const socket = (this.sockets[name] = new Wire(`${this.url}${path}`, params));
+		socket.ws.on('close', (code) => (socket.unclean = code === 1000 && !socket.left));
 		return socket.status;
 	}
 
@@ -169,13 +126,13 @@ class Test {
 
 	async expect(name, want) {
 		const socket = await this.socket(name);
-		const patient = match(want[3], 'work-available', {});
+		const patient = want[3] === 'work-available' || want[3] === '*';
 		let item;
 		do item = seen(await socket.next());
 		while (!patient && item[3] === 'work-available');
 		// The body of a binary reply is compared as text when the pattern gives text.
 		if (item[0] === 'binary' && typeof want[5] !== 'string') item[5] = JSON.parse(item[5]);
-		if (!match(want, item, this.vars)) throw new Mismatch(show(want), show(item));
+		demand(want, item, this.vars);
 	}
 
 	end() {
@@ -193,22 +150,45 @@ const seen = ({ text, binary, close }) => {
 
 const workAvailable = (item) => item.text !== undefined && seen(item)[3] === 'work-available';
 
+// The reply that a request in one line expects.
+const reply = (verdict, text) => {
+	if (verdict === 'refused') return { status: 'error', response: refusal(text) };
+	const response = verdict === 'warned' ? warning(text) : pattern(text ?? '{}');
+	return { status: 'ok', response };
+};
+
+// Daemons with options of their own, by these options; the first test that needs one starts it.
+const daemons = new Map();
+
 // The language: how a step looks, and what it does with what was found in it.
 const VERBS = [
 	[
-		/^connect(?: ([A-Z]))?((?: -\w+| \w+=\S*)*) -> (\d+)$/s,
-		async function ([name, overrides, status]) {
-			const got = await this.connect(name ?? this.speaker, expand(overrides, this.vars));
+		/^daemon (\{.*)$/s,
+		async function ([options]) {
+			const { Coordinator } = await import('./stage.mjs');
+			if (!daemons.has(options)) {
+				const name = `transcripts-${daemons.size}`;
+				daemons.set(options, await Coordinator.start(name, JSON.parse(options)));
+			}
+			this.url = `ws://${daemons.get(options).address}`;
+		},
+	],
+	[
+		/^connect(?: ([A-Z]))?(?: (\/\S+))?((?: -\w+| \w+=\S*)*) -> (\d+)$/s,
+		async function ([name, path, overrides, status]) {
+			const got = await this.connect(name ?? this.speaker, this.fill(overrides), path);
 			if (got !== Number(status))
 				throw new Mismatch(`the handshake to answer ${status}`, got);
 		},
 	],
 	[
-		/^([A-Z]?)> (?:(binary|hex) )?(.*)$/s,
+		/^([A-Z]?)> (?:(binary|hex|text hex)(?: |$))?(.*)$/s,
 		async function ([name, form, raw]) {
-			const text = expand(raw, this.vars);
+			const text = this.fill(raw);
 			const socket = await this.socket(name || this.speaker);
-			if (form === 'hex') socket.send(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'));
+			const bytes = () => Buffer.from(text.replaceAll(/\s/g, ''), 'hex');
+			if (form === 'hex') socket.send(bytes());
+			else if (form === 'text hex') socket.ws.send(bytes(), { binary: false });
 			else if (form === 'binary') socket.send(encodeBinary(0, ...split(JSON.parse(text))));
 			else socket.send(text);
 		},
@@ -233,14 +213,35 @@ const VERBS = [
 	[
 		/^([A-Z]?)< (binary )?(\[.*)$/s,
 		async function ([name, binary, text]) {
-			const want = pattern(expand(text, this.vars));
+			const want = pattern(this.fill(text));
 			await this.expect(name || this.speaker, binary ? ['binary', ...want] : want);
+		},
+	],
+	[
+		// A request and its reply in one line; channels are joined as in _common.t.
+		/^(?:([A-Z]) )?(phx_join|claim|(?:run|step|fetch):\w+) (.*?) -> (ok|warned|refused|binary)(?: (.*))?$/s,
+		async function ([name, event, payload, verdict, text]) {
+			const speaker = name ?? this.speaker;
+			const topic = event === 'claim' ? 'worker:queue' : `run:${this.vars.run}`;
+			const joinRef = event === 'claim' ? '1' : '3';
+			const ref = event === 'phx_join' ? joinRef : String(++this.refs);
+			const head = JSON.stringify([joinRef, ref, topic, event]).slice(0, -1);
+			(await this.socket(speaker)).send(`${head},${this.fill(payload)}]`);
+			const want = text && this.fill(text);
+			if (verdict === 'binary') {
+				const body = pattern(want);
+				await this.expect(speaker, ['binary', joinRef, ref, topic, 'ok', body]);
+			} else {
+				const answer = reply(verdict, want);
+				await this.expect(speaker, [joinRef, ref, topic, 'phx_reply', answer]);
+			}
 		},
 	],
 	[
 		/^(close|cut)(?: ([A-Z]))?(?: (\d+))?$/s,
 		async function ([how, name, code]) {
 			const socket = await this.socket(name ?? this.speaker);
+			socket.left = true;
 			if (how === 'cut') socket.cut();
 			else socket.close(code && Number(code));
 		},
@@ -264,51 +265,58 @@ const VERBS = [
 	[
 		/^let (\w+) = (.*)$/s,
 		function ([name, text]) {
-			this.vars[name] = expand(text, this.vars);
+			this.vars[name] = this.fill(text);
 		},
 	],
 	[
-		// A token like a worker's, with what the step says differently.
-		/^token (\w+) (\{.*)$/s,
-		function ([name, text]) {
-			const { claims, header, secret: other } = JSON.parse(expand(text, this.vars));
-			this.vars[name] = sign(other ?? secret, { ...workerClaims(), ...claims }, header);
+		// A token like a worker's, or like this run's, with what the step says differently.
+		/^(run )?token (\w+) (\{.*)$/s,
+		function ([run, name, text]) {
+			this.vars[name] = forge(JSON.parse(this.fill(text)), run && this.vars.token);
+		},
+	],
+	[
+		/^claims (\S+) (\{.*)$/s,
+		function ([token, text]) {
+			demand(pattern(this.fill(text)), claimsOf(this.fill(token)), this.vars);
 		},
 	],
 	[
 		/^sql (.*)$/s,
 		async function ([statement]) {
-			await db.query(expand(statement, this.vars));
+			await db.query(this.fill(statement));
 		},
 	],
 	[
 		/^(wait )?sql> (.*)$/s,
 		async function ([wait, statement], { rows }) {
-			const want = rows.map(({ text }) => expand(text, this.vars).split('|'));
-			const query = expand(statement, this.vars);
+			const want = rows.map(({ text }) => this.fill(text).split('|'));
+			const query = this.fill(statement);
 			const holds = (got) => rowsMatch(got, want, this.vars);
 			const got = wait ? await db.until(query, holds) : await db.query(query);
 			if (!holds(got)) throw new Mismatch(table(want), table(got));
 		},
 	],
 	[
-		/^http ([A-Z]+) (\S+)(?: (.*?))? -> (\d+)(?: (.*))?$/s,
-		async function ([method, path, body, status, text], step) {
-			const url = INTERLOCK_URL.replace(/^ws/, 'http') + expand(path, this.vars);
-			const response = await fetch(url, { method, body: body && expand(body, this.vars) });
+		/^http ([A-Z]+) (\S+)(?: \[([\w-]+): (.*?)\])?(?: (.*?))? -> (\d+)(?: (.*))?$/s,
+		async function ([method, path, header, value, body, status, text]) {
+			const response = await fetch(this.url.replace(/^ws/, 'http') + this.fill(path), {
+				method,
+				headers: header ? { [header]: this.fill(value) } : {},
+				body: body && this.fill(body),
+			});
 			const got = await response.text();
 			if (response.status !== Number(status))
-				throw new Mismatch(status, `${response.status} ${show(got)}`);
-			if (!text) return;
-			const want = pattern(expand(text, this.vars));
-			if (!match(want, JSON.parse(got), this.vars)) throw new Mismatch(show(want), show(got));
+				throw new Mismatch(status, `${response.status} ${got}`);
+			if (text?.startsWith('"')) {
+				// Text that is not JSON: it holds this.
+				if (!got.includes(JSON.parse(text))) throw new Mismatch(text, got);
+			} else if (text) demand(pattern(this.fill(text)), JSON.parse(got), this.vars);
 		},
 	],
 ];
 
 const split = (list) => [list.slice(0, 4), list[4]];
-const table = (rows) =>
-	rows.length ? rows.map((row) => row.join('|')).join('\n\t         ') : 'no rows';
 
 const verb = ({ line, text }) => {
 	for (const [form, run] of VERBS) {
@@ -344,10 +352,16 @@ for (const { name, file, steps } of files.flatMap(read)) {
 	} catch (error) {
 		failed++;
 		console.log(`FAIL  ${error.line ?? file}: ${name}\n\t${error.message}`);
+		await db.query('ROLLBACK');
 	}
 	test.end();
 	await empty(db);
 }
+for (const daemon of daemons.values())
+	await daemon.stop().catch((error) => {
+		failed++;
+		console.log(`FAIL  ${error.message}`);
+	});
 db.close();
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
