@@ -7,7 +7,7 @@ WITH m AS MATERIALIZED (
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
 		$8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[],
 		$15::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, kept,
 		at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
 ), seen AS MATERIALIZED (
 	SELECT m.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.finalized_at,
@@ -26,18 +26,23 @@ WITH m AS MATERIALIZED (
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
 ), judged AS MATERIALIZED (
-	SELECT *,
-		CASE
-		WHEN said IN ('accepted', 'yielded', 'observed') AND clip_id IS NOT NULL AND NOT clip_known
-			AND final_state IS NULL AND NOT stored THEN 'does_not_exist'
-		ELSE said
-		END AS verdict
-	FROM seen
+	SELECT s.*, v.verdict, e.evidence,
+		CASE WHEN e.evidence AND s.kept <> ''
+			THEN left(s.kept, -1) || ',"final_state_id":"' || s.state_id || '"}'
+			ELSE s.kept END AS message
+	FROM seen s
+	CROSS JOIN LATERAL (SELECT CASE
+		WHEN s.said IN ('accepted', 'yielded', 'observed') AND s.clip_id IS NOT NULL AND NOT s.clip_known
+			AND s.final_state IS NULL AND NOT s.stored THEN 'does_not_exist'
+		ELSE s.said
+		END AS verdict) v
+	CROSS JOIN LATERAL (SELECT s.state = 'lost' AND v.verdict IN ('too_late', 'already_final')
+		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS evidence) e
 ), clip AS (
 	INSERT INTO dataclips (project_id, id, type, body)
 	SELECT project_id, state_id, 'step_result', final_state
 	FROM judged
-	WHERE verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known
+	WHERE (evidence OR verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known)
 		AND final_state IS NOT NULL AND save_dataclips
 	ON CONFLICT DO NOTHING
 ), moved AS (

@@ -1,7 +1,8 @@
 -- step:complete. The step is found only within the run of the channel; if its id is unused and the
 -- message names a job of the snapshot, it is made and completed in one (its step:start was lost).
 -- The step survives its dataclip: `body` NULL with a `clip_id` stores an empty row, so that later
--- references hold. `stored`: the body went ahead to dataclips.
+-- references hold. `stored`: the body went ahead to dataclips. The output of a lost run is kept even where
+-- the message is not applied: the journal has its id.
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
 		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
@@ -26,8 +27,9 @@ WITH m AS MATERIALIZED (
 			AND (s.id IS NOT NULL OR m.nth_step > 1 OR j.job_id IS NULL) THEN 'not_found'
 		ELSE {{decide step:complete}}
 		END AS said,
-		m.clip_id IS NOT NULL AND (m.nth_clip > 1
-			OR d.id IS NOT NULL AND d.step_id IS DISTINCT FROM m.step_id) AS taken
+		d.id IS NOT NULL AS clip_known,
+		m.clip_id IS NOT NULL AND (m.nth_clip > 1 OR d.id IS NOT NULL
+			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS taken
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
@@ -42,7 +44,10 @@ WITH m AS MATERIALIZED (
 		CASE WHEN save_dataclips THEN body END, step_id,
 		CASE WHEN body IS NULL OR NOT save_dataclips THEN now() END
 	FROM seen
-	WHERE said IN ('accepted', 'yielded') AND clip_id IS NOT NULL AND NOT taken
+	WHERE clip_id IS NOT NULL AND NOT taken
+		AND (said IN ('accepted', 'yielded')
+			OR state = 'lost' AND said IN ('too_late', 'already_final')
+				AND body IS NOT NULL AND save_dataclips)
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
 ), made AS (
@@ -57,7 +62,8 @@ WITH m AS MATERIALIZED (
 	SELECT s.*,
 		CASE
 		WHEN s.said NOT IN ('accepted', 'yielded') THEN s.said
-		WHEN s.taken OR s.clip_id IS NOT NULL AND NOT s.stored AND c.id IS NULL THEN 'taken'
+		WHEN s.taken OR s.clip_id IS NOT NULL AND NOT s.stored AND NOT s.clip_known AND c.id IS NULL
+			THEN 'taken'
 		WHEN s.new_step AND d.id IS NULL THEN 'not_found'
 		WHEN s.new_step AND s.said = 'accepted' THEN 'implicit'
 		ELSE s.said
