@@ -3,7 +3,7 @@
 // What must come of each stands in the tables below, by hand.
 
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { journalOf, lose, quote, sumOf } from '../client/db.mjs';
 import { timestamp } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
@@ -13,7 +13,8 @@ const a = await Coordinator.start('late-a');
 const b = await Coordinator.start('late-b');
 
 // reply: `ok` {}, `step` {step_id}, `line` {log_line_id}, `late` (ok, too late), `no` (refused).
-// What is not applied leaves every row as it was. step: the exit reason of the step that was open at the
+// What is not applied leaves every row as it was, and its
+// contents as a dataclip of nobody's. step: the exit reason of the step that was open at the
 // loss, or that the message is about. A run:log is not journaled, and always stored.
 const late = `
 	policy       window  event          reply  run      order    step     journal
@@ -98,7 +99,11 @@ const messages = ({ open, id }) => ({
 		output_dataclip_id: randomUUID(),
 		output_dataclip: '{"n":1}',
 	}),
-	'run:complete': stage.runComplete({ reason: 'crash', error_type: 'RuntimeError' }),
+	'run:complete': stage.runComplete({
+		reason: 'crash',
+		error_type: 'RuntimeError',
+		final_state: { n: 1 },
+	}),
 	'run:log': { message: ['late'], level: 'info', timestamp: timestamp() },
 });
 
@@ -173,14 +178,21 @@ const checkJournal = async (cell, message, before) => {
 	assert.deepEqual([row.late, row.worker, row.epoch, row.coordinator], [true, 'w1', 1, by.name]);
 	assert.equal(row.revision, before.at(-1).revision + (journal === 'yielded' ? 1 : 0));
 	if (journal === 'yielded') return assert.equal(row.message, null);
-	// The journal has the message, without what belongs in a dataclip.
-	const { output_dataclip, ...plain } = message;
-	const kept = JSON.parse(row.message);
-	if (output_dataclip) {
-		assert.equal(kept.output_dataclip.length, JSON.stringify(output_dataclip).length);
-		delete kept.output_dataclip;
-	}
+	// The journal has the message without its contents, which are a dataclip.
+	const { output_dataclip, final_state, ...plain } = message;
+	const { output_dataclip: output, final_state: state, final_state_id, ...kept } = JSON.parse(row.message);
 	assert.deepEqual(kept, plain);
+	for (const [content, digest, clip] of [
+		[output_dataclip, output, message.output_dataclip_id],
+		[final_state, state, final_state_id],
+	]) {
+		if (!content) continue;
+		const text = JSON.stringify(content);
+		const sha256 = createHash('sha256').update(text).digest('hex');
+		assert.deepEqual(digest, { length: text.length, sha256 });
+		const rows = await db.query(`DELETE FROM dataclips WHERE id = '${clip}' RETURNING body`);
+		assert.deepEqual(rows, [['{"n":1}']]);
+	}
 };
 
 const playCell = async (cell) => {
