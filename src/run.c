@@ -7,6 +7,7 @@
 #include "crypt.h"
 #include "fsm.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 /* ---- the join ---- */
@@ -16,11 +17,19 @@ static bool claim_uuid(json_t *claims, const char *name, struct uuid *out)
 	return uuid_parse(slice_of(json_string_value(json_object_get(claims, name))), out);
 }
 
+static bool claims_times(json_t *claims)
+{
+	return json_is_number(json_object_get(claims, "iat")) &&
+	       json_is_number(json_object_get(claims, "nbf")) &&
+	       json_is_number(json_object_get(claims, "exp"));
+}
+
 /* Takes the channel's identity from the token; false if it is no good for this topic. */
 static bool read_token(struct chan *chan, const struct jwt_key *key, struct slice token)
 {
 	const char *why, *iss, *sub;
 	json_t *claims = jwt_verify(key, token, now_us() / 1000000, 5, &why), *epoch;
+	char id[UUID_TEXT];
 	bool fine;
 
 	if (claims == NULL)
@@ -30,8 +39,9 @@ static bool read_token(struct chan *chan, const struct jwt_key *key, struct slic
 	epoch = json_object_get(claims, "epoch");
 	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
 	       strcmp(sub, chan->topic) == 0 && json_is_integer(epoch) &&
-	       json_is_number(json_object_get(claims, "exp")) &&
-	       claim_uuid(claims, "id", &chan->run_id) &&
+	       json_integer_value(epoch) >= 0 && json_integer_value(epoch) <= INT_MAX &&
+	       claims_times(claims) && claim_uuid(claims, "id", &chan->run_id) &&
+	       strcmp(uuid_format(&chan->run_id, id), sub + strlen("run:")) == 0 &&
 	       claim_uuid(claims, "project_id", &chan->project_id) &&
 	       claim_uuid(claims, "work_order_id", &chan->work_order_id);
 	if (fine)
