@@ -1,0 +1,144 @@
+# The join of a run's channel: the token decides which run and which claim the channel speaks for.
+
+test a token is refused: ${why}
+	each why | what
+	= signed with another key | {"by":"another key"}
+	= signed with the secret of workers | {"by":"the secret"}
+	= signed with the public key as if it were a secret | {"by":"the public key"}
+	= signed by nobody, alg none | {"by":"nobody"}
+	= signed well, alg none | {"alg":"none"}
+	= another algorithm is named | {"alg":"RS512"}
+	= HS256 is named | {"alg":"HS256"}
+	= sub is another run's | {"claims":{"sub":"run:${dataclip}"}}
+	= id is another run's | {"claims":{"id":"${dataclip}"}}
+	= id is no id | {"claims":{"id":"7"}}
+	= sub is no run's | {"claims":{"sub":"${run}"}}
+	= another issuer | {"claims":{"iss":"lightning"}}
+	= the epoch is a string | {"claims":{"epoch":"1"}}
+	= the epoch is no integer | {"claims":{"epoch":1.5}}
+	= the epoch is beyond all numbers of ours | {"claims":{"epoch":4294967297}}
+	= exp is past | {"claims":{"exp":1700000000}}
+	= exp is a string | {"claims":{"exp":"4102444800"}}
+	= nbf is ahead | {"claims":{"nbf":4102444800}}
+	= nbf is a string | {"claims":{"nbf":"1700000000"}}
+	= no issuer | {"claims":{"iss":null}}
+	= no id | {"claims":{"id":null}}
+	= no sub | {"claims":{"sub":null}}
+	= no epoch | {"claims":{"epoch":null}}
+	= no iat | {"claims":{"iat":null}}
+	= no nbf | {"claims":{"nbf":null}}
+	= no exp | {"claims":{"exp":null}}
+	= no project | {"claims":{"project_id":null}}
+	= no work order | {"claims":{"work_order_id":null}}
+	do claimed
+	run token x ${what}
+	phx_join {"token":"${x}"} -> refused reason "unauthorized" unauthorized
+	sql> SELECT joined_at IS NULL FROM runs WHERE id = '${run}'
+	= t
+	phx_join {"token":"${token}"} -> ok
+
+test what is no token: ${payload}
+	each payload
+	= {}
+	= {"token":null}
+	= {"token":7}
+	= {"token":""}
+	= {"token":"a.b.c"}
+	= {"token":"\u0000"}
+	= {"token":{"token":"${token}"}}
+	= []
+	= null
+	do claimed
+	phx_join ${payload} -> refused reason "unauthorized" unauthorized
+	phx_join {"token":"${token}"} -> ok
+
+test the token of one run opens no other, nor does a worker's
+	do claimed
+	let first = ${run}
+	new run
+	phx_join {"token":"${token}"} -> refused reason "unauthorized" unauthorized
+	let run = ${first}
+	token mine {"claims":{"iss":"Lightning","id":"${run}","sub":"run:${run}","epoch":1,"nbf":1,"exp":4000000000,"project_id":"${project}","work_order_id":"${work_order}"}}
+	phx_join {"token":"${mine}"} -> refused reason "unauthorized" unauthorized
+
+test a run that does not exist, or not in this project
+	do claimed
+	let first = ${run}
+	new run
+	run token x {"claims":{"id":"${run}","sub":"run:${run}"}}
+	phx_join {"token":"${x}"} -> refused reason "not_found" not_found
+	let run = ${first}
+	run token x {"claims":{"project_id":"${workflow}"}}
+	phx_join {"token":"${x}"} -> refused reason "not_found" not_found
+
+test the join is noted, once
+	do claimed
+	phx_join {"token":"${token}"} -> ok
+	sql> SELECT joined_at IS NOT NULL, joined_epochs, state FROM runs WHERE id = '${run}'
+	= t | {1} | claimed
+	sql> SELECT joined_at FROM runs WHERE id = '${run}'
+	= ${at:=}
+	B phx_join {"token":"${token}"} -> ok
+	sql> SELECT joined_at, joined_epochs FROM runs WHERE id = '${run}'
+	= ${at} | {1}
+
+test a claim that was released before it was joined is superseded
+	do claimed
+	sql UPDATE runs SET claim_epoch = claim_epoch + 1, state = 'available', claimed_at = NULL WHERE id = '${run}'
+	phx_join {"token":"${token}"} -> refused reason "superseded" superseded
+
+test a claim that another worker has now is superseded
+	do claimed
+	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
+	phx_join {"token":"${token}"} -> refused reason "superseded" superseded
+
+test a worker that once held the run gets an empty plan, and changes nothing
+	do stepping
+	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
+	> ["3","9","run:${run}","phx_leave",{}]
+	< ["3","9","run:${run}","phx_reply",{"status":"ok","response":{}}]
+	< ["3","3","run:${run}","phx_close",{}]
+	phx_join {"token":"${token}"} -> ok
+	fetch:plan {} -> ok {"id":"${run}","jobs":[],"edges":[],"triggers":[],...}
+	run:start {} -> refused state "claimed by another worker" superseded
+	step:start {"step_id":"${trigger}","job_id":"${job_b}"} -> refused state "claimed by another worker" superseded
+	step:complete {"step_id":"${step}","reason":"success"} -> refused state "claimed by another worker" superseded
+	run:complete {"reason":"success"} -> refused state "claimed by another worker" superseded
+	run:complete {"reason":"success","final_state":{"a":"${x*70000}"}} -> refused state "claimed by another worker" superseded
+	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
+	run:batch_logs {"logs":[{"message":["late"]}]} -> warned state "claimed by another worker"
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	sql> SELECT r.state, r.revision, s.exit_reason, (SELECT count(*) FROM steps WHERE project_id = r.project_id),
+		(SELECT count(*) FROM log_lines l WHERE l.run_id = r.id), (SELECT count(*) FROM dataclips d WHERE d.project_id = r.project_id)
+		FROM runs r, steps s WHERE r.id = '${run}' AND s.id = '${step}'
+	= started | 3 | null | 1 | 0 | 1
+	sql> SELECT event, outcome, code FROM transitions WHERE run_id = '${run}' AND outcome <> 'accepted' ORDER BY id
+	= run:start | refused | superseded
+	= step:start | refused | superseded
+	= step:complete | refused | superseded
+	= run:complete | refused | superseded
+	= run:complete | refused | superseded
+
+test a channel that was joined before somebody else claimed the run is no better
+	do started
+	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
+	run:complete {"reason":"success"} -> refused state "claimed by another worker" superseded
+	run:log {"message":["late"]} -> warned state "claimed by another worker"
+
+test the join of a final run is accepted: late words and logs follow
+	do started
+	run:complete {"reason":"success","timestamp":"1795485247455752"} -> ok
+	B phx_join {"token":"${token}"} -> ok
+	B fetch:plan {} -> ok {"id":"${run}","jobs":[{...},{...}],...}
+	B run:log {"message":["late"]} -> ok {"log_line_id":"*"}
+	B run:complete {"reason":"success","timestamp":"1795485247455752"} -> ok
+	B run:complete {"reason":"fail"} -> refused state "already in completed state" already_final success
+	sql> SELECT message FROM log_lines WHERE run_id = '${run}'
+	= late
+
+test a started run's worker joins again and goes on
+	do stepping
+	cut
+	B phx_join {"token":"${token}"} -> ok
+	B step:complete {"step_id":"${step}","reason":"success"} -> ok {"step_id":"${step}"}
+	B run:complete {"reason":"success"} -> ok
