@@ -27,3 +27,14 @@ define stepping
 	> ["3","5","run:${run}","step:start",{"step_id":"${step}","job_id":"${job_a}",
 		"timestamp":"1795485247442730","input_dataclip_id":"${dataclip}"}]
 	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{"step_id":"${step}"}}]
+
+# The run is in the final state ${final}, its epoch and its channel as they were.
+define final
+	sql WITH f AS (DELETE FROM in_flight WHERE run_id = '${run}')
+		UPDATE runs SET state = '${final}', finished_at = now(), finalized_at = now() WHERE id = '${run}'
+
+# ${foreign}: a dataclip of another project.
+define foreign
+	new foreign elsewhere
+	sql INSERT INTO projects (id, name) VALUES ('${elsewhere}', 'elsewhere')
+	sql INSERT INTO dataclips (project_id, id, type, body) VALUES ('${elsewhere}', '${foreign}', 'step_result', '{"secret":1}')

@@ -1,11 +1,5 @@
 # run:start, and times.
 
-# Puts the run into another state, its epoch as it was.
-define final
-	sql WITH f AS (DELETE FROM in_flight WHERE run_id = '${run}')
-		UPDATE runs SET state = '${final}', finished_at = now(), finalized_at = now(),
-		lost_from = CASE WHEN '${final}' = 'lost' THEN 'started' END WHERE id = '${run}'
-
 test a claimed run starts
 	do joined
 	run:start {"timestamp":"1795485247440566","versions":{"worker":"1.25.0","node":"18"}} -> ok
