@@ -140,12 +140,13 @@ static struct scrub *load_secrets(const struct chan_server *server, const char *
 
 		buf_add_hex(&bytes, json_string_value(sealed));
 		if (crypt_open(server->credential_key, slice_of(id),
-			    (struct slice){ bytes.p, bytes.n }, &plain))
+			    (struct slice){ bytes.p, bytes.n }, &plain)) {
 			scrub_add(scrub, (struct slice){ plain.p, plain.n });
-		else
+			explicit_bzero(plain.p, plain.n);
+		} else {
 			log_warnx("credential %s does not open with the credential key", id);
+		}
 		buf_free(&bytes);
-		explicit_bzero(plain.p, plain.n);
 		buf_free(&plain);
 	}
 	json_decref(all);
