@@ -96,8 +96,8 @@ void ws_close(struct ws_peer *peer, int code);
 /* Drops the connection without a word. `closed` follows from the loop. */
 void ws_abort(struct ws_peer *peer);
 
-/* Answers and forgets the request. body is copied. content_type may be NULL for text/plain;
- * extra_header ("Retry-After: 1") may be NULL. */
+/* Answers and forgets the request; the connection closes after it (one request each). body is
+ * copied. content_type may be NULL for text/plain; extra_header ("Retry-After: 1") may be NULL. */
 void ws_http_reply(struct ws_http *http, int status, const char *content_type,
 	const char *extra_header, struct slice body);
 void ws_http_set_user(struct ws_http *http, void *user);

@@ -330,7 +330,7 @@ static void say_close(struct ws_peer *peer)
 	peer->deadline = uv_now(peer->ws->loop) + LINGER_MS;
 	if (lws_write(peer->wsi, frame, 4, LWS_WRITE_HTTP) < 0) /* as it stands */
 		ws_abort(peer);
-	else
+	else if (!lws_partial_buffered(peer->wsi))
 		shutdown(lws_get_socket_fd(peer->wsi), SHUT_WR);
 }
 
@@ -342,13 +342,14 @@ static void drop(struct ws_peer *peer)
 	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
+/* With a byte in it: lws keeps an empty pong to itself. */
 static void ping(struct ws_peer *peer)
 {
-	unsigned char frame[LWS_PRE];
+	unsigned char frame[LWS_PRE + 1] = { 0 };
 
 	peer->pinged = true;
 	if (!lws_partial_buffered(peer->wsi) &&
-		lws_write(peer->wsi, frame + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+		lws_write(peer->wsi, frame + LWS_PRE, 1, LWS_WRITE_PING) < 0)
 		ws_abort(peer);
 }
 
