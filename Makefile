@@ -51,8 +51,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
 $(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
 	rm -f $@ && ar rcs $@ $^
 
-# The load generator.
+# The load generator, and the daemon's statements for pgbench.
 $(BUILD)/bench/load: $(wildcard tests/bench/load*.c) $(BUILD)/interlockd.a
+$(BUILD)/bench/statement: tests/bench/statement.c $(BUILD)/interlockd.a
 $(BUILD)/bench/%:
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)

@@ -25,7 +25,7 @@ static struct {
 	int64_t limit;                /* runs to be begun; 0: no limit */
 
 	int64_t started, from, to; /* microseconds: of the talk, of what counts */
-	int64_t begun, done, dry, errors, behind;
+	int64_t begun, answered, done, dry, errors, behind;
 	int talking;        /* slots that are not idle */
 	struct slot **idle; /* a stack */
 	int nidle;
@@ -79,6 +79,7 @@ void load_answered(struct slot *slot, bool ok, struct slice response)
 	const struct message *m = &mode->script[slot->at];
 	int64_t now = load_now();
 
+	l.answered++;
 	if (counts(now))
 		samples_add(&l.samples[slot->at], now - slot->sent);
 	if (!ok && l.errors++ < SHOWN_ERRORS)
@@ -203,13 +204,14 @@ static void report(void)
 		json_object_set_new(events, m->event, report_samples(m->event, &one));
 		free(one.us);
 	}
-	result = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:o, s:o, s:o}",
+	result = json_pack(
+		"{s:s, s:i, s:i, s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:o, s:o, s:o}",
 		"mode", mode->name, "sockets", l.sockets.sockets, "in_flight", l.sockets.slots,
-		"rate", l.rate, "seconds", seconds, "runs_s", (double)l.done / seconds,
-		"messages_s", (double)all.n / seconds, "changes_s", (double)changes.n / seconds,
-		"errors", (json_int_t)l.errors, "dry", (json_int_t)l.dry, "behind",
-		(json_int_t)l.behind, "events", events, "all", report_samples("all", &all),
-		"changes", report_samples("changes", &changes));
+		"rate", l.rate, "messages", (json_int_t)l.answered, "seconds", seconds, "runs_s",
+		(double)l.done / seconds, "messages_s", (double)all.n / seconds, "changes_s",
+		(double)changes.n / seconds, "errors", (json_int_t)l.errors, "dry",
+		(json_int_t)l.dry, "behind", (json_int_t)l.behind, "events", events, "all",
+		report_samples("all", &all), "changes", report_samples("changes", &changes));
 	fprintf(stderr, "%.0f runs/s, %.0f messages/s, %.0f changes/s, %lld errors\n",
 		(double)l.done / seconds, (double)all.n / seconds, (double)changes.n / seconds,
 		(long long)l.errors);

@@ -1,0 +1,85 @@
+// The table of `make bench`, from what tests/bench/run measured: report.mjs FOLDER FILE. The same goes
+// to FILE as JSON. Of several rounds the best counts.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+
+const [folder, file] = process.argv.slice(2);
+const text = (name) => readFileSync(`${folder}/${name}`, 'utf8');
+const json = (name) => JSON.parse(text(`${name}.json`));
+const rounds = (name) =>
+	readdirSync(folder)
+		.filter((entry) => new RegExp(`^${name}\\.\\d\\.(json|pgbench)$`).test(entry))
+		.map((entry) => entry.replace(/\.\w+$/, ''));
+const most = (list) => list.reduce((a, b) => Math.max(a, b));
+const least = (list) => list.reduce((a, b) => Math.min(a, b));
+const mean = (list) => list.reduce((a, b) => a + b) / list.length;
+const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+const numbers = (name) => text(name).trim().split(/\s+/).map(Number);
+
+// pgbench's log of its transactions, of the time that counts: their number in a second, the median of
+// their milliseconds.
+const transactions = (name) => {
+	const lines = text(`${name}.transactions`).trim().split('\n').map((line) => line.split(' ').map(Number));
+	const end = ([, , , , seconds, us]) => seconds + us / 1e6;
+	const [seconds] = numbers(`${name}.seconds`);
+	const last = most(lines.map(end)) - seconds;
+	const counted = lines.filter((line) => end(line) > last);
+	return { tps: counted.length / seconds, p50: median(counted.map((line) => line[2])) / 1000 };
+};
+
+// What a message takes on average, in milliseconds: the sum of its lines.
+const messages = (name, script) => {
+	const names = text(`${script}.names`).trim().split('\n');
+	const lines = [...text(`${name}.pgbench`).matchAll(/^ +([\d.]+) +\d+ {2}(?!\\set)/gm)].map((m) => Number(m[1]));
+	const each = {};
+	names.forEach((message, i) => (each[message] = (each[message] ?? 0) + lines[i]));
+	const kinds = {};
+	for (const [message, ms] of Object.entries(each)) (kinds[message.split(' ')[1]] ??= []).push(ms);
+	return Object.fromEntries(Object.entries(kinds).map(([kind, list]) => [kind, mean(list)]));
+};
+
+const lives = rounds('lifecycle').map((name) => {
+	const [daemon, server, daemonAfter, serverAfter] = numbers(`${name}.ticks`);
+	const life = json(name);
+	return { ...life, daemon_us: ((daemonAfter - daemon) * 1e4) / life.messages, server_us: ((serverAfter - server) * 1e4) / life.messages };
+});
+const life = lives.reduce((a, b) => (b.runs_s > a.runs_s ? b : a));
+const ones = rounds('one').map(json);
+const one = (event) => least(ones.map((o) => o.events[event].p50_ms));
+const seventy = json('seventy');
+const perKiB = (name, n) => {
+	const [before, after] = numbers(`${name}.memory`);
+	return (after - before) / n;
+};
+const each = { ...messages('each', 'lifecycle'), ...messages('claim', 'claim') };
+
+// Interlock, beside, the ratio that counts. A life has six changes of state but for the claim, which pgbench
+// is spared: its lock would let one client in at a time.
+const peer = most(rounds('pgbench').map((name) => transactions(name).tps));
+const ours = { life: life.runs_s * 6, start: one('run:start'), heartbeats: most(rounds('heartbeat').map((n) => json(n).messages_s)) };
+const theirs = { life: peer * 6, start: least(rounds('start').map((name) => transactions(name).p50)), heartbeats: most(rounds('echo').map((n) => json(n).messages_s)) };
+const rows = [
+	['durable changes of state/s, 1,000 runs in flight', ours.life, theirs.life, ours.life / theirs.life, 'pgbench -c 32, without claims', '≥ 5'],
+	['run:start, one worker, p50 ms', ours.start, theirs.start, ours.start / theirs.start, 'pgbench -c 1', '≤ 1.3'],
+	['changes at 70 %, p99 ms', seventy.changes.p99_ms, seventy.changes.p50_ms, seventy.changes.p99_ms / seventy.changes.p50_ms, 'p50', '≤ 10'],
+	['heartbeats/s', ours.heartbeats, theirs.heartbeats, ours.heartbeats / theirs.heartbeats, 'ws in Node', '≥ 1.5'],
+	['an idle connection, KiB', perKiB('idle', 2000), null, null, '', '≤ 20'],
+	["a joined run's channel, KiB", perKiB('joined', 2000), null, null, '', '≤ 2'],
+	['processor time per message, µs', life.daemon_us, life.server_us, null, "PostgreSQL's", ''],
+	['runs/s', life.runs_s, peer, life.runs_s / peer, 'pgbench -c 32, without claims', ''],
+	['messages/s', life.messages_s, null, null, '', ''],
+];
+const shown = (value) => (value === null ? '' : value >= 100 ? value.toFixed(0) : value.toFixed(2));
+const width = Math.max(...rows.map(([name]) => name.length));
+console.log();
+for (const [name, value, beside, ratio, what, want] of rows)
+	console.log(`${name.padEnd(width)} ${shown(value).padStart(9)} ${shown(beside).padStart(9)} ${shown(ratio).padStart(7)}  ${want.padEnd(6)} ${what}`);
+
+console.log(`\n${'milliseconds'.padEnd(16)} ${'1,000 p50'.padStart(9)} ${'p99'.padStart(9)} ${'70 % p50'.padStart(9)} ${'p99'.padStart(9)} ${'one p50'.padStart(9)} pgbench -c 1, mean`);
+for (const [event, { p50_ms, p99_ms }] of Object.entries(life.events)) {
+	const at70 = seventy.events[event];
+	const cells = [p50_ms, p99_ms, at70.p50_ms, at70.p99_ms, one(event)].map((ms) => shown(ms).padStart(9));
+	console.log(`${event.padEnd(16)} ${cells.join(' ')} ${each[event] ? shown(each[event]) : ''}`);
+}
+
+const figures = Object.fromEntries(rows.map(([name, value, beside, ratio, what, want]) => [name, { value, beside, ratio, what, want }]));
+writeFileSync(file, JSON.stringify({ figures, lives, ones, seventy, pgbench_ms: each }, null, '\t') + '\n');
