@@ -126,7 +126,7 @@ test the epoch grows with every claim
 		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM r
 	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"${run}","token":"${again:=}"}]}
 	claims ${again} {"epoch":3,...}
-	phx_join {"token":"${token}"} -> refused reason "superseded" superseded
+	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 	phx_join {"token":"${again}"} -> ok
 
 test a claim whose worker is gone before the answer is given back

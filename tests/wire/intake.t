@@ -1,51 +1,146 @@
-# Runs from outside: the webhook, SQL, and that workers hear of them at once.
+# Runs from outside: the webhook, SQL, and that workers hear of them at once. Health and metrics.
 
-test triggers that are not there, are off, or lead nowhere
+test the webhook makes a dataclip, a work order and a run
+	http POST /i/${trigger} {"hello": "you", "n": 1.10} -> 200 {"work_order_id":"${order:=}","run_id":"${posted:=}"}
+	sql> SELECT r.state, r.starting_node_id, r.snapshot_id, d.type, d.body, w.state, w.trigger_id, (SELECT count(*) FROM waiting WHERE run_id = r.id)
+		FROM runs r JOIN dataclips d ON d.id = r.dataclip_id JOIN work_orders w ON w.id = r.work_order_id
+		WHERE r.id = '${posted}' AND r.work_order_id = '${order}'
+	= available | ${trigger} | ${snapshot} | http_request | {"hello": "you", "n": 1.10} | pending | ${trigger} | 1
+
+test the run of a webhook sees the body and the request
+	do listening
+	http POST /i/${trigger} [User-Agent: a test] {"hello":"you"} -> 200 {"work_order_id":"*","run_id":"${posted:=}"}
+	< ["1",null,"worker:queue","work-available",{}]
+	claim {"queues":["default"]} -> ok {"runs":[{"id":"${posted}","token":"${token:=}"}]}
+	let run = ${posted}
+	phx_join {"token":"${token}"} -> ok
+	fetch:dataclip {} -> binary {"data":{"hello":"you"},"request":{"method":"POST","path":"/i/${trigger}","headers":{"content-type":"*","user-agent":"a test"}}}
+
+test a body of any JSON: ${body}
+	each body
+	= {}
+	= []
+	= null
+	= 7
+	= "text"
+	= {"a":"\u0000","a":1}
+	http POST /i/${trigger} ${body} -> 200 {"work_order_id":"*","run_id":"${posted:=}"}
+	sql> SELECT d.body FROM runs r JOIN dataclips d ON d.id = r.dataclip_id WHERE r.id = '${posted}'
+	= ${body}
+
+test what is not JSON: ${body}
+	each body
+	= {nope
+	= {} {}
+	= {"a":1,}
+	= {"a":${[*3000}${]*3000}}
+	http POST /i/${trigger} ${body} -> 400 {"error":"the body is not JSON"}
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
+
+test no body at all
+	http POST /i/${trigger} -> 400
+
+test a trigger that is not there: ${path}
+	each path
+	= ${nobody}
+	= not-an-id
+	= ${workflow}
+	= ${trigger}/
+	= 
 	new nobody
-	http POST /i/${nobody} {} -> 404 {"error":"no such trigger"}
-	http POST /i/not-an-id {} -> 404 {"error":"no such trigger"}
+	http POST /i/${path} {} -> 404 {"error":"no such trigger"}
+
+test a trigger that is off, that is none for webhooks, that leads nowhere
 	sql UPDATE triggers SET enabled = false WHERE id = '${trigger}'
 	http POST /i/${trigger} {} -> 404 {"error":"no such trigger"}
-	sql UPDATE triggers SET enabled = true, runnable = false WHERE id = '${trigger}'
+	sql UPDATE triggers SET enabled = true, type = 'cron' WHERE id = '${trigger}'
+	http POST /i/${trigger} {} -> 404 {"error":"no such trigger"}
+	sql UPDATE triggers SET type = 'webhook', runnable = false WHERE id = '${trigger}'
 	http POST /i/${trigger} {} -> 422 {"error":"no enabled edge leaves this trigger"}
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
 
-test what is not JSON, and another method
-	http POST /i/${trigger} {nope -> 400 {"error":"the body is not JSON"}
-	http GET /i/${trigger} -> 405
+test another method: ${method}
+	each method
+	= GET
+	= PUT
+	= DELETE
+	http ${method} /i/${trigger} -> 405
 
-test health, readiness, metrics
-	http GET /healthz -> 200
-	http GET /readyz -> 200
-	http GET /metrics -> 200
-	http GET /nothing -> 404
+test a body that is too large is read, and refused
+	daemon {"intake":{"max_body":"1KiB"}}
+	http POST /i/${trigger} {"a":"${x*100000}"} -> 413 {"error":"the body is too large"}
+	http POST /i/${trigger} {"a":"${x*900}"} -> 200
 
-test a waiting worker hears of a run that an application enqueues
-	do claimed
-	sql SELECT interlock_enqueue('${workflow}', '{"a":1}', queue => '${queue}')
-	< ["1",null,"worker:queue","work-available",{}]
-	> ["1","9","worker:queue","claim",{"demand":5,"queues":["${queue}"]}]
-	< ["1","9","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"*","token":"*"}]}}]
-
-test the urgent one first, then the older
-	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}', priority => 'immediate')
-	do listening
-	> ["1","2","worker:queue","claim",{"demand":1,"queues":["${queue}"]}]
-	< ["1","2","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"${first:=}","token":"*"}]}}]
-	sql> SELECT priority, claim_epoch FROM runs WHERE id = '${first}'
-	= 0 | 1
-	> ["1","3","worker:queue","claim",{"demand":7,"queues":["nothing-here","${queue}"]}]
-	< ["1","3","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"${run}","token":"*"}]}}]
-	> ["1","4","worker:queue","claim",{"demand":1,"queues":["nothing-here"]}]
-	< ["1","4","worker:queue","phx_reply",{"status":"ok","response":{"runs":[]}}]
-
-test a claim whose worker is gone before the answer is given back
-	do listening
-	> ["1","2","worker:queue","claim",{"demand":1,"queues":["${queue}"]}]
-	cut
-	wait sql> SELECT state, claim_epoch > 0 FROM runs WHERE id = '${run}' AND state = 'available' AND claim_epoch <> 1
-	= available | t
+test a large body
+	http POST /i/${trigger} {"a":"${x*1000000}"} -> 200 {"work_order_id":"*","run_id":"${posted:=}"}
+	sql> SELECT length(d.body) FROM runs r JOIN dataclips d ON d.id = r.dataclip_id WHERE r.id = '${posted}'
+	= 1000008
 
 test a repeated Idempotency-Key answers the first work order
-	sql> SELECT a.run_id = b.run_id FROM interlock_enqueue('${workflow}', idempotency_key => 'k1') a,
-		LATERAL (SELECT a.run_id AS first) f, LATERAL interlock_enqueue('${workflow}', idempotency_key => 'k1') b
+	http POST /i/${trigger} [Idempotency-Key: k1] {"n":1} -> 200 {"work_order_id":"${order:=}","run_id":"${posted:=}"}
+	http POST /i/${trigger} [Idempotency-Key: k1] {"n":1} -> 200 {"work_order_id":"${order}","run_id":"${posted}"}
+	http POST /i/${trigger} [Idempotency-Key: k2] {"n":1} -> 200 {"work_order_id":"${another:=}","run_id":"*"}
+	http POST /i/${trigger} [Idempotency-Key: ${x*256}] {"n":1} -> 400
+	sql> SELECT count(*), '${another}' <> '${order}' FROM work_orders WHERE project_id = '${project}'
+	= 3 | t
+
+test an application enqueues inside its own transaction
+	do claimed
+	sql BEGIN
+	sql> SELECT run_id FROM interlock_enqueue('${workflow}', '{"a":1}', queue => '${queue}', idempotency_key => 'k')
+	= ${made:=}
+	sql> SELECT run_id = '${made}' FROM interlock_enqueue('${workflow}', '{"a":1}', queue => '${queue}', idempotency_key => 'k')
 	= t
+	claim {"queues":["${queue}"]} -> ok {"runs":[]}
+	sql COMMIT
+	< ["1",null,"worker:queue","work-available",{}]
+	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"${made}","token":"*"}]}
+	sql> SELECT d.type, d.body FROM runs r JOIN dataclips d ON d.id = r.dataclip_id WHERE r.id = '${made}'
+	= saved_input | {"a":1}
+
+test a run that is rolled back was never there
+	do claimed
+	sql BEGIN
+	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
+	sql ROLLBACK
+	claim {"queues":["${queue}"]} -> ok {"runs":[]}
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
+
+test no more workers are told than there are runs
+	do claimed
+	B do listening
+	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
+	< ["1",null,"worker:queue","work-available",{}]
+	< quiet
+	B< quiet
+
+test the worker that was told is the last to be told again
+	do claimed
+	B do listening
+	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
+	< ["1",null,"worker:queue","work-available",{}]
+	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"*","token":"*"}]}
+	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
+	B< ["1",null,"worker:queue","work-available",{}]
+	< quiet
+
+test a worker without capacity is not told
+	> ["1","1","worker:queue","phx_join",{"capacity":1}]
+	< ["1","1","worker:queue","phx_reply",{"status":"ok","response":{}}]
+	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"${run}","token":"${token:=}"}]}
+	phx_join {"token":"${token}"} -> ok
+	B do listening
+	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
+	B< ["1",null,"worker:queue","work-available",{}]
+	< quiet
+
+test health, readiness, metrics
+	http GET /healthz -> 200 "ok"
+	http GET /readyz -> 200 "ready"
+	http GET /metrics -> 200 "# TYPE "
+	http GET /nothing -> 404
+	http POST /healthz {} -> 405
+	http GET / -> 404

@@ -52,7 +52,7 @@ const multiplied = (test) => {
 	if (!names) return [test];
 	const [{ rows }, ...steps] = test.steps;
 	return rows.map(({ text: row }) => {
-		const cells = row.split(' | ').map((cell) => cell.trim());
+		const cells = row.split(/ \|(?= |$)/).map((cell) => cell.trim());
 		const filled = (text) =>
 			names
 				.split(' | ')
@@ -124,12 +124,11 @@ class Test {
 		return this.sockets[name];
 	}
 
-	async expect(name, want) {
+	async expect(name, want, strict = want[3] === 'work-available') {
 		const socket = await this.socket(name);
-		const patient = want[3] === 'work-available' || want[3] === '*';
 		let item;
 		do item = seen(await socket.next());
-		while (!patient && item[3] === 'work-available');
+		while (!strict && item[3] === 'work-available');
 		// The body of a binary reply is compared as text when the pattern gives text.
 		if (item[0] === 'binary' && typeof want[5] !== 'string') item[5] = JSON.parse(item[5]);
 		demand(want, item, this.vars);
@@ -207,7 +206,8 @@ const VERBS = [
 			(await this.socket(name || this.speaker)).send(
 				JSON.stringify([null, ref, 'phoenix', 'heartbeat', {}]),
 			);
-			await this.expect(name || this.speaker, [null, ref, 'phoenix', 'phx_reply', '*']);
+			const answer = [null, ref, 'phoenix', 'phx_reply', '*'];
+			await this.expect(name || this.speaker, answer, true);
 		},
 	],
 	[
@@ -279,6 +279,17 @@ const VERBS = [
 		/^claims (\S+) (\{.*)$/s,
 		function ([token, text]) {
 			demand(pattern(this.fill(text)), claimsOf(this.fill(token)), this.vars);
+		},
+	],
+	[
+		// What the database itself refuses.
+		/^sql (.*) -> "(.*)"$/s,
+		async function ([statement, sentence]) {
+			const why = await db.query(this.fill(statement)).then(
+				() => 'nothing wrong',
+				(error) => error.message,
+			);
+			if (!why.includes(this.fill(sentence))) throw new Mismatch(sentence, why);
 		},
 	],
 	[

@@ -1,0 +1,59 @@
+# The database is the last line of defence: what its own constraints refuse, whoever asks.
+
+test a run cannot be tied to another project's ${what}
+	each what | column
+	= input | dataclip_id
+	= final dataclip | final_dataclip_id
+	do foreign
+	sql UPDATE runs SET ${column} = '${foreign}' WHERE id = '${run}' -> "_${column}_fkey"
+
+test a step cannot be tied to another project's ${what}
+	each what | column
+	= input | input_dataclip_id
+	= output | output_dataclip_id
+	do stepping
+	do foreign
+	sql UPDATE steps SET ${column} = '${foreign}' WHERE id = '${step}' -> "steps_${column}_fkey"
+
+test a run's state and its times agree: ${what}
+	each what | set | constraint
+	= no such state | state = 'paused', finished_at = now(), finalized_at = now() | runs_state_check
+	= started without a time | state = 'started', claimed_at = now() | runs_started_check
+	= claimed without a time | state = 'claimed' | runs_claimed_check
+	= final without times | state = 'success' | runs_final_check
+	= final with one of the times | state = 'success', finished_at = now() | runs_final_check
+	= available but finished | finished_at = now(), finalized_at = now() | runs_final_check
+	= lost from nowhere | state = 'lost', finished_at = now(), finalized_at = now() | runs_lost_check
+	= lost from the end | state = 'lost', lost_from = 'success', finished_at = now(), finalized_at = now() | lost_from_check
+	sql UPDATE runs SET ${set} WHERE id = '${run}' -> "${constraint}"
+
+test a run may become final without ever having started, and end before it started
+	sql UPDATE runs SET state = 'success', finished_at = now(), finalized_at = now() WHERE id = '${run}'
+	sql UPDATE runs SET started_at = now() + interval '1 day' WHERE id = '${run}'
+
+test a step has an exit reason when it has ended, and then only
+	do stepping
+	sql UPDATE steps SET exit_reason = 'success' WHERE id = '${step}' -> "steps_exit_check"
+	sql UPDATE steps SET finished_at = now() WHERE id = '${step}' -> "steps_exit_check"
+
+test what the function refuses to enqueue: ${what}
+	each what | arguments | sentence
+	= a workflow that nobody has | '${trigger}' | no workflow
+	= a trigger of another workflow | '${workflow}', trigger => '${job_a}' | no such trigger with an enabled edge
+	= a priority of its own | '${workflow}', priority => 'high' | neither normal nor immediate
+	= a queue without a name | '${workflow}', queue => '' | runs_queue_check
+	= a queue with too long a name | '${workflow}', queue => '${x*101}' | runs_queue_check
+	= a dataclip of no known type | '${workflow}', type => 'text' | dataclips_type_check
+	= an empty key | '${workflow}', idempotency_key => '' | idempotency_keys_key_check
+	sql SELECT interlock_enqueue(${arguments}) -> "${sentence}"
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
+
+test a run that starts where no edge leads on is refused when it is enqueued
+	sql UPDATE triggers SET runnable = false WHERE id = '${trigger}'
+	sql SELECT interlock_enqueue('${workflow}') -> "has no such trigger with an enabled edge"
+	sql SELECT interlock_retry('${run}') -> "has no enabled edge any more"
+
+test a run whose input was wiped cannot be tried again
+	sql UPDATE dataclips SET body = NULL, wiped_at = now() WHERE id = '${dataclip}'
+	sql SELECT interlock_retry('${run}') -> "has been wiped"
