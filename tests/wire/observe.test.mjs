@@ -48,7 +48,7 @@ const attempts = [
 ];
 const message = {
 	'run:start': () => stage.runStart({ timestamp: '1795485247440566' }),
-	'run:complete': () => stage.runComplete({ reason: 'crash', error_type: 'Second' }),
+	'run:complete': () => stage.runComplete({ reason: 'crash', error_type: 'Second', final_state: {} }),
 };
 
 for (const [from, event, refusal, code, state] of attempts) {
