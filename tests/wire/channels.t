@@ -51,7 +51,7 @@ test leaving a run does not end it, and it may be joined again
 	> ["3","5","run:${run}","phx_leave",{}]
 	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{}}]
 	< ["3","3","run:${run}","phx_close",{}]
-	run:complete {"reason":"success"} -> refused reason "unmatched topic" unmatched_topic
+	run:complete {"reason":"success"} -> refused - "unmatched topic" unmatched_topic
 	phx_join {"token":"${token}"} -> ok
 	run:complete {"reason":"success"} -> ok
 

@@ -1,50 +1,135 @@
-# What a worker fetches, and what it logs.
+# What a worker fetches before it begins: the plan, the input, credentials.
 
-test a credential that the run names, one that it does not, and none
-	do started
-	new nobody
-	> ["3","5","run:${run}","fetch:credential",{"id":"${credential}"}]
-	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{...}}]
-	> ["3","6","run:${run}","fetch:credential",{"id":"${nobody}"}]
-	< ["3","6","run:${run}","phx_reply",{"status":"error","response":{"id":["Credential not found!"],"errors":{"id":["Credential not found!"]},"code":"not_found","retryable":false}}]
-	> ["3","7","run:${run}","fetch:credential",{}]
-	< ["3","7","run:${run}","phx_reply",{"status":"error","response":{"errors":{"id":["This field can't be blank."]},"code":"invalid",...}}]
-	> ["3","8","run:${run}","run:complete",{"reason":"success"}]
-	< ["3","8","run:${run}","phx_reply",{"status":"ok","response":{}}]
-	> ["3","9","run:${run}","fetch:credential",{"id":"${credential}"}]
-	< ["3","9","run:${run}","phx_reply",{"status":"error","response":{"code":"not_found",...}}]
-
-test the input of a webhook's run has the shape of a request
-	http POST /i/${trigger} {"hello":"you"} -> 200 {"work_order_id":"*","run_id":"${posted:=}"}
-	sql UPDATE runs SET dataclip_id = (SELECT dataclip_id FROM runs WHERE id = '${posted}') WHERE id = '${run}'
+test the plan
 	do joined
-	> ["3","4","run:${run}","fetch:dataclip",{"id":"whatever"}]
-	< binary ["3","4","run:${run}","ok",{"data":{"hello":"you"},"request":{"method":"POST",...}}]
+	fetch:plan {} -> ok {"id":"${run}","project_id":"${project}","name":"test","dataclip_id":"${dataclip}",
+		"starting_node_id":"${trigger}","triggers":[{"id":"${trigger}","type":"webhook"}],
+		"jobs":[{"id":"${job_a}","name":"a","adaptor":"*","credential_id":"${credential}","body":"*"},
+			{"id":"${job_b}","name":"b","adaptor":"*","credential_id":null,"body":"*"}],
+		"edges":[{"id":"*","source_trigger_id":"${trigger}","target_job_id":"${job_a}","condition":"always","enabled":true},
+			{"id":"*","source_job_id":"${job_a}","target_job_id":"${job_b}","condition":"on_job_success","enabled":true}],
+		"options":{"output_dataclips":true,"run_timeout_ms":300000}}
+
+test the options of a run are in its plan, and so is whether outputs are wanted
+	given {"save_dataclips": false}
+	sql UPDATE runs SET options = '{"run_memory_limit_mb":500,"job_log_level":"info","payload_limit_mb":10}', run_timeout_ms = 7000 WHERE id = '${run}'
+	do joined
+	fetch:plan {} -> ok {"options":{"output_dataclips":false,"run_timeout_ms":7000,"run_memory_limit_mb":500,"job_log_level":"info","payload_limit_mb":10},...}
+
+test the plan of a run without an input has none
+	sql UPDATE runs SET dataclip_id = NULL WHERE id = '${run}'
+	do joined
+	fetch:plan {} -> ok {"id":"${run}","project_id":"${project}","name":"test","starting_node_id":"${trigger}","triggers":[...],"jobs":[...],"edges":[...],"options":{...}}
+	fetch:dataclip {} -> binary "null"
+
+test the plan is answered from memory, whatever it is asked with: ${payload}
+	each payload
+	= {}
+	= []
+	= null
+	= {"id":7}
+	do joined
+	sql UPDATE snapshots SET body = '{}' WHERE id = '${snapshot}'
+	fetch:plan ${payload} -> ok {"id":"${run}","jobs":[{...},{...}],...}
+
+test the input, byte by byte: ${input}
+	each input | escaped
+	= {"data":{"n":7}} | {\"data\":{\"n\":7}}
+	= {"a": 1.10, "a":"\u0000é"} | {\"a\": 1.10, \"a\":\"\\u0000é\"}
+	= [1,2] | [1,2]
+	= null | null
+	sql UPDATE dataclips SET body = '${input}' WHERE id = '${dataclip}'
+	do joined
+	fetch:dataclip {"id":"${dataclip}"} -> binary "${escaped}"
+
+test the input is the run's own, whatever id is asked for: ${which}
+	each which | payload
+	= nobody's | {"id":"${nobody}"}
+	= another project's | {"id":"${foreign}"}
+	= no id | {"id":"x"}
+	= none | {}
+	= no object | []
+	do foreign
+	new nobody
+	do joined
+	fetch:dataclip ${payload} -> binary {"data":{"n":7}}
+
+test an input of type ${type}
+	each type | seen
+	= http_request | {"data":{"n":7},"request":{"method":"POST"}}
+	= kafka | {"data":{"n":7},"request":{"method":"POST"}}
+	= global | {"n":7}
+	= saved_input | {"n":7}
+	= step_result | {"n":7}
+	given {"input": "{\"n\":7}"}
+	sql UPDATE dataclips SET type = '${type}', request = '{"method":"POST"}' WHERE id = '${dataclip}'
+	do joined
+	fetch:dataclip {"id":"${dataclip}"} -> binary ${seen}
+
+test an http_request without a request, and one that was wiped
+	given {"input": "{\"n\":7}"}
+	sql UPDATE dataclips SET type = 'http_request' WHERE id = '${dataclip}'
+	do joined
+	fetch:dataclip {} -> binary {"data":{"n":7},"request":null}
+	sql UPDATE dataclips SET body = NULL, wiped_at = now() WHERE id = '${dataclip}'
+	fetch:dataclip {} -> binary {"data":null,"request":null}
 
 test an input that was wiped is null
 	do joined
 	sql UPDATE dataclips SET body = NULL, wiped_at = now() WHERE id = '${dataclip}'
-	> ["3","4","run:${run}","fetch:dataclip",{}]
-	< binary ["3","4","run:${run}","ok","null"]
+	fetch:dataclip {"id":"${dataclip}"} -> binary "null"
 
-test log lines: strings, other values, levels, a step of nobody
+test a large input
+	sql UPDATE dataclips SET body = '"${x*200000}"' WHERE id = '${dataclip}'
 	do joined
-	new nobody
-	> ["3","4","run:${run}","run:batch_logs",{"run_id":"${run}","logs":[{"message":["a",{"b":1}],"level":"debug","source":"R/T","timestamp":"1795485247440907"},
-		{"message":"plain","level":"loud"},{"message":[1.10],"level":"always","step_id":"${nobody}"}]}]
-	< ["3","4","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"step_id":["must be associated with the run"]}}}]
-	sql> SELECT level, message, step_id IS NULL FROM log_lines WHERE run_id = '${run}' ORDER BY id
-	= debug | a {"b":1} | t
-	= info | plain | t
-	= always | 1.10 | t
+	fetch:dataclip {"id":"${dataclip}"} -> binary "\"${x*200000}\""
 
-test a log message is never refused
+test a credential that the run names
+	given {"secret":{"user":"u","password":"p","nested":{"n":[1,2.50]}}}
 	do joined
-	> ["3","4","run:${run}","run:log",{"level":"info"}]
-	< ["3","4","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"message":["can't be blank"]}}}]
-	> ["3","5","run:${run}","run:log",[]]
-	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"message":["could not be stored: invalid"]}}}]
-	> ["3","6","run:${run}","run:batch_logs",{"logs":7}]
-	< ["3","6","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"logs":["is invalid"]}}}]
-	> ["3","7","run:${run}","run:batch_logs",{"logs":[]}]
-	< ["3","7","run:${run}","phx_reply",{"status":"ok","response":{}}]
+	fetch:credential {"id":"${credential}"} -> ok {"user":"u","password":"p","nested":{"n":[1,2.5]}}
+	run:start {} -> ok
+	fetch:credential {"id":"${credential}","more":1} -> ok {"user":"u",...}
+
+test a credential that is ${which} is not found, in the same bytes
+	each which | id
+	= nobody's | "${nobody}"
+	= another project's | "${foreign}"
+	= this project's, but not of the run | "${spare}"
+	= no id | "x"
+	= a number | 7
+	do started
+	new nobody spare foreign elsewhere
+	sql INSERT INTO projects (id, name) VALUES ('${elsewhere}', 'elsewhere')
+	sql INSERT INTO credentials (project_id, id, name, body) SELECT '${elsewhere}', '${foreign}', name, body FROM credentials WHERE id = '${credential}'
+	sql INSERT INTO credentials (project_id, id, name, body) SELECT project_id, '${spare}', name, body FROM credentials WHERE id = '${credential}'
+	fetch:credential {"id":${id}} -> refused id "Credential not found!" not_found
+
+test no id
+	do started
+	fetch:credential {} -> refused id "This field can't be blank." invalid
+	fetch:credential {"id":null} -> refused id "This field can't be blank." invalid
+	fetch:credential {"id":""} -> refused id "This field can't be blank." invalid
+	fetch:credential [] -> refused - "payload must be an object" invalid
+
+test no credentials for a run that is ${state}
+	each state
+	= success
+	= failed
+	= cancelled
+	do started
+	let final = ${state}
+	do final
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+
+test no credentials for a run that is lost, or that nobody claims
+	do started
+	sql UPDATE runs SET state = 'lost', lost_from = 'started', finished_at = now(), finalized_at = now() WHERE id = '${run}'
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	sql UPDATE runs SET state = 'available', lost_from = NULL, finished_at = NULL, finalized_at = NULL WHERE id = '${run}'
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+
+test a credential that the key does not open
+	sql UPDATE credentials SET body = '\x0102030405' WHERE id = '${credential}'
+	do joined
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found

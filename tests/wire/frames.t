@@ -71,13 +71,13 @@ test a payload that is no object: ${payload}
 	= null
 	= true
 	do joined
-	run:start ${payload} -> refused reason "payload must be an object" invalid
-	step:start ${payload} -> refused reason "payload must be an object" invalid
-	run:complete ${payload} -> refused reason "payload must be an object" invalid
+	run:start ${payload} -> refused - "payload must be an object" invalid
+	step:start ${payload} -> refused - "payload must be an object" invalid
+	run:complete ${payload} -> refused - "payload must be an object" invalid
 
 test a payload nested beyond all bounds
 	do joined
-	run:start {"a":${[*5000}${]*5000}} -> refused reason "payload must be an object" invalid
+	run:start {"a":${[*5000}${]*5000}} -> refused - "payload must be an object" invalid
 	run:log {"message":${[*5000}${]*5000}} -> warned message "could not be stored: invalid"
 	sql> SELECT state FROM runs WHERE id = '${run}'
 	= claimed
@@ -107,9 +107,9 @@ test a binary push is heard, its payload is not JSON
 test a frame above max_message is too large, and the socket stays
 	daemon {"limits":{"max_message":"4KiB"}}
 	do joined
-	run:start {"timestamp":"${now}","versions":"${x*5000}"} -> refused reason "message is too large" too_large
-	step:start {"step_id":"${x*9000}"} -> refused reason "message is too large" too_large
-	run:complete {"reason":"success","final_state":{"a":"${x*100000}"}} -> refused reason "message is too large" too_large
+	run:start {"timestamp":"${now}","versions":"${x*5000}"} -> refused - "message is too large" too_large
+	step:start {"step_id":"${x*9000}"} -> refused - "message is too large" too_large
+	run:complete {"reason":"success","final_state":{"a":"${x*100000}"}} -> refused - "message is too large" too_large
 	run:log {"message":["${x*5000}"]} -> warned message "could not be stored: too_large"
 	run:batch_logs {"logs":[{"message":["${x*5000}"]}]} -> warned message "could not be stored: too_large"
 	fetch:plan {"a":"${x*5000}"} -> ok {"id":"${run}",...}

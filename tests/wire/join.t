@@ -32,7 +32,7 @@ test a token is refused: ${why}
 	= no work order | {"claims":{"work_order_id":null}}
 	do claimed
 	run token x ${what}
-	phx_join {"token":"${x}"} -> refused reason "unauthorized" unauthorized
+	phx_join {"token":"${x}"} -> refused - "unauthorized" unauthorized
 	sql> SELECT joined_at IS NULL FROM runs WHERE id = '${run}'
 	= t
 	phx_join {"token":"${token}"} -> ok
@@ -49,27 +49,27 @@ test what is no token: ${payload}
 	= []
 	= null
 	do claimed
-	phx_join ${payload} -> refused reason "unauthorized" unauthorized
+	phx_join ${payload} -> refused - "unauthorized" unauthorized
 	phx_join {"token":"${token}"} -> ok
 
 test the token of one run opens no other, nor does a worker's
 	do claimed
 	let first = ${run}
 	new run
-	phx_join {"token":"${token}"} -> refused reason "unauthorized" unauthorized
+	phx_join {"token":"${token}"} -> refused - "unauthorized" unauthorized
 	let run = ${first}
 	token mine {"claims":{"iss":"Lightning","id":"${run}","sub":"run:${run}","epoch":1,"nbf":1,"exp":4000000000,"project_id":"${project}","work_order_id":"${work_order}"}}
-	phx_join {"token":"${mine}"} -> refused reason "unauthorized" unauthorized
+	phx_join {"token":"${mine}"} -> refused - "unauthorized" unauthorized
 
 test a run that does not exist, or not in this project
 	do claimed
 	let first = ${run}
 	new run
 	run token x {"claims":{"id":"${run}","sub":"run:${run}"}}
-	phx_join {"token":"${x}"} -> refused reason "not_found" not_found
+	phx_join {"token":"${x}"} -> refused - "not_found" not_found
 	let run = ${first}
 	run token x {"claims":{"project_id":"${workflow}"}}
-	phx_join {"token":"${x}"} -> refused reason "not_found" not_found
+	phx_join {"token":"${x}"} -> refused - "not_found" not_found
 
 test the join is noted, once
 	do claimed
@@ -85,12 +85,12 @@ test the join is noted, once
 test a claim that was released before it was joined is superseded
 	do claimed
 	sql UPDATE runs SET claim_epoch = claim_epoch + 1, state = 'available', claimed_at = NULL WHERE id = '${run}'
-	phx_join {"token":"${token}"} -> refused reason "superseded" superseded
+	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 
 test a claim that another worker has now is superseded
 	do claimed
 	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
-	phx_join {"token":"${token}"} -> refused reason "superseded" superseded
+	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 
 test a worker that once held the run gets an empty plan, and changes nothing
 	do stepping

@@ -62,11 +62,12 @@ export const demand = (want, got, vars) => {
 	if (!match(want, got, vars)) throw new Mismatch(want, got);
 };
 
-// What a refusal looks like: FIELD "message" code [state]. The field `reason` belongs to no field.
+// What a refusal looks like: FIELD "message" code [state]. Without a field (`-`) the message is the
+// `reason`.
 export const refusal = (text) => {
-	const [, field, message, code, state] = text.match(/^(\w+) "(.*)" (\w+)(?: (\w+))?$/);
+	const [, field, message, code, state] = text.match(/^(-|\w+) "(.*)" (\w+)(?: (\w+))?$/);
 	const common = { code, retryable: false, ...(state && { current_state: state }) };
-	return field === 'reason'
+	return field === '-'
 		? { reason: message, ...common }
 		: { [field]: [message], errors: { [field]: [message] }, ...common };
 };
