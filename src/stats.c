@@ -18,7 +18,7 @@ static const double seconds[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 	1, 2.5, 5, 10, 30, 60, INFINITY };
 static const double lateness[] = { 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, INFINITY };
 static const double skew[] = { 0.01, 0.1, 0.5, 1, 5, 30, 60, 300, 3600, INFINITY };
-static const double items[] = { 1, 2, 4, 8, 16, 32, 64, INFINITY };
+static const double items[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, INFINITY };
 
 struct family {
 	const char *name; /* without interlock_ */
