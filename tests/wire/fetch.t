@@ -95,15 +95,18 @@ test a credential that is ${which} is not found, in the same bytes
 	each which | id
 	= nobody's | "${nobody}"
 	= another project's | "${foreign}"
-	= this project's, but not of the run | "${spare}"
 	= no id | "x"
 	= a number | 7
 	do started
-	new nobody spare foreign elsewhere
+	new nobody foreign elsewhere
 	sql INSERT INTO projects (id, name) VALUES ('${elsewhere}', 'elsewhere')
 	sql INSERT INTO credentials (project_id, id, name, body) SELECT '${elsewhere}', '${foreign}', name, body FROM credentials WHERE id = '${credential}'
-	sql INSERT INTO credentials (project_id, id, name, body) SELECT project_id, '${spare}', name, body FROM credentials WHERE id = '${credential}'
 	fetch:credential {"id":${id}} -> refused id "Credential not found!" not_found
+
+test a credential of this project that no job of the run names
+	do started
+	sql UPDATE snapshot_jobs SET credential_id = NULL WHERE snapshot_id = '${snapshot}'
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
 
 test no id
 	do started
