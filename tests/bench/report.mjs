@@ -61,6 +61,7 @@ const rows = [
 	['durable changes of state/s, 1,000 runs in flight', ours.life, theirs.life, ours.life / theirs.life, 'pgbench -c 32, without claims', '≥ 5'],
 	['run:start, one worker, p50 ms', ours.start, theirs.start, ours.start / theirs.start, 'pgbench -c 1', '≤ 1.3'],
 	['changes at 70 %, p99 ms', seventy.changes.p99_ms, seventy.changes.p50_ms, seventy.changes.p99_ms / seventy.changes.p50_ms, 'p50', '≤ 10'],
+	['runs/s there', seventy.runs_s, seventy.rate, seventy.runs_s / seventy.rate, 'wanted', '≥ 0.95'],
 	['heartbeats/s', ours.heartbeats, theirs.heartbeats, ours.heartbeats / theirs.heartbeats, 'ws in Node', '≥ 1.5'],
 	['an idle connection, KiB', perKiB('idle', 2000), null, null, '', '≤ 20'],
 	["a joined run's channel, KiB", perKiB('joined', 2000), null, null, '', '≤ 2'],
