@@ -151,7 +151,7 @@ static void on_text(struct peer *peer)
 		fatalx("not a frame: %s", peer->in.p);
 	if (frame.ref.p[0] == '"')
 		answered(peer, (unsigned)atoi(frame.ref.p + 1),
-			!slice_spells(slice_get(frame.payload, "status"), "error"),
+			!slice_is(slice_get(frame.payload, "status"), "\"error\""),
 			slice_get(frame.payload, "response"));
 }
 
