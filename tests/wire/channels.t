@@ -157,8 +157,8 @@ test several runs on one socket, each for itself
 	sql> SELECT id FROM runs WHERE queue = '${queue}' AND id <> '${run}'
 	= ${other:=}
 	> ["3","3","run:${run}","phx_join",{"token":"${token}"}]
-	> ["4","4","run:${other}","phx_join",{"token":"${other_token}"}]
 	< ["3","3","run:${run}","phx_reply",{"status":"ok","response":{}}]
+	> ["4","4","run:${other}","phx_join",{"token":"${other_token}"}]
 	< ["4","4","run:${other}","phx_reply",{"status":"ok","response":{}}]
 	> ["3","5","run:${run}","run:start",{}]
 	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{}}]
