@@ -62,6 +62,8 @@ static void test_print(void **state)
 		"interlock_batch_items_bucket{lane=\"writer0\",le=\"16\"} 3\n"
 		"interlock_batch_items_bucket{lane=\"writer0\",le=\"32\"} 3\n"
 		"interlock_batch_items_bucket{lane=\"writer0\",le=\"64\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"128\"} 3\n"
+		"interlock_batch_items_bucket{lane=\"writer0\",le=\"256\"} 3\n"
 		"interlock_batch_items_bucket{lane=\"writer0\",le=\"+Inf\"} 4\n"
 		"interlock_batch_items_sum{lane=\"writer0\"} 1008\n"
 		"interlock_batch_items_count{lane=\"writer0\"} 4\n"
