@@ -168,7 +168,9 @@ test claims of several workers at the same moment share what there is
 	wait sql> SELECT count(*) FROM pg_locks WHERE NOT granted
 	= 1
 	B> ["1","2","worker:queue","claim",{"demand":5,"worker_name":"w2","queues":["${queue}-2"]}]
-	B< quiet
+	# The daemon has it; its poll may tell of waiting runs meanwhile.
+	B> [null,"3","phoenix","heartbeat",{}]
+	B< [null,"3","phoenix","phx_reply",{"status":"ok","response":{}}]
 	sql COMMIT
 	< ["1","2","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"${one}","token":"*"}]}}]
 	B< ["1","2","worker:queue","phx_reply",{"status":"ok","response":{"runs":[{"id":"${two}","token":"*"}]}}]
