@@ -76,7 +76,6 @@ void batch_submit(struct batch *b, enum lane lane, struct batch_item *item);
 
 bool batch_is_up(const struct batch *b); /* all connections are */
 bool batch_lane_is_up(const struct batch *b, enum lane lane);
-bool batch_is_idle(const struct batch *b); /* nothing queued, nothing in flight */
 /* Since when all connections have been up, mono_ms(); 0 while one is not. */
 int64_t batch_up_since(const struct batch *b);
 

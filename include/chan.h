@@ -58,8 +58,6 @@ struct chan_server {
 	size_t memory;                   /* bytes of frames in flight */
 	int nconns, open_reqs;
 	bool draining;
-	void (*drained)(void *arg); /* draining, and no request is open */
-	void *arg;
 };
 
 /* A joined topic. The middle part is worker:queue's, the last a run's. */
@@ -108,7 +106,6 @@ struct req {
 	char *data;
 	size_t size;             /* what it counts against the memory bound */
 	int64_t received;        /* now_us() */
-	int64_t received_ms;     /* mono_ms() */
 	struct batch_item ahead; /* a large body that goes before it … */
 	struct value *stored;    /* … what the message says of it afterwards … */
 	const char *body_field;  /* … and under which name it is warned about */
@@ -121,6 +118,10 @@ struct req {
 /* Allocates rows × columns of the route's statement in req->item, which is otherwise filled in from
  * the route. */
 void req_values(struct req *req, int rows);
+/* Columns that several statements begin with, into v; each returns the next one. The claim that the
+ * channel speaks for: project, run, epoch. The policy for late words: its name, its window. */
+struct value *req_claim(const struct req *req, struct value *v);
+struct value *req_policy(const struct req *req, struct value *v);
 /* The first seven columns of a run's message: project, run, epoch, policy, window, observe, what
  * the journal may keep. Returns the next column. */
 struct value *req_common(struct req *req);
@@ -175,7 +176,7 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
 
 void chan_init(struct chan_server *server);
-/* Reads no more; drained is called when the last request has been answered. */
+/* Reads no more; the last request has been answered when open_reqs is 0. */
 void chan_drain(struct chan_server *server);
 /* Closes all sockets with this code. */
 void chan_close_all(struct chan_server *server, int code);

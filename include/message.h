@@ -14,7 +14,7 @@ extern const int queue_nroutes, run_nroutes, step_nroutes, log_nroutes, plan_nro
  * `work-available`. conninfo is borrowed for ever. */
 void queue_listen(struct chan_server *server, const char *conninfo);
 /* Looks whether anything waits, without having been told. */
-void queue_poll(struct chan_server *server);
+void queue_poll(void);
 void queue_close(void (*on_closed)(void *arg), void *arg);
 
 #endif

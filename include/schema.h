@@ -7,11 +7,17 @@
 
 #include "base.h"
 
+#include <libpq-fe.h>
+
 /* The version this build expects: `SELECT max(version) FROM schema_migrations`. */
 int schema_version(void);
 
 /* Appends a sentence for a database at another version (0: none yet) that says what to do. */
 void schema_mismatch(struct buf *out, int found);
+
+/* The version that the database has, waiting for the answer: 0 for none yet, -1 (and a message in
+ * the connection) if it does not say. */
+int schema_found(PGconn *conn) __attribute__((warn_unused_result));
 
 /* Asks the database, once and waiting for the answer, whether its schema is this build's. False,
  * with a sentence in why, if it is another. A database that cannot be reached is no reason: true.

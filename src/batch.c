@@ -70,10 +70,12 @@ static void put_back(struct lane_conn *lane)
 	int n = lane->nitems;
 
 	for (int g = lane->ngroups - 1; g >= 0; g--) {
-		PQclear(lane->groups[g].res);
-		lane->groups[g].res = NULL;
-		for (int i = lane->groups[g].n - 1; i >= 0; i--)
-			TAILQ_INSERT_HEAD(&lane->queue, lane->groups[g].items[i], entry);
+		struct batch_group *group = &lane->groups[g];
+
+		PQclear(group->res);
+		group->res = NULL;
+		TAILQ_CONCAT(&group->items, &lane->queue, entry);
+		TAILQ_CONCAT(&lane->queue, &group->items, entry);
 	}
 	lane->nitems = lane->ngroups = 0;
 	stats_add(lane->stat_queued, n);
@@ -88,16 +90,17 @@ static void deliver(struct lane_conn *lane)
 		struct batch_group *group = &lane->groups[g];
 		int row = 0, rows = PQntuples(group->res), ord = 0;
 
-		for (int i = 0; i < group->n; i++) {
+		for (struct batch_item *item; (item = TAILQ_FIRST(&group->items)) != NULL;) {
 			struct batch_result r = {
 				.status = BATCH_DONE, .res = group->res, .first = row
 			};
 
-			ord += group->items[i]->rows;
+			ord += item->rows;
 			while (row < rows && atoi(PQgetvalue(group->res, row, 0)) <= ord)
 				row++;
 			r.rows = row - r.first;
-			group->items[i]->done(group->items[i], &r);
+			TAILQ_REMOVE(&group->items, item, entry);
+			item->done(item, &r);
 		}
 		PQclear(group->res);
 		group->res = NULL;
@@ -108,7 +111,7 @@ static void deliver(struct lane_conn *lane)
 /* A batch of one was refused. */
 static void blame(struct lane_conn *lane)
 {
-	struct batch_item *item = lane->groups[0].items[0];
+	struct batch_item *item = TAILQ_FIRST(&lane->groups[0].items);
 	const struct batch_error *e = &lane->error;
 	enum remedy remedy = remedy_of(e->state);
 
@@ -135,6 +138,8 @@ static void blame(struct lane_conn *lane)
  */
 static void on_failed(struct lane_conn *lane)
 {
+	struct batch_item *item;
+
 	stats_add(lane->stat_failed, 1);
 	if (lane->nitems == 1) {
 		blame(lane);
@@ -142,8 +147,8 @@ static void on_failed(struct lane_conn *lane)
 	}
 	stats_add(lane->stat_alone, lane->nitems);
 	for (int g = 0; g < lane->ngroups; g++)
-		for (int i = 0; i < lane->groups[g].n; i++)
-			lane->groups[g].items[i]->alone = true;
+		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
+			item->alone = true;
 	put_back(lane);
 }
 
@@ -376,14 +381,6 @@ int64_t batch_up_since(const struct batch *b)
 bool batch_is_up(const struct batch *b)
 {
 	return batch_up_since(b) != 0;
-}
-
-bool batch_is_idle(const struct batch *b)
-{
-	for (int i = 0; i < b->nlanes; i++)
-		if (b->lanes[i].nitems > 0 || !TAILQ_EMPTY(&b->lanes[i].queue))
-			return false;
-	return true;
 }
 
 static void closed_one(struct batch *b)

@@ -22,8 +22,7 @@ TAILQ_HEAD(batch_queue, batch_item);
 /* The items that share one statement. */
 struct batch_group {
 	const struct stmt *stmt;
-	struct batch_item *items[BATCH_ITEMS];
-	int n;
+	struct batch_queue items;
 	PGresult *res;
 };
 

@@ -17,23 +17,24 @@ static bool same_statement(const struct batch_group *g, const struct batch_item 
 	if (g->stmt != item->stmt)
 		return false;
 	for (int i = 0; i < item->stmt->scalars; i++)
-		if (strcmp(g->items[0]->scalars[i], item->scalars[i]) != 0)
+		if (strcmp(TAILQ_FIRST(&g->items)->scalars[i], item->scalars[i]) != 0)
 			return false;
 	return true;
 }
 
-/* The item's group, a new one if need be. */
+/* Puts the item into its group, a new one if need be. */
 static void group(struct lane_conn *lane, struct batch_item *item)
 {
-	int i = 0;
+	struct batch_group *g = lane->groups;
 
-	while (i < lane->ngroups && !same_statement(&lane->groups[i], item))
-		i++;
-	if (i == lane->ngroups) {
-		lane->groups[i] = (struct batch_group){ .stmt = item->stmt };
+	while (g < lane->groups + lane->ngroups && !same_statement(g, item))
+		g++;
+	if (g == lane->groups + lane->ngroups) {
+		*g = (struct batch_group){ .stmt = item->stmt };
+		TAILQ_INIT(&g->items);
 		lane->ngroups++;
 	}
-	lane->groups[i].items[lane->groups[i].n++] = item;
+	TAILQ_INSERT_TAIL(&g->items, item, entry);
 	lane->nitems++;
 }
 
@@ -72,34 +73,51 @@ static void choose(struct lane_conn *lane)
 	}
 }
 
-/* lock and settle take the work orders of those items for which the flag is set. */
-static void send_orders(struct lane_conn *lane, const char *stmt, size_t flag)
+static bool locks(const struct batch_item *item)
 {
-	struct buf projects = { 0 }, orders = { 0 };
-	const struct stmt *s = stmt_get(stmt);
-	struct value v = { 0 };
+	return item->locks;
+}
+
+static bool settles(const struct batch_item *item)
+{
+	return item->settles;
+}
+
+/* How many of the batch's messages are so. */
+static int count(const struct lane_conn *lane, bool (*is_so)(const struct batch_item *))
+{
+	const struct batch_item *item;
 	int n = 0;
 
-	for (int pass = 0; pass < 2; pass++) {
-		if (pass == 1) {
-			value_array(&projects, s->types[0], n);
-			value_array(&orders, s->types[1], n);
-		}
-		for (int g = 0; g < lane->ngroups; g++) {
-			for (int i = 0; i < lane->groups[g].n; i++) {
-				const struct batch_item *item = lane->groups[g].items[i];
+	for (int g = 0; g < lane->ngroups; g++)
+		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
+			n += is_so(item);
+	return n;
+}
 
-				if (!*(const bool *)((const char *)item + flag))
-					continue;
-				if (pass == 0) {
-					n++;
-					continue;
-				}
-				value_uuid(&v, &item->project_id);
-				value_element(&projects, &v);
-				value_uuid(&v, &item->work_order_id);
-				value_element(&orders, &v);
-			}
+/* lock and settle take the work orders of the messages that are so. False, with nothing sent, if
+ * none is. */
+static bool send_orders(
+	struct lane_conn *lane, const char *stmt, bool (*is_so)(const struct batch_item *))
+{
+	const struct stmt *s = stmt_get(stmt);
+	struct buf projects = { 0 }, orders = { 0 };
+	struct value v = { 0 };
+	const struct batch_item *item;
+	int n = count(lane, is_so);
+
+	if (n == 0)
+		return false;
+	value_array(&projects, s->types[0], n);
+	value_array(&orders, s->types[1], n);
+	for (int g = 0; g < lane->ngroups; g++) {
+		TAILQ_FOREACH (item, &lane->groups[g].items, entry) {
+			if (!is_so(item))
+				continue;
+			value_uuid(&v, &item->project_id);
+			value_element(&projects, &v);
+			value_uuid(&v, &item->work_order_id);
+			value_element(&orders, &v);
 		}
 	}
 	db_query(lane->db, stmt,
@@ -108,42 +126,32 @@ static void send_orders(struct lane_conn *lane, const char *stmt, size_t flag)
 		2);
 	buf_free(&projects);
 	buf_free(&orders);
+	return true;
 }
 
 static void send_group(struct lane_conn *lane, const struct batch_group *g)
 {
-	struct buf columns[STMT_COLUMNS] = { 0 };
-	struct db_param params[STMT_COLUMNS + countof(g->items[0]->scalars)];
 	const struct stmt *s = g->stmt;
+	const struct batch_item *item, *first = TAILQ_FIRST(&g->items);
+	struct buf columns[STMT_COLUMNS] = { 0 };
+	struct db_param params[STMT_COLUMNS + countof(first->scalars)];
 	int rows = 0;
 
-	for (int i = 0; i < g->n; i++)
-		rows += g->items[i]->rows;
+	TAILQ_FOREACH (item, &g->items, entry)
+		rows += item->rows;
 	for (int c = 0; c < s->columns; c++) {
 		value_array(&columns[c], s->types[c], rows);
-		for (int i = 0; i < g->n; i++)
-			for (int r = 0; r < g->items[i]->rows; r++)
-				value_element(
-					&columns[c], &g->items[i]->values[r * s->columns + c]);
+		TAILQ_FOREACH (item, &g->items, entry)
+			for (int r = 0; r < item->rows; r++)
+				value_element(&columns[c], &item->values[r * s->columns + c]);
 		params[c] = (struct db_param){ columns[c].p, (int)columns[c].n, true };
 	}
-	for (int i = 0; i < s->scalars; i++) {
-		const char *text = g->items[0]->scalars[i];
-
-		params[s->columns + i] = (struct db_param){ text, (int)strlen(text), false };
-	}
+	for (int i = 0; i < s->scalars; i++)
+		params[s->columns + i] = (struct db_param){ first->scalars[i],
+			(int)strlen(first->scalars[i]), false };
 	db_query(lane->db, s->name, params, s->columns + s->scalars);
 	for (int c = 0; c < s->columns; c++)
 		buf_free(&columns[c]);
-}
-
-static bool any(const struct lane_conn *lane, size_t flag)
-{
-	for (int g = 0; g < lane->ngroups; g++)
-		for (int i = 0; i < lane->groups[g].n; i++)
-			if (*(const bool *)((const char *)lane->groups[g].items[i] + flag))
-				return true;
-	return false;
 }
 
 void batch_send(struct lane_conn *lane)
@@ -155,8 +163,7 @@ void batch_send(struct lane_conn *lane)
 	choose(lane);
 	if (lane->nitems == 0)
 		return;
-	if (any(lane, offsetof(struct batch_item, locks))) {
-		send_orders(lane, "lock", offsetof(struct batch_item, locks));
+	if (send_orders(lane, "lock", locks)) {
 		lane->first_group = 1;
 	} else if (first != NULL) {
 		db_query(lane->db, first, NULL, 0);
@@ -164,8 +171,7 @@ void batch_send(struct lane_conn *lane)
 	}
 	for (int g = 0; g < lane->ngroups; g++)
 		send_group(lane, &lane->groups[g]);
-	if (any(lane, offsetof(struct batch_item, settles)))
-		send_orders(lane, "settle", offsetof(struct batch_item, settles));
+	send_orders(lane, "settle", settles);
 	db_sync(lane->db);
 	lane->sent_at = mono_ms();
 	stats_observe(lane->stat_items, lane->nitems);

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-static struct series *stat_sockets, *stat_paused, *stat_channels;
+static struct series *stat_sockets, *stat_paused, *stat_channels, *stat_memory;
 
 static void count_handshake(const char *result)
 {
@@ -21,6 +21,7 @@ void chan_init(struct chan_server *server)
 	stat_sockets = stats_series(STATS_SOCKETS, NULL);
 	stat_paused = stats_series(STATS_SOCKETS_PAUSED, NULL);
 	stat_channels = stats_series(STATS_CHANNELS, NULL);
+	stat_memory = stats_series(STATS_MEMORY_IN_FLIGHT, NULL);
 	server->route_stats = xcalloc((size_t)server->nroutes, sizeof(*server->route_stats));
 	for (int i = 0; i < server->nroutes; i++) {
 		const char *event = server->routes[i].event;
@@ -154,6 +155,12 @@ void chan_closed(void *user)
 	free(conn->worker_id);
 	free(conn->address);
 	free(conn);
+}
+
+void chan_account(struct chan_server *server, ptrdiff_t bytes)
+{
+	server->memory += (size_t)bytes;
+	stats_set(stat_memory, (double)server->memory);
 }
 
 void chan_flow(struct chan_conn *conn)
@@ -388,8 +395,6 @@ void chan_drain(struct chan_server *server)
 {
 	server->draining = true;
 	chan_flow_all(server);
-	if (server->open_reqs == 0)
-		server->drained(server->arg);
 }
 
 void chan_close_all(struct chan_server *server, int code)

@@ -22,6 +22,8 @@ void req_free(struct req *req);
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 
+/* So many bytes more, or fewer, are in flight. */
+void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
 /* The same for all sockets, after memory was given back. */

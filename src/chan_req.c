@@ -24,12 +24,10 @@ struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_
 	req->data = data;
 	req->size = size + sizeof(*req);
 	req->received = now_us();
-	req->received_ms = mono_ms();
 	TAILQ_INSERT_TAIL(&conn->reqs, req, entry);
 	conn->open_reqs++;
 	conn->server->open_reqs++;
-	conn->server->memory += req->size;
-	stats_set(stats_series(STATS_MEMORY_IN_FLIGHT, NULL), (double)conn->server->memory);
+	chan_account(conn->server, (ptrdiff_t)req->size);
 	chan_flow(conn);
 	return req;
 }
@@ -57,7 +55,7 @@ void req_free(struct req *req)
 	} else if (req->conn != NULL) {
 		TAILQ_REMOVE(&req->conn->reqs, req, entry);
 	}
-	server->memory -= req->size;
+	chan_account(server, -(ptrdiff_t)req->size);
 	server->open_reqs--;
 	if (req->conn != NULL) {
 		req->conn->open_reqs--;
@@ -71,8 +69,6 @@ void req_free(struct req *req)
 	free(req);
 	if (before > limit && server->memory <= limit)
 		chan_flow_all(server);
-	if (server->draining && server->open_reqs == 0)
-		server->drained(server->arg);
 }
 
 static void fail(struct req *req, const char *code)
@@ -158,9 +154,7 @@ void req_submit_body(struct req *req, const struct value *step, const struct val
 	item->values = v = xcalloc((size_t)item->stmt->columns, sizeof(*v));
 	item->locks = item->settles = false;
 	item->done = on_body_done;
-	value_uuid(v++, &req->chan->project_id);
-	value_uuid(v++, &req->chan->run_id);
-	value_int(v++, req->chan->epoch);
+	v = req_claim(req, v);
 	if (step != NULL)
 		value_copy16(v, step);
 	v++;
@@ -181,19 +175,31 @@ void req_scrub(struct req *req, struct value *text)
 	buf_free(&clean);
 }
 
+struct value *req_claim(const struct req *req, struct value *v)
+{
+	value_uuid(v++, &req->chan->project_id);
+	value_uuid(v++, &req->chan->run_id);
+	value_int(v++, req->chan->epoch);
+	return v;
+}
+
+struct value *req_policy(const struct req *req, struct value *v)
+{
+	const struct conf *conf = req->server->conf;
+	int policy = conf_late_completion(conf, &req->chan->project_id);
+
+	value_text(v++, slice_of(conf_policy_name(policy)));
+	value_bigint(v++, conf->late_window * 1000);
+	return v;
+}
+
 struct value *req_common(struct req *req)
 {
 	const struct conf *conf = req->server->conf;
-	const struct chan *chan = req->chan;
 	struct value *v;
 
 	req_values(req, 1);
-	v = req->item.values;
-	value_uuid(v++, &chan->project_id);
-	value_uuid(v++, &chan->run_id);
-	value_int(v++, chan->epoch);
-	value_text(v++, slice_of(conf_policy_name(conf_late_completion(conf, &chan->project_id))));
-	value_bigint(v++, conf->late_window * 1000);
+	v = req_policy(req, req_claim(req, req->item.values));
 	value_bool(v++, conf->mode == MODE_OBSERVE && strncmp(req->route->event, "run:", 4) == 0);
 	req_message(req, v++);
 	return v;
@@ -375,10 +381,8 @@ void req_close_socket(struct req *req, int code)
 /* Counts what the race between a late worker and the janitor, or a repetition, came to. */
 static void count_race(struct req *req, const PGresult *res, int row, const char *verdict)
 {
-	const char *outcome = strcmp(verdict, "superseded") == 0 ? "superseded" : verdict;
-
 	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"",
-			  req->route->event, outcome, PQgetvalue(res, row, 3)),
+			  req->route->event, verdict, PQgetvalue(res, row, 3)),
 		1);
 	if (!PQgetisnull(res, row, 4))
 		stats_observe(

@@ -61,16 +61,10 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 
 int cli_schema(PGconn *db)
 {
-	PGresult *res = cli_query(db, "SELECT to_regclass('public.schema_migrations')", 0, NULL);
-	int version = !res ? -1 : PQgetisnull(res, 0, 0) ? 0 : 1;
+	int version = schema_found(db);
 
-	PQclear(res);
-	if (version < 1)
-		return version;
-	res = cli_query(
-		db, "SELECT coalesce(max(version), 0) FROM public.schema_migrations", 0, NULL);
-	version = res ? atoi(PQgetvalue(res, 0, 0)) : -1;
-	PQclear(res);
+	if (version < 0)
+		cli_error("%s", PQerrorMessage(db));
 	return version;
 }
 

@@ -78,9 +78,7 @@ static bool read_line(struct req *req, struct slice line, struct value *v)
 
 	if (slice_type(message) <= SLICE_NULL)
 		return false;
-	value_uuid(&v[COL_PROJECT], &chan->project_id);
-	value_uuid(&v[COL_RUN], &chan->run_id);
-	value_int(&v[COL_EPOCH], chan->epoch);
+	req_claim(req, v);
 	value_uuid(&v[COL_ID], &id);
 	if (slice_type(slice_get(line, "step_id")) > SLICE_NULL) {
 		if (!field_uuid(slice_get(line, "step_id"), &id))

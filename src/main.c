@@ -140,11 +140,6 @@ static void enter(enum stage stage)
 	d.stage_since = mono_ms();
 }
 
-static void on_drained(void *arg)
-{
-	(void)arg; /* the stage timer looks */
-}
-
 static void on_database_closed(void *arg)
 {
 	(void)arg;
@@ -315,7 +310,7 @@ static void listen_on(const char *addresses)
 
 static void on_poll(uv_timer_t *timer)
 {
-	queue_poll(&d.server);
+	queue_poll();
 	uv_timer_start(timer, on_poll, (uint64_t)d.conf->poll, 0);
 }
 
@@ -331,7 +326,6 @@ static void start(void)
 	signal(SIGPIPE, SIG_IGN);
 	d.server.loop = &d.loop;
 	d.server.conf = d.conf;
-	d.server.drained = on_drained;
 	gather_routes();
 	chan_init(&d.server);
 	d.server.ws = ws_new(&d.loop, &(struct ws_config){

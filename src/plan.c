@@ -55,10 +55,7 @@ static void check_credential(struct req *req)
 	struct value *v;
 
 	req_values(req, 1);
-	v = req->item.values;
-	value_uuid(v++, &req->chan->project_id);
-	value_uuid(v++, &req->chan->run_id);
-	value_int(v++, req->chan->epoch);
+	v = req_claim(req, req->item.values);
 	if (req_fields(req, v))
 		req_submit(req);
 }

@@ -320,9 +320,8 @@ void queue_listen(struct chan_server *server, const char *conninfo)
 					    });
 }
 
-void queue_poll(struct chan_server *server)
+void queue_poll(void)
 {
-	(void)server;
 	look();
 }
 

@@ -52,7 +52,6 @@ static bool read_token(struct chan *chan, const struct jwt_key *key, struct slic
 
 static void check_join(struct req *req)
 {
-	const struct conf *conf = req->server->conf;
 	struct chan *chan = req->chan;
 	struct value token = { 0 }, *v;
 	bool fine =
@@ -65,13 +64,8 @@ static void check_join(struct req *req)
 		return;
 	}
 	req_values(req, 1);
-	v = req->item.values;
-	value_uuid(v++, &chan->project_id);
-	value_uuid(v++, &chan->run_id);
-	value_int(v++, chan->epoch);
-	value_text(v++, slice_of(conf_policy_name(conf_late_completion(conf, &chan->project_id))));
-	value_bigint(v++, conf->late_window * 1000);
-	value_bigint(v, conf->lease * 1000);
+	v = req_policy(req, req_claim(req, req->item.values));
+	value_bigint(v, req->server->conf->lease * 1000);
 	req_submit(req);
 }
 

@@ -4,7 +4,6 @@
  */
 #include "schema.h"
 
-#include <libpq-fe.h>
 #include <stdlib.h>
 
 #include "sql.h"
@@ -32,15 +31,15 @@ void schema_mismatch(struct buf *out, int found)
 		buf_adds(out, "the database has no interlock schema: run `interlock migrate`");
 }
 
-/* The version found, 0 for none, -1 if the database does not answer. */
-static int ask(PGconn *conn)
+int schema_found(PGconn *conn)
 {
-	PGresult *res = PQexec(conn, "SELECT to_regclass('schema_migrations') IS NOT NULL");
+	PGresult *res = PQexec(conn, "SELECT to_regclass('public.schema_migrations') IS NOT NULL");
 	int found = PQresultStatus(res) == PGRES_TUPLES_OK ? 0 : -1;
 
 	if (found == 0 && PQgetvalue(res, 0, 0)[0] == 't') {
 		PQclear(res);
-		res = PQexec(conn, "SELECT coalesce(max(version), 0) FROM schema_migrations");
+		res = PQexec(
+			conn, "SELECT coalesce(max(version), 0) FROM public.schema_migrations");
 		found = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : -1;
 	}
 	PQclear(res);
@@ -51,7 +50,7 @@ bool schema_check(const char *conninfo, struct buf *why)
 {
 	static const char *const names[] = { "dbname", "connect_timeout", NULL };
 	PGconn *conn = PQconnectdbParams(names, (const char *const[]){ conninfo, "5", NULL }, 1);
-	int found = PQstatus(conn) == CONNECTION_OK ? ask(conn) : -1;
+	int found = PQstatus(conn) == CONNECTION_OK ? schema_found(conn) : -1;
 
 	PQfinish(conn);
 	if (found < 0 || found == schema_version())
