@@ -7,7 +7,7 @@
 
 #include "base.h"
 
-#include <libpq-fe.h>
+struct pg_conn; /* libpq's PGconn */
 
 /* The version this build expects: `SELECT max(version) FROM schema_migrations`. */
 int schema_version(void);
@@ -17,7 +17,7 @@ void schema_mismatch(struct buf *out, int found);
 
 /* The version that the database has, waiting for the answer: 0 for none yet, -1 (and a message in
  * the connection) if it does not say. */
-int schema_found(PGconn *conn) __attribute__((warn_unused_result));
+int schema_found(struct pg_conn *conn) __attribute__((warn_unused_result));
 
 /* Asks the database, once and waiting for the answer, whether its schema is this build's. False,
  * with a sentence in why, if it is another. A database that cannot be reached is no reason: true.

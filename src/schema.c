@@ -4,6 +4,7 @@
  */
 #include "schema.h"
 
+#include <libpq-fe.h>
 #include <stdlib.h>
 
 #include "sql.h"
@@ -31,7 +32,7 @@ void schema_mismatch(struct buf *out, int found)
 		buf_adds(out, "the database has no interlock schema: run `interlock migrate`");
 }
 
-int schema_found(PGconn *conn)
+int schema_found(struct pg_conn *conn)
 {
 	PGresult *res = PQexec(conn, "SELECT to_regclass('public.schema_migrations') IS NOT NULL");
 	int found = PQresultStatus(res) == PGRES_TUPLES_OK ? 0 : -1;
