@@ -8,7 +8,7 @@
 #include "batch.h"
 #include "conf.h"
 #include "field.h"
-#include "jwt.h"
+#include "keys.h"
 #include "phx.h"
 #include "refuse.h"
 #include "scrub.h"
@@ -48,8 +48,7 @@ struct chan_server {
 	struct conf *conf;
 	struct batch *batch;
 	struct ws *ws;
-	const struct jwt_key *worker_key, *run_key;
-	const uint8_t *credential_key;
+	struct keys *keys; /* replaced by a reload */
 	const struct route *routes;
 	int nroutes;
 	TAILQ_HEAD(queue_list, chan) queues; /* joined worker:queue channels */

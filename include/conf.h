@@ -30,6 +30,7 @@ struct conf {
 	int64_t patience;
 	/* [keys] */
 	char *worker_secret, *run_token_key, *credential_key;
+	char *worker_secret_other, *run_token_key_other, *credential_key_other;
 	/* [runs] */
 	int64_t default_timeout;
 	/* [transitions] */

@@ -28,6 +28,9 @@ void jwt_make_rs256(struct buf *pem);
 /* Appends the PEM of the public half (SubjectPublicKeyInfo) to b. */
 void jwt_public_pem(const struct jwt_key *key, struct buf *b);
 
+/* The same key once more, for one who needs it longer than its owner may; gives it to jwt_key_free
+ * too. Any thread. */
+struct jwt_key *jwt_key_ref(struct jwt_key *key) __attribute__((warn_unused_result));
 void jwt_key_free(struct jwt_key *key);
 
 /* Appends the signed token for these claims to b. Borrows claims. */

@@ -41,7 +41,7 @@ static char *authenticate(const struct chan_server *server, const char *token)
 	json_t *claims, *iat;
 	char *worker = NULL;
 
-	claims = jwt_verify(server->worker_key, slice_of(token), now_us() / 1000000, 5, &why);
+	claims = keys_verify_worker(server->keys, slice_of(token), &why);
 	if (claims == NULL)
 		return NULL;
 	id = json_string_value(json_object_get(claims, "worker_id"));

@@ -19,7 +19,7 @@ static char program[] = "interlock";
 static const char default_file[] = "/etc/interlock/interlock.conf";
 
 static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
-	&cli_retry, &cli_runs, &cli_run, &cli_keys };
+	&cli_retry, &cli_runs, &cli_run, &cli_keys, &cli_rekey };
 
 static const struct cli_option common[] = {
 	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
@@ -89,6 +89,30 @@ bool cli_read(const char *path, struct buf *b)
 	if (fd > STDIN_FILENO)
 		close(fd);
 	return n == 0;
+}
+
+struct keys *cli_credential_keys(const struct conf *conf)
+{
+	struct buf err = { 0 };
+	struct keys *keys = keys_load_credential(conf, &err);
+
+	if (keys == NULL)
+		cli_error("%s", err.p);
+	buf_free(&err);
+	return keys;
+}
+
+void cli_add_hex(struct buf *b, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.n; i++)
+		buf_addf(b, "%02x", (unsigned char)bytes.p[i]);
+}
+
+void cli_progress(const char *what, int64_t done, int64_t total)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%jd of %jd %s%s", (intmax_t)done, (intmax_t)total, what,
+			done < total ? "" : "\n");
 }
 
 static void print_option(const char *dashes, const struct cli_option *o)

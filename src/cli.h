@@ -10,6 +10,7 @@
 
 #include "base.h"
 #include "conf.h"
+#include "keys.h"
 
 /* Exit statuses. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE };
@@ -37,7 +38,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
-	cli_keys;
+	cli_keys, cli_rekey;
 
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);
@@ -51,6 +52,17 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Appends the file's bytes, stdin's for "-". */
 bool cli_read(const char *path, struct buf *b) __attribute__((warn_unused_result));
+
+/* What credentials are sealed with; NULL (said) if it cannot be read. The caller gives it to
+ * keys_free. */
+struct keys *cli_credential_keys(const struct conf *conf) __attribute__((warn_unused_result));
+
+/* Appends the bytes as hexadecimal digits. */
+void cli_add_hex(struct buf *b, struct slice bytes);
+
+/* Tells a person at a terminal how far long work is, in the place where it was told before; whoever
+ * else reads stderr is not told. */
+void cli_progress(const char *what, int64_t done, int64_t total);
 
 /* The database. */
 

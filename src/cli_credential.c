@@ -5,55 +5,51 @@
 #include "cli_import.h"
 
 #include "cli_field.h"
-#include "crypt.h"
-#include "sd.h"
 #include "slice.h"
 
 static const char put_credential[] =
-	"INSERT INTO credentials (project_id, id, name, body) VALUES ($1, $2, $3, $4::bytea) "
+	"INSERT INTO credentials (project_id, id, name, body) VALUES ($1, $2, $3, decode($4, "
+	"'hex')) "
 	"ON CONFLICT (project_id, id) DO UPDATE "
 	"SET name = excluded.name, body = excluded.body, updated_at = now()";
 
-/* Does the row hold this body, under this key? Then its bytes may stay as they are. */
-static bool holds(
-	const PGresult *row, const uint8_t key[CRYPT_KEY], struct slice id, struct slice body)
+/* Does the row hold this body, under the first key? Then its bytes may stay as they are. */
+static bool holds(const PGresult *row, const struct keys *keys, struct slice id, struct slice body)
 {
-	struct buf plain = { 0 };
-	size_t n;
+	struct buf sealed = { 0 }, plain = { 0 };
 
 	if (PQntuples(row) == 0)
 		return false;
-	unsigned char *sealed = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, 0), &n);
-	bool same = sealed &&
-		    crypt_open(key, id, (struct slice){ (const char *)sealed, n }, &plain) &&
-		    slice_eq(body, (struct slice){ plain.p, plain.n });
-	PQfreemem(sealed);
+	buf_add_hex(&sealed, PQgetvalue(row, 0, 0));
+	bool same =
+		keys_open(keys, id, (struct slice){ sealed.p, sealed.n }, &plain) == KEYS_FIRST &&
+		slice_eq(body, (struct slice){ plain.p, plain.n });
+	buf_free(&sealed);
 	buf_free(&plain);
 	return same;
 }
 
 /* body: the bytes of the file, so that no number in it changes its digits. */
-static bool store_credential(struct import *im, const uint8_t key[CRYPT_KEY],
-	const json_t *credential, struct slice body)
+static bool store_credential(
+	struct import *im, const struct keys *keys, const json_t *credential, struct slice body)
 {
 	const char *id = field_text(credential, "id");
 	const char *values[] = { im->id, id, field_text(credential, "name"), NULL };
 	struct buf sealed = { 0 }, hex = { 0 };
 
 	PGresult *row = cli_query(im->db,
-		"SELECT body FROM credentials WHERE project_id = $1 AND id = $2 AND name = $3", 3,
-		values);
+		"SELECT encode(body, 'hex') FROM credentials WHERE project_id = $1 AND id = $2 AND "
+		"name = $3",
+		3, values);
 	if (!row)
 		return false;
-	bool same = holds(row, key, slice_of(id), body);
+	bool same = holds(row, keys, slice_of(id), body);
 	PQclear(row);
 	buf_addf(&im->done, "credential %s %s\n", id, same ? "unchanged" : "stored");
 	if (same)
 		return true;
-	crypt_seal(key, slice_of(id), body, &sealed);
-	buf_adds(&hex, "\\x");
-	for (size_t i = 0; i < sealed.n; i++)
-		buf_addf(&hex, "%02x", (unsigned char)sealed.p[i]);
+	keys_seal(keys, slice_of(id), body, &sealed);
+	cli_add_hex(&hex, (struct slice){ sealed.p, sealed.n });
 	values[3] = hex.p;
 	bool ok = cli_change(im->db, put_credential, 4, values) == 1;
 	buf_free(&sealed);
@@ -61,33 +57,16 @@ static bool store_credential(struct import *im, const uint8_t key[CRYPT_KEY],
 	return ok;
 }
 
-static bool read_key(const struct conf *conf, uint8_t key[CRYPT_KEY])
-{
-	struct buf text = { 0 }, err = { 0 };
-	bool ok = false;
-
-	if (!sd_read_secret(conf->credential_key, "credential_key", &text, &err))
-		cli_error("%s", err.p);
-	else if (!(ok = crypt_key_parse((struct slice){ text.p, text.n }, key)))
-		cli_error("credential_key: must be 64 hexadecimal digits or 44 characters of "
-			  "base64; interlock keys makes one");
-	buf_free(&text);
-	buf_free(&err);
-	return ok;
-}
-
 bool import_credentials(struct import *im)
 {
 	const json_t *list = json_object_get(im->project->root, "credentials");
 	struct slice cursor = slice_get(im->project->bytes, "credentials"), name, bytes;
-	uint8_t key[CRYPT_KEY];
-	json_t *credential;
-	size_t i;
+	struct keys *keys = json_array_size(list) > 0 ? cli_credential_keys(im->conf) : NULL;
+	bool ok = json_array_size(list) == 0 || keys != NULL;
 
-	if (json_array_size(list) > 0 && !read_key(im->conf, key))
-		return false;
-	json_array_foreach(list, i, credential) if (!slice_next(&cursor, &name, &bytes) ||
-						    !store_credential(im, key, credential,
-							    slice_get(bytes, "body"))) return false;
-	return true;
+	for (size_t i = 0; ok && i < json_array_size(list); i++)
+		ok = slice_next(&cursor, &name, &bytes) &&
+		     store_credential(im, keys, json_array_get(list, i), slice_get(bytes, "body"));
+	keys_free(keys);
+	return ok;
 }

@@ -5,7 +5,6 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "slice.h"
 
@@ -62,7 +61,7 @@ static bool read_input(const struct cli *cli, struct buf *input)
 static bool enqueue(
 	const struct cli *cli, PGconn *db, const char *workflow, const char *input, int count)
 {
-	bool json = cli_option(cli, "json"), progress = count > CHUNK && isatty(STDERR_FILENO);
+	bool json = cli_option(cli, "json");
 	char chunk[12];
 	const char *values[] = { workflow, input, cli_option(cli, "priority") ?: "normal",
 		cli_option(cli, "queue") ?: "default", cli_option(cli, "trigger"), chunk };
@@ -79,12 +78,10 @@ static bool enqueue(
 		if (!res)
 			return false;
 		print_created(res, done == 0, json);
-		if (progress)
-			fprintf(stderr, "\r%d of %d", done + PQntuples(res), count);
+		if (count > CHUNK)
+			cli_progress("runs", done + PQntuples(res), count);
 		PQclear(res);
 	}
-	if (progress)
-		fputc('\n', stderr);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include "jwt.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <openssl/crypto.h>
@@ -21,6 +22,7 @@
 /* The contexts are set up once and copied for every token, which leaves them unchanged: setting one
  * up costs more than an HMAC, and threads may share a key. */
 struct jwt_key {
+	atomic_int users;
 	const char *alg;
 	EVP_PKEY *pkey;
 	EVP_MD_CTX *sign;
@@ -105,6 +107,7 @@ struct jwt_key *jwt_key_hs256(const void *secret, size_t n)
 	EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_HMAC, NULL, secret, n);
 	must(pkey != NULL, "setting up a secret");
 	*key = (struct jwt_key){
+		.users = 1,
 		.alg = "HS256",
 		.pkey = pkey,
 		.sign = ready(EVP_DigestSignInit, pkey),
@@ -142,6 +145,7 @@ struct jwt_key *jwt_key_rs256(const char *pem, size_t n, struct buf *err)
 
 	struct jwt_key *key = xmalloc(sizeof(*key));
 	*key = (struct jwt_key){
+		.users = 1,
 		.alg = "RS256",
 		.pkey = pkey,
 		.sign = ready(EVP_DigestSignInit, pkey),
@@ -151,9 +155,15 @@ struct jwt_key *jwt_key_rs256(const char *pem, size_t n, struct buf *err)
 	return key;
 }
 
+struct jwt_key *jwt_key_ref(struct jwt_key *key)
+{
+	atomic_fetch_add(&key->users, 1);
+	return key;
+}
+
 void jwt_key_free(struct jwt_key *key)
 {
-	if (key == NULL)
+	if (key == NULL || atomic_fetch_sub(&key->users, 1) > 1)
 		return;
 	EVP_MD_CTX_free(key->sign);
 	EVP_MD_CTX_free(key->verify);

@@ -9,7 +9,6 @@
 #include "message.h"
 #include "schema.h"
 #include "sd.h"
-#include "crypt.h"
 
 #include <assert.h>
 #include <getopt.h>
@@ -35,7 +34,6 @@ static struct {
 	const char *conf_path;
 	struct conf *conf;
 	char name[300];
-	uint8_t credential_key[CRYPT_KEY];
 	struct chan_server server;
 	struct route *routes;
 	uv_signal_t sigterm, sigint, sighup;
@@ -208,15 +206,21 @@ static void on_reload(uv_signal_t *handle, int signum)
 {
 	struct buf err = { 0 }, kept = { 0 };
 	struct conf *next;
+	struct keys *keys = NULL;
 
 	(void)handle;
 	(void)signum;
 	sd_notify("RELOADING=1");
 	next = conf_load(d.conf_path, &err);
-	if (next == NULL) {
+	if (next != NULL)
+		keys = keys_load(next, &err);
+	if (keys == NULL) {
+		conf_free(next);
 		log_errorx("nothing was reloaded: %s", err.p);
 	} else {
 		conf_reload(d.conf, next, &kept);
+		keys_free(d.server.keys);
+		d.server.keys = keys;
 		log_threshold = (enum log_level)d.conf->log_level;
 		log_info("configuration reloaded");
 		if (kept.n > 0)
@@ -225,34 +229,6 @@ static void on_reload(uv_signal_t *handle, int signum)
 	sd_notify("READY=1");
 	buf_free(&err);
 	buf_free(&kept);
-}
-
-static struct buf read_key(const char *path, const char *name)
-{
-	struct buf key = { 0 }, err = { 0 };
-
-	if (!sd_read_secret(path, name, &key, &err))
-		fatalx("[keys] %s: %s", name, err.p);
-	return key;
-}
-
-static void load_keys(void)
-{
-	struct buf secret = read_key(d.conf->worker_secret, "worker_secret");
-	struct buf pem = read_key(d.conf->run_token_key, "run_token_key");
-	struct buf key = read_key(d.conf->credential_key, "credential_key"), err = { 0 };
-
-	d.server.worker_key = jwt_key_hs256(secret.p, secret.n);
-	d.server.run_key = jwt_key_rs256(pem.p, pem.n, &err);
-	if (d.server.run_key == NULL)
-		fatalx("[keys] run_token_key: %s", err.p);
-	if (!crypt_key_parse((struct slice){ key.p, key.n }, d.credential_key))
-		fatalx("[keys] credential_key: expected 64 hexadecimal digits or 44 characters of "
-		       "base64");
-	d.server.credential_key = d.credential_key;
-	buf_free(&secret);
-	buf_free(&pem);
-	buf_free(&key);
 }
 
 /* ---- the beginning ---- */
@@ -369,9 +345,7 @@ static void finish(void)
 	rc = uv_loop_close(&d.loop);
 	assert(rc == 0);
 	(void)rc;
-	jwt_key_free((struct jwt_key *)d.server.worker_key);
-	jwt_key_free((struct jwt_key *)d.server.run_key);
-	explicit_bzero(d.credential_key, sizeof(d.credential_key));
+	keys_free(d.server.keys);
 	free(d.server.route_stats);
 	free(d.routes);
 	conf_free(d.conf);
@@ -446,7 +420,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	log_threshold = (enum log_level)d.conf->log_level;
-	load_keys();
+	d.server.keys = keys_load(d.conf, &err);
+	if (d.server.keys == NULL)
+		fatalx("%s", err.p);
 	if (mode == 'k')
 		return 0;
 	if (d.conf->url[0] == '\0')

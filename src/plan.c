@@ -74,12 +74,12 @@ static void reply_credential(struct req *req, const struct batch_result *r)
 	}
 	buf_add_hex(&sealed, hex);
 	memcpy(id.b, req->item.values[3].p, sizeof(id.b));
-	if (crypt_open(req->server->credential_key, slice_of(uuid_format(&id, text)),
-		    (struct slice){ sealed.p, sealed.n }, &plain)) {
+	if (keys_open(req->server->keys, slice_of(uuid_format(&id, text)),
+		    (struct slice){ sealed.p, sealed.n }, &plain) != KEYS_CLOSED) {
 		req_ok(req, (struct slice){ plain.p, plain.n });
 		explicit_bzero(plain.p, plain.n);
 	} else {
-		log_warnx("credential %s does not open with the credential key", text);
+		log_warnx("credential %s opens with no credential key", text);
 		req_refuse_code(req, "not_found", NULL);
 	}
 	buf_free(&sealed);

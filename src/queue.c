@@ -104,7 +104,7 @@ static void add_token(
 		PQgetvalue(res, row, COL_WORK_ORDER));
 
 	assert(claims != NULL);
-	jwt_sign(server->run_key, claims, out);
+	jwt_sign(keys_signer(server->keys), claims, out);
 	json_decref(claims);
 }
 

@@ -25,10 +25,10 @@ static bool claims_times(json_t *claims)
 }
 
 /* Takes the channel's identity from the token; false if it is no good for this topic. */
-static bool read_token(struct chan *chan, const struct jwt_key *key, struct slice token)
+static bool read_token(struct chan *chan, const struct keys *keys, struct slice token)
 {
 	const char *why, *iss, *sub;
-	json_t *claims = jwt_verify(key, token, now_us() / 1000000, 5, &why), *epoch;
+	json_t *claims = keys_verify_run(keys, token, &why), *epoch;
 	char id[UUID_TEXT];
 	bool fine;
 
@@ -54,9 +54,8 @@ static void check_join(struct req *req)
 {
 	struct chan *chan = req->chan;
 	struct value token = { 0 }, *v;
-	bool fine =
-		field_text(slice_get(req->frame.payload, "token"), &token) &&
-		read_token(chan, req->server->run_key, (struct slice){ token.p, (size_t)token.n });
+	bool fine = field_text(slice_get(req->frame.payload, "token"), &token) &&
+		    read_token(chan, req->server->keys, (struct slice){ token.p, (size_t)token.n });
 
 	value_clear(&token);
 	if (!fine) {
@@ -133,12 +132,12 @@ static struct scrub *load_secrets(const struct chan_server *server, const char *
 		struct buf bytes = { 0 }, plain = { 0 };
 
 		buf_add_hex(&bytes, json_string_value(sealed));
-		if (crypt_open(server->credential_key, slice_of(id),
-			    (struct slice){ bytes.p, bytes.n }, &plain)) {
+		if (keys_open(server->keys, slice_of(id), (struct slice){ bytes.p, bytes.n },
+			    &plain) != KEYS_CLOSED) {
 			scrub_add(scrub, (struct slice){ plain.p, plain.n });
 			explicit_bzero(plain.p, plain.n);
 		} else {
-			log_warnx("credential %s does not open with the credential key", id);
+			log_warnx("credential %s opens with no credential key", id);
 		}
 		buf_free(&bytes);
 		buf_free(&plain);

@@ -96,16 +96,30 @@ static bool read_file(const char *path, struct buf *b)
 	return error == 0;
 }
 
-bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
+/* Where the secret is; NULL if nobody says. The caller frees it. */
+static char *find_secret(const char *path, const char *name)
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-	char *file;
 
-	if (path && *path) {
-		file = xstrdup(path);
-	} else if (folder && *folder) {
-		file = xasprintf("%s/%s", folder, name);
-	} else {
+	if (path && *path)
+		return xstrdup(path);
+	return folder && *folder ? xasprintf("%s/%s", folder, name) : NULL;
+}
+
+bool sd_has_secret(const char *path, const char *name)
+{
+	char *file = find_secret(path, name);
+	bool there = file && ((path && *path) || access(file, F_OK) == 0);
+
+	free(file);
+	return there;
+}
+
+bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
+{
+	char *file = find_secret(path, name);
+
+	if (!file) {
 		buf_addf(err, "%s: no file is configured and systemd handed over no credentials",
 			name);
 		return false;

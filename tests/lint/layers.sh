@@ -11,7 +11,7 @@ queue run step log plan janitor intake http
 message
 chan
 batch
-stmt field
+stmt field keys
 fsm conf scrub
 option sd jwt crypt phx db ws schema refuse value
 slice stats

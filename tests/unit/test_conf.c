@@ -373,7 +373,6 @@ static void test_reload(void **state)
 	assert_string_equal(kept.p,
 		"[server] listen\n[server] name\n[server] drain\n"
 		"[database] url\n[database] migrate_url\n[database] writers\n[database] patience\n"
-		"[keys] worker_secret\n[keys] run_token_key\n[keys] credential_key\n"
 		"[intake] max_body\n[limits] max_message\n[limits] memory\n");
 	assert_ptr_equal(conf->url, url);
 	assert_string_equal(conf->url, "a");

@@ -1,0 +1,162 @@
+/*
+ * The secrets. Invariant: a struct keys holds the first of each kind that was asked for, whole and
+ * checked; the other one of a kind is there or it is not, and nothing is ever made with it. So an
+ * exchange is three reloads of every coordinator, and none of them refuses what another one made:
+ * the new one as the other, then the two in each other's place, then the old one gone.
+ */
+#include "keys.h"
+
+#include "crypt.h"
+#include "sd.h"
+
+#include <stdlib.h>
+
+enum { FIRST, OTHER, PLACES };
+
+/* Seconds by which clocks may differ. */
+enum { LEEWAY = 5 };
+
+struct keys {
+	struct jwt_key *worker[PLACES], *run[PLACES];
+	struct credential_key {
+		bool there;
+		uint8_t bytes[CRYPT_KEY];
+	} credential[PLACES];
+};
+
+static const char *load_worker(struct keys *keys, int place, struct slice text, struct buf *err)
+{
+	(void)err;
+	keys->worker[place] = jwt_key_hs256(text.p, text.n);
+	return NULL;
+}
+
+static const char *load_run(struct keys *keys, int place, struct slice text, struct buf *err)
+{
+	keys->run[place] = jwt_key_rs256(text.p, text.n, err);
+	return keys->run[place] == NULL ? err->p : NULL;
+}
+
+static const char *load_credential(struct keys *keys, int place, struct slice text, struct buf *err)
+{
+	struct credential_key *key = &keys->credential[place];
+
+	(void)err;
+	key->there = crypt_key_parse(text, key->bytes);
+	return key->there ? NULL : "not 64 hexadecimal digits or 44 characters of base64";
+}
+
+/* path: where in struct conf the file's name is. load: NULL, or why the text is no such secret. */
+static const struct secret {
+	const char *name;
+	size_t path;
+	int place;
+	const char *(*load)(struct keys *keys, int place, struct slice text, struct buf *err);
+} secrets[] = {
+	{ "worker_secret", offsetof(struct conf, worker_secret), FIRST, load_worker },
+	{ "worker_secret_other", offsetof(struct conf, worker_secret_other), OTHER, load_worker },
+	{ "run_token_key", offsetof(struct conf, run_token_key), FIRST, load_run },
+	{ "run_token_key_other", offsetof(struct conf, run_token_key_other), OTHER, load_run },
+	{ "credential_key", offsetof(struct conf, credential_key), FIRST, load_credential },
+	{ "credential_key_other", offsetof(struct conf, credential_key_other), OTHER,
+		load_credential },
+};
+
+static void load(
+	const struct secret *s, const struct conf *conf, struct keys *keys, struct buf *err)
+{
+	const char *path = *(char *const *)((const char *)conf + s->path), *why;
+	struct buf text = { 0 }, sentence = { 0 };
+
+	if (s->place == OTHER && !sd_has_secret(path, s->name))
+		return;
+	if (!sd_read_secret(path, s->name, &text, &sentence))
+		buf_addf(err, "%s[keys] %s", err->n > 0 ? "; " : "", sentence.p);
+	else if ((why = s->load(keys, s->place, (struct slice){ text.p, text.n }, &sentence)))
+		buf_addf(err, "%s[keys] %s: %s", err->n > 0 ? "; " : "", s->name, why);
+	if (text.p != NULL)
+		explicit_bzero(text.p, text.cap);
+	buf_free(&text);
+	buf_free(&sentence);
+}
+
+/* of: only those that this loads; NULL for all. */
+static struct keys *load_all(const struct conf *conf, struct buf *err,
+	const char *(*of)(struct keys *, int, struct slice, struct buf *))
+{
+	struct keys *keys = xcalloc(1, sizeof(*keys));
+	size_t before = err->n;
+
+	for (const struct secret *s = secrets; s < secrets + countof(secrets); s++)
+		if (of == NULL || s->load == of)
+			load(s, conf, keys, err);
+	if (err->n == before)
+		return keys;
+	keys_free(keys);
+	return NULL;
+}
+
+struct keys *keys_load(const struct conf *conf, struct buf *err)
+{
+	return load_all(conf, err, NULL);
+}
+
+struct keys *keys_load_credential(const struct conf *conf, struct buf *err)
+{
+	return load_all(conf, err, load_credential);
+}
+
+void keys_free(struct keys *keys)
+{
+	if (keys == NULL)
+		return;
+	for (int i = 0; i < PLACES; i++) {
+		jwt_key_free(keys->worker[i]);
+		jwt_key_free(keys->run[i]);
+	}
+	explicit_bzero(keys, sizeof(*keys));
+	free(keys);
+}
+
+static json_t *verify(struct jwt_key *const key[PLACES], struct slice token, const char **why)
+{
+	json_t *claims = NULL;
+
+	*why = "there is no key";
+	for (int i = 0; i < PLACES && claims == NULL; i++)
+		if (key[i] != NULL)
+			claims = jwt_verify(key[i], token, now_us() / 1000000, LEEWAY, why);
+	return claims;
+}
+
+json_t *keys_verify_worker(const struct keys *keys, struct slice token, const char **why)
+{
+	return verify(keys->worker, token, why);
+}
+
+json_t *keys_verify_run(const struct keys *keys, struct slice token, const char **why)
+{
+	return verify(keys->run, token, why);
+}
+
+struct jwt_key *keys_signer(const struct keys *keys)
+{
+	return keys->run[FIRST];
+}
+
+void keys_seal(const struct keys *keys, struct slice context, struct slice plain, struct buf *out)
+{
+	crypt_seal(keys->credential[FIRST].bytes, context, plain, out);
+}
+
+enum keys_opened keys_open(
+	const struct keys *keys, struct slice context, struct slice sealed, struct buf *out)
+{
+	static const enum keys_opened opened[] = { [FIRST] = KEYS_FIRST, [OTHER] = KEYS_OTHER };
+
+	for (int i = 0; i < PLACES; i++)
+		if (keys->credential[i].there &&
+			crypt_open(keys->credential[i].bytes, context, sealed, out))
+			return opened[i];
+	return KEYS_CLOSED;
+}
