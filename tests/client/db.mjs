@@ -64,7 +64,7 @@ export class Database {
 
 // The form in which credentials stand in the database: version 1, nonce, ciphertext, tag; the id is
 // authenticated with it.
-const seal = (id, body) => {
+export const seal = (id, body) => {
 	const text = readFileSync(process.env.CREDENTIAL_KEY_FILE, 'utf8').trim();
 	const key = Buffer.from(text, text.length === 64 ? 'hex' : 'base64');
 	const nonce = randomBytes(12);

@@ -73,15 +73,16 @@ export class Coordinator {
 		const { database: given, keys } = readConf(readFileSync(INTERLOCK_CONF, 'utf8'));
 		this.name = name;
 		this.file = join(folder, `${name}.conf`);
-		this.base = { database: { ...given, ...database }, keys };
+		const { admin_url, ...urls } = database ?? {};
+		this.base = { database: { ...given, ...urls }, keys };
 	}
 
 	#write(options) {
-		const { server, database, ...rest } = options;
+		const { server, database, keys, ...rest } = options;
 		const sections = {
 			server: { listen: '127.0.0.1:0', name: this.name, ...server },
 			database: { ...this.base.database, ...database },
-			keys: this.base.keys,
+			keys: { ...this.base.keys, ...keys },
 			...rest,
 		};
 		writeFileSync(this.file, printConf(sections));
@@ -124,12 +125,12 @@ export class Coordinator {
 		return this.#log;
 	}
 
-	// Writes the options anew, and resolves when they are in force.
-	async reload(options) {
+	// Writes the options anew, and resolves when they are in force (or when it says something else).
+	async reload(options, says = /configuration reloaded/) {
 		const from = this.#log.length;
 		this.#write(options);
 		this.child.kill('SIGHUP');
-		await this.says(/configuration reloaded/, from);
+		await this.says(says, from);
 	}
 
 	// The value of one series of the metrics, 0 where there is none.
@@ -236,6 +237,16 @@ export const db = new Database(databaseUrl);
 const tests = [];
 export const test = (name, play) => tests.push({ name, play });
 export const given = (options) => fixture(db, options);
+
+// A database of the test's own in the same cluster, and its urls.
+export const newDatabase = async (name) => {
+	const as = (role, base) => databaseUrl.replace(/\/\/[^@]*@\/[^?]*/, `//${role}@/${base}`);
+	const psql = (sql) => execFileSync('psql', ['-qX', as('postgres', 'postgres'), '-c', sql]);
+	const base = `interlock_${name}_${process.pid}`;
+	psql(`CREATE DATABASE ${base} OWNER interlock_owner`);
+	atEnd(() => psql(`DROP DATABASE ${base} WITH (FORCE)`));
+	return { url: as('interlock', base), migrate_url: as('interlock_owner', base), admin_url: as('postgres', base) };
+};
 
 // Whatever happens, nothing of the test's stays behind.
 const ends = [() => rmSync(folder, { recursive: true, force: true })];
