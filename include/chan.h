@@ -33,8 +33,8 @@ struct route {
 	void (*check)(struct req *req);
 	/* The statement is committed: answer. */
 	void (*reply)(struct req *req, const struct batch_result *res);
-	/* The statement is committed, and whoever asked is gone. NULL: nothing to do. The request
-	 * is freed afterwards. */
+	/* The statement is committed, and whoever asked is gone (req_is_heard): takes it back.
+	 * NULL: nothing to do. The request ends by itself afterwards. */
 	void (*orphan)(struct req *req, const struct batch_result *res);
 	/* The payload could not be read (`invalid`, `too_large`), or the statement did not come to
 	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
@@ -139,6 +139,11 @@ void req_scrub(struct req *req, struct value *text);
 /* The payload with these members (NULL-terminated) replaced by their length and digest, scrubbed
  * and bounded, as the journal may hold it. */
 void req_message(struct req *req, struct value *v);
+
+/* Is whoever asked still there? The worker; and its channel, where a route has an `orphan`. */
+bool req_is_heard(const struct req *req);
+/* Ends a request whose asker is gone: a socket that is still there gets the answer of a failure. */
+void req_unheard(struct req *req);
 
 /* Each answers and frees the request. */
 void req_ok(struct req *req, struct slice response);

@@ -79,15 +79,28 @@ static void fail(struct req *req, const char *code)
 		req_refuse_code(req, code, NULL);
 }
 
+bool req_is_heard(const struct req *req)
+{
+	return req->conn != NULL && (req->chan != NULL || req->route->orphan == NULL);
+}
+
+void req_unheard(struct req *req)
+{
+	if (req->conn == NULL)
+		req_free(req);
+	else
+		fail(req, "busy");
+}
+
 static void on_done(struct batch_item *item, const struct batch_result *res)
 {
 	struct req *req = container_of(item, struct req, item);
 	struct refusal why;
 
-	if (req->conn == NULL || (req->chan == NULL && req->route->orphan != NULL)) {
+	if (!req_is_heard(req)) {
 		if (req->route->orphan != NULL && res->status == BATCH_DONE)
 			req->route->orphan(req, res);
-		req_free(req);
+		req_unheard(req);
 		return;
 	}
 	switch (res->status) {

@@ -9,6 +9,7 @@
 #include "message.h"
 #include "schema.h"
 #include "sd.h"
+#include "sign.h"
 
 #include <assert.h>
 #include <getopt.h>
@@ -169,7 +170,8 @@ static void on_stage(uv_timer_t *timer)
 		enter(CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (d.server.nconns > 0 && spent < CLOSING_MS)
+		if (sign_open() > 0 ||
+			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0)))
 			break;
 		d.databases_open = 2;
 		batch_close(d.server.batch, on_database_closed, NULL);

@@ -4,6 +4,8 @@
  */
 #include "message.h"
 
+#include "sign.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -13,10 +15,27 @@ enum { DEMAND_MAX = 64, QUEUES_MAX = 1024 };
  * token that its own clock calls invalid. */
 enum { TOKEN_BACK = 86400, TOKEN_AHEAD = 7 * 86400, TOKEN_FOR_EVER = 10 * 365 * 86400 };
 
-/* A claim's scalars, as text. */
+/* A run that a claim got. */
+struct grant {
+	struct uuid project_id, run_id, work_order_id;
+	int epoch;
+};
+
+/* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
 struct claim {
 	char queues[QUEUES_MAX], timeout[24], grace[24], lease[24];
+	struct req *req;
+	struct grant *grants;
+	struct sign_job job;
 };
+
+/* The connection that listens. One look at a time: what is heard meanwhile makes one more look. */
+static struct {
+	struct db *db;
+	struct chan_server *server;
+	struct db_stmt stmt;
+	bool looking, again;
+} listener;
 
 static const char default_queues[] = "manual\x1f*";
 
@@ -67,7 +86,8 @@ static void check_claim(struct req *req)
 	}
 	if (!slice_int(slice_get(req->frame.payload, "demand"), &demand) || demand < 1)
 		demand = 1;
-	req->own = claim = xmalloc(sizeof(*claim));
+	req->own = claim = xcalloc(1, sizeof(*claim));
+	claim->req = req;
 	read_queues(slice_get(req->frame.payload, "queues"), claim->queues);
 	snprintf(claim->timeout, sizeof(claim->timeout), "%lld", (long long)conf->default_timeout);
 	snprintf(claim->grace, sizeof(claim->grace), "%lld", (long long)conf->grace);
@@ -89,8 +109,7 @@ static void check_claim(struct req *req)
 /* The columns of claim.sql. */
 enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_DEADLINE };
 
-static void add_token(
-	const struct chan_server *server, const PGresult *res, int row, struct buf *out)
+static json_t *token_claims(const struct chan_server *server, const PGresult *res, int row)
 {
 	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
 	const char *id = PQgetvalue(res, row, COL_ID);
@@ -104,25 +123,59 @@ static void add_token(
 		PQgetvalue(res, row, COL_WORK_ORDER));
 
 	assert(claims != NULL);
-	jwt_sign(keys_signer(server->keys), claims, out);
-	json_decref(claims);
+	return claims;
 }
 
-static void reply_claim(struct req *req, const struct batch_result *r)
+static struct grant read_grant(const PGresult *res, int row)
 {
-	struct buf b = { 0 };
+	struct grant g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
 
-	buf_adds(&b, "{\"runs\":[");
+	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id))
+		fatalx("claim: the database answered no ids");
+	return g;
+}
+
+static void on_released(struct batch_item *item, const struct batch_result *res)
+{
+	if (res->status != BATCH_DONE)
+		log_warnx("a claim that nobody heard could not be given back at once");
+	listener.server->open_reqs--;
+	free(item->values);
+	free(item);
+}
+
+/* Counts as an open request, so that a shutdown waits for it. */
+static void release(const struct grant *grant)
+{
+	struct batch_item *item = xcalloc(1, sizeof(*item));
+
+	item->stmt = stmt_get("release");
+	item->rows = 1;
+	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
+	item->project_id = grant->project_id;
+	item->run_id = grant->run_id;
+	item->work_order_id = grant->work_order_id;
+	value_uuid(&item->values[0], &item->project_id);
+	value_uuid(&item->values[1], &item->run_id);
+	value_int(&item->values[2], grant->epoch);
+	item->locks = item->settles = true;
+	item->done = on_released;
+	listener.server->open_reqs++;
+	batch_submit(listener.server->batch, LANE_WRITE, item);
+	stats_add(stats_series(STATS_UNHEARD, NULL), 1);
+}
+
+/* The worker went while the database was asked. */
+static void orphan_claim(struct req *req, const struct batch_result *r)
+{
+	(void)req;
 	for (int i = r->first; i < r->first + r->rows; i++) {
-		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"", i > r->first ? "," : "",
-			PQgetvalue(r->res, i, COL_ID));
-		add_token(req->server, r->res, i, &b);
-		buf_adds(&b, "\"}");
+		struct grant grant = read_grant(r->res, i);
+
+		release(&grant);
 	}
-	buf_adds(&b, "]}");
-	stats_add(stats_series(STATS_CLAIMED, NULL), r->rows);
-	req_ok(req, (struct slice){ b.p, b.n });
-	buf_free(&b);
 }
 
 /* Never an error: the worker would take it for one of its own. */
@@ -132,35 +185,63 @@ static void claim_failed(struct req *req, const char *code)
 	req_ok(req, slice_of("{\"runs\":[]}"));
 }
 
-static void on_released(struct batch_item *item, const struct batch_result *res)
+static void answer_claim(const struct claim *claim)
 {
-	if (res->status != BATCH_DONE)
-		log_warnx("a claim that nobody heard could not be given back at once");
-	free(item->values);
-	free(item);
+	struct buf b = { 0 };
+	char id[UUID_TEXT];
+
+	buf_adds(&b, "{\"runs\":[");
+	for (int i = 0; i < claim->job.n; i++)
+		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"%s\"}", i > 0 ? "," : "",
+			uuid_format(&claim->grants[i].run_id, id), claim->job.tokens[i].text.p);
+	buf_adds(&b, "]}");
+	stats_add(stats_series(STATS_CLAIMED, NULL), claim->job.n);
+	req_ok(claim->req, (struct slice){ b.p, b.n });
+	buf_free(&b);
 }
 
-static void orphan_claim(struct req *req, const struct batch_result *r)
+/* The worker may have gone while the tokens were signed. */
+static void on_signed(struct sign_job *job)
 {
-	for (int i = r->first; i < r->first + r->rows; i++) {
-		struct batch_item *item = xcalloc(1, sizeof(*item));
+	struct claim *claim = container_of(job, struct claim, job);
+	struct sign_token *tokens = job->tokens;
+	struct grant *grants = claim->grants;
+	int n = job->n;
 
-		item->stmt = stmt_get("release");
-		item->rows = 1;
-		item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
-		if (!uuid_parse(slice_of(PQgetvalue(r->res, i, COL_PROJECT)), &item->project_id) ||
-			!uuid_parse(slice_of(PQgetvalue(r->res, i, COL_ID)), &item->run_id) ||
-			!uuid_parse(slice_of(PQgetvalue(r->res, i, COL_WORK_ORDER)),
-				&item->work_order_id))
-			fatalx("claim: the database answered no ids");
-		value_uuid(&item->values[0], &item->project_id);
-		value_uuid(&item->values[1], &item->run_id);
-		value_int(&item->values[2], atoi(PQgetvalue(r->res, i, COL_EPOCH)));
-		item->locks = item->settles = true;
-		item->done = on_released;
-		batch_submit(req->server->batch, LANE_WRITE, item);
+	if (req_is_heard(claim->req)) {
+		answer_claim(claim);
+	} else {
+		for (int i = 0; i < n; i++)
+			release(&grants[i]);
+		req_unheard(claim->req);
 	}
-	stats_add(stats_series(STATS_UNHEARD, NULL), r->rows);
+	for (int i = 0; i < n; i++) {
+		json_decref(tokens[i].claims);
+		buf_free(&tokens[i].text);
+	}
+	free(tokens);
+	free(grants);
+}
+
+static void reply_claim(struct req *req, const struct batch_result *r)
+{
+	struct claim *claim = req->own;
+	struct sign_job *job = &claim->job;
+
+	if (r->rows == 0) {
+		req_ok(req, slice_of("{\"runs\":[]}"));
+		return;
+	}
+	*job = (struct sign_job){
+		.key = keys_signer(req->server->keys), .n = r->rows, .done = on_signed
+	};
+	job->tokens = xcalloc((size_t)job->n, sizeof(*job->tokens));
+	claim->grants = xcalloc((size_t)job->n, sizeof(*claim->grants));
+	for (int i = 0; i < job->n; i++) {
+		claim->grants[i] = read_grant(r->res, r->first + i);
+		job->tokens[i].claims = token_claims(req->server, r->res, r->first + i);
+	}
+	sign_start(req->server->loop, job);
 }
 
 const struct route queue_routes[] = {
@@ -186,14 +267,6 @@ const struct route queue_routes[] = {
 const int queue_nroutes = countof(queue_routes);
 
 /* ---- work-available ---- */
-
-/* The connection that listens. One look at a time: what is heard meanwhile makes one more look. */
-static struct {
-	struct db *db;
-	struct chan_server *server;
-	struct db_stmt stmt;
-	bool looking, again;
-} listener;
 
 static int runs_held(const struct chan_conn *conn)
 {

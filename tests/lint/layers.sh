@@ -12,7 +12,7 @@ message
 chan
 batch
 stmt field keys
-fsm conf scrub
+fsm conf scrub sign
 option sd jwt crypt phx db ws schema refuse value
 slice stats
 base sql
@@ -24,7 +24,7 @@ libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch)(_.*)?\.[ch]|include/(db|ws|batch|chan)\.h
+uv\.h             src/(main|db|ws|janitor|batch)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign)\.h
 jansson\.h        (include|src)/(.*)
 '
 

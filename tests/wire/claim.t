@@ -154,9 +154,9 @@ test a claim whose queue channel was left before the answer is given back
 	< ["1","3","worker:queue","phx_reply",{"status":"ok","response":{}}]
 	< ["1","1","worker:queue","phx_close",{}]
 	sql COMMIT
+	< ["1","2","worker:queue","phx_reply",{"status":"ok","response":{"runs":[]}}]
 	wait sql> SELECT state, claim_epoch FROM runs WHERE id = '${run}'
 	= available | 2
-	< quiet
 
 test claims of several workers at the same moment share what there is
 	do two queues
