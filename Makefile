@@ -20,7 +20,7 @@ SRC := $(wildcard src/*.c)
 CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
-SHARED := base slice option stats conf sd crypt jwt keys schema
+SHARED := base logger slice option stats conf sd crypt jwt keys schema
 SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql sql/fragments/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))

@@ -1,6 +1,6 @@
 /*
- * base: what every other file stands on. Logging, memory that succeeds or dies, growable
- * buffers, byte ranges, UUIDs and the two clocks. Knows nothing of the project.
+ * base: what every other file stands on. Memory that succeeds or dies, growable buffers, byte
+ * ranges, UUIDs and the two clocks; the logger comes with it. Knows nothing of the project.
  */
 #ifndef BASE_H
 #define BASE_H
@@ -12,27 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "logger.h"
+
 #define countof(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
-
-/* Logging: one line on stderr, never a secret. */
-
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-
-/* Messages above this level are dropped. Initially LOG_LEVEL_INFO. */
-extern enum log_level log_threshold;
-
-/* Writes one line: `level=… msg="…"` (logfmt). The text is printf's; control characters in it are
- * escaped, so nothing a peer sends can forge a line. */
-void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-#define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_warnx(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_errorx(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
-
-/* As log_warnx, with strerror(errno) appended. */
-void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Our own fault: says so and exits with status 1. fatal appends strerror(errno). */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));

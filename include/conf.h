@@ -51,7 +51,9 @@ struct conf {
 	/* [limits] */
 	int64_t max_message, max_workers, max_workers_per_address, memory;
 	/* [log] */
-	int log_level; /* enum log_level */
+	int log_level, log_target; /* enum log_level, enum log_target */
+	char *log_socket;
+	int64_t log_burst;
 
 	struct conf_project *projects;
 	size_t nprojects;

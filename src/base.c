@@ -1,6 +1,6 @@
 /*
  * base: what every other file stands on (base.h). Nothing here returns an error for a fault of our
- * own: it says so and exits. What is logged is one line whatever the text holds.
+ * own: it says so and exits.
  */
 #include "base.h"
 
@@ -9,76 +9,13 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum log_level log_threshold = LOG_LEVEL_INFO;
-
-static const char *const level_names[] = {
-	[LOG_LEVEL_ERROR] = "error",
-	[LOG_LEVEL_WARN] = "warn",
-	[LOG_LEVEL_INFO] = "info",
-	[LOG_LEVEL_DEBUG] = "debug",
-};
-
-/* Writes c as it may stand inside the quotes of a line; returns the position behind it. */
-static char *escape(char *to, char c)
-{
-	if (c == '"' || c == '\\')
-		return to + sprintf(to, "\\%c", c);
-	if (c == '\n')
-		return to + sprintf(to, "\\n");
-	if ((unsigned char)c < 0x20 || c == 0x7f)
-		return to + sprintf(to, "\\x%02x", c);
-	*to = c;
-	return to + 1;
-}
-
-/* On the stack and with one write, because it must work when memory is out. A text longer than the
- * array is cut. err != 0 is appended as its sentence. */
-static void emit(enum log_level level, int err, const char *fmt, va_list ap)
-{
-	char text[2048], line[4 * sizeof(text) + 64], *to = line;
-	int saved = errno, n;
-
-	if (level > log_threshold)
-		return;
-	n = vsnprintf(text, sizeof(text), fmt, ap);
-	if (n < 0)
-		n = snprintf(text, sizeof(text), "cannot format: %s", fmt);
-	if (err != 0 && (size_t)n < sizeof(text))
-		snprintf(text + n, sizeof(text) - (size_t)n, ": %s", strerror(err));
-	to += sprintf(to, "level=%s msg=\"", level_names[level]);
-	for (const char *c = text; *c != '\0'; c++)
-		to = escape(to, *c);
-	to += sprintf(to, "\"\n");
-	fwrite(line, 1, (size_t)(to - line), stderr);
-	errno = saved;
-}
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	emit(level, 0, fmt, ap);
-	va_end(ap);
-}
-
-void log_warn(const char *fmt, ...)
-{
-	int err = errno;
-	va_list ap;
-
-	va_start(ap, fmt);
-	emit(LOG_LEVEL_WARN, err, fmt, ap);
-	va_end(ap);
-}
-
 void fatal(const char *fmt, ...)
 {
 	int err = errno;
 	va_list ap;
 
 	va_start(ap, fmt);
-	emit(LOG_LEVEL_ERROR, err, fmt, ap);
+	log_last(err, fmt, ap);
 	va_end(ap);
 	exit(1);
 }
@@ -88,7 +25,7 @@ void fatalx(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	emit(LOG_LEVEL_ERROR, 0, fmt, ap);
+	log_last(0, fmt, ap);
 	va_end(ap);
 	exit(1);
 }

@@ -14,7 +14,8 @@
 static const char *const policies[] = { "yield", "acknowledge", "reject", NULL };
 static const char *const modes[] = { "enforce", "observe", NULL };
 static const char *const after_claims[] = { "lost", "requeue", NULL };
-static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const levels[] = { "error", "warn", "notice", "info", "debug", NULL };
+static const char *const targets[] = { "auto", "stderr", "journal", NULL };
 
 /* clang-format off */
 static const struct option options[] = {
@@ -133,6 +134,16 @@ static const struct option options[] = {
 	{ .section = "log", .name = "level", .type = OPTION_CHOICE, .reload = true,
 	  .def = "info", .words = levels, .field = offsetof(struct conf, log_level),
 	  .doc = "The least important lines that are logged." },
+	{ .section = "log", .name = "target", .type = OPTION_CHOICE, .reload = true,
+	  .def = "auto", .words = targets, .field = offsetof(struct conf, log_target),
+	  .doc = "Where lines go; auto: the journal if stderr leads to it, else stderr." },
+	{ .section = "log", .name = "socket", .type = OPTION_STRING, .reload = true,
+	  .def = "/run/systemd/journal/socket", .field = offsetof(struct conf, log_socket),
+	  .doc = "The journal's socket, for lines with fields of their own." },
+	{ .section = "log", .name = "burst", .type = OPTION_NUMBER, .reload = true,
+	  .def = "100", .min = "1", .max = "1000000", .zero = "no limit",
+	  .field = offsetof(struct conf, log_burst),
+	  .doc = "Lines of one kind in ten seconds; further ones are only counted." },
 };
 /* clang-format on */
 
@@ -425,11 +436,13 @@ void conf_sample(struct buf *out)
 	for (const struct option *o = options; o < options + countof(options); o++) {
 		if (starts_section(o))
 			buf_addf(out, "\n[%s]\n", o->section);
-		buf_addf(out, "\n# %s\n", o->doc);
-		if (o->type > OPTION_URL) {
+		bool domain = o->type > OPTION_URL;
+		const char *reload = o->reload ? " (reload)" : "";
+		buf_addf(out, "\n# %s%s\n", o->doc, domain ? "" : reload);
+		if (domain) {
 			buf_adds(out, "# Takes ");
 			option_print_domain(out, o);
-			buf_addf(out, ".%s\n", o->reload ? " (reload)" : "");
+			buf_addf(out, ".%s\n", reload);
 		}
 		buf_addf(out, "#%s =%s%s\n", o->name, *o->def ? " " : "", o->def);
 	}

@@ -204,6 +204,12 @@ static void on_terminate(uv_signal_t *handle, int signum)
 
 /* ---- the configuration, at the start and again ---- */
 
+static void configure_log(void)
+{
+	log_configure(&(struct log_setup){ (enum log_level)d.conf->log_level,
+		(enum log_target)d.conf->log_target, d.conf->log_socket, d.conf->log_burst });
+}
+
 static void on_reload(uv_signal_t *handle, int signum)
 {
 	struct buf err = { 0 }, kept = { 0 };
@@ -223,7 +229,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 		conf_reload(d.conf, next, &kept);
 		keys_free(d.server.keys);
 		d.server.keys = keys;
-		log_threshold = (enum log_level)d.conf->log_level;
+		configure_log();
 		log_info("configuration reloaded");
 		if (kept.n > 0)
 			log_warnx("these options need a restart: %s", kept.p);
@@ -421,7 +427,7 @@ int main(int argc, char **argv)
 		print(print_config);
 		return 0;
 	}
-	log_threshold = (enum log_level)d.conf->log_level;
+	configure_log();
 	d.server.keys = keys_load(d.conf, &err);
 	if (d.server.keys == NULL)
 		fatalx("%s", err.p);

@@ -16,6 +16,7 @@ fsm conf scrub sign
 option sd jwt crypt phx db ws schema refuse value
 slice stats
 base sql
+logger
 '
 
 # Who may include what is not ours. The rest of the house sees it through these.

@@ -1,93 +1,12 @@
 /*
- * base: log lines cannot be forged, buffers stay terminated, UUIDs keep their order.
+ * base: buffers stay terminated, UUIDs keep their order.
  */
 #include "base.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static int saved_stderr;
-static FILE *captured;
-
-static void capture(void)
-{
-	captured = tmpfile();
-	assert_non_null(captured);
-	saved_stderr = dup(STDERR_FILENO);
-	assert_true(dup2(fileno(captured), STDERR_FILENO) >= 0);
-}
-
-/* What was written to stderr since capture(); the caller frees it. */
-static char *release(void)
-{
-	struct buf b = { 0 };
-	char part[512];
-	size_t n;
-
-	dup2(saved_stderr, STDERR_FILENO);
-	close(saved_stderr);
-	rewind(captured);
-	while ((n = fread(part, 1, sizeof(part), captured)) > 0)
-		buf_add(&b, part, n);
-	fclose(captured);
-	return b.p != NULL ? b.p : xstrdup("");
-}
-
-static void a_log_line_is_one_line(void **state)
-{
-	(void)state;
-	capture();
-	log_info("a \"b\" \\ c\nlevel=error\t%s\x7f", "h\xc3\xa9");
-	log_debug("not shown");
-	errno = ENOENT;
-	log_warn("open %s", "x");
-	assert_int_equal(errno, ENOENT);
-	char *text = release();
-	assert_string_equal(text,
-		"level=info msg=\"a \\\"b\\\" \\\\ c\\nlevel=error\\x09h\xc3\xa9\\x7f\"\n"
-		"level=warn msg=\"open x: No such file or directory\"\n");
-	free(text);
-}
-
-static void a_long_log_line_is_cut(void **state)
-{
-	char *bells = xmalloc(10001);
-
-	(void)state;
-	memset(bells, '\a', 10000);
-	bells[10000] = '\0';
-	capture();
-	errno = EIO;
-	log_warn("%s", bells);
-	char *text = release();
-	assert_true(strlen(text) < 10000);
-	assert_string_equal(text + strlen(text) - 6, "\\x07\"\n");
-	free(text);
-	free(bells);
-}
-
-static void fatal_exits_with_1(void **state)
-{
-	int status;
-
-	(void)state;
-	capture();
-	pid_t child = fork();
-	if (child == 0) {
-		errno = EACCES;
-		fatal("sorry");
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	char *text = release();
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 1);
-	assert_string_equal(text, "level=error msg=\"sorry: Permission denied\"\n");
-	free(text);
-}
 
 static void copies(void **state)
 {
@@ -216,9 +135,6 @@ static void clocks_go(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_log_line_is_one_line),
-		cmocka_unit_test(a_long_log_line_is_cut),
-		cmocka_unit_test(fatal_exits_with_1),
 		cmocka_unit_test(copies),
 		cmocka_unit_test(absent_is_not_empty),
 		cmocka_unit_test(a_buffer_grows_and_stays_terminated),

@@ -80,6 +80,9 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->max_workers_per_address, 10000);
 	assert_int_equal(conf->memory, 512 << 20);
 	assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
+	assert_int_equal(conf->log_target, LOG_AUTO);
+	assert_string_equal(conf->log_socket, "/run/systemd/journal/socket");
+	assert_int_equal(conf->log_burst, 100);
 	assert_int_equal(conf->nprojects, 0);
 	conf_free(conf);
 }
@@ -200,7 +203,8 @@ static void test_mistakes(void **state)
 		"reject\n"
 		"f:9: [lost] lease: got \"30s\", expected a duration from 75s to 1d, or 0 (off)\n"
 		"f:10: [lost] max_requeues: got \"\", expected a number from 0 to 1000\n"
-		"f:12: [log] level: got \"warn # more\", expected one of error, warn, info, "
+		"f:12: [log] level: got \"warn # more\", expected one of error, warn, notice, "
+		"info, "
 		"debug\n");
 }
 
@@ -367,7 +371,7 @@ static void test_reload(void **state)
 		     "[intake]\nmax_body = 1MiB\n"
 		     "[limits]\nmax_message = 1MiB\nmax_workers = 5\n"
 		     "max_workers_per_address = 6\nmemory = 1GiB\n"
-		     "[log]\nlevel = debug\n"
+		     "[log]\nlevel = debug\ntarget = journal\nsocket = /s\nburst = 0\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"),
 		&kept);
 	assert_string_equal(kept.p,
@@ -393,6 +397,9 @@ static void test_reload(void **state)
 	assert_int_equal(conf->max_workers, 5);
 	assert_int_equal(conf->max_workers_per_address, 6);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
+	assert_int_equal(conf->log_target, LOG_JOURNAL);
+	assert_string_equal(conf->log_socket, "/s");
+	assert_int_equal(conf->log_burst, 0);
 	assert_int_equal(policy_of(conf, id_a), LATE_REJECT);
 
 	conf_reload(conf, load("[database]\nurl = a\n"), &kept);
