@@ -54,7 +54,7 @@ struct batch_item {
 	TAILQ_ENTRY(batch_item) entry;
 	int64_t since;
 	size_t bytes;
-	bool alone;
+	bool alone, resent;
 	int tries;
 };
 
@@ -78,6 +78,9 @@ bool batch_is_up(const struct batch *b); /* all connections are */
 bool batch_lane_is_up(const struct batch *b, enum lane lane);
 /* Since when all connections have been up, mono_ms(); 0 while one is not. */
 int64_t batch_up_since(const struct batch *b);
+
+/* Are messages that were in flight when a connection broke still to be applied? */
+bool batch_is_resending(const struct batch *b);
 
 /* Settings for any connection of the daemon's, as db_config wants them. */
 extern const char *const batch_settings[];

@@ -57,6 +57,9 @@ struct chan_server {
 	size_t memory;                   /* bytes of frames in flight */
 	int nconns, open_reqs;
 	bool draining;
+	/* A run's worker was heard: a message for the run, or a heartbeat of the socket that holds
+	 * its channel. */
+	void (*heard)(struct chan *chan);
 };
 
 /* A joined topic. The middle part is worker:queue's, the last a run's. */
@@ -74,7 +77,8 @@ struct chan {
 
 	struct uuid project_id, run_id, work_order_id;
 	int epoch;
-	bool stale; /* the claim is over: an empty plan, and every event superseded */
+	int64_t renewed; /* mono_ms(), when its lease was last extended */
+	bool stale;      /* the claim is over: an empty plan, and every event superseded */
 	bool save_dataclips;
 	char *plan;
 	struct scrub *scrub;
@@ -86,6 +90,7 @@ struct chan_conn {
 	struct chan_server *server;
 	struct ws_peer *peer;
 	char *worker_id, *address;
+	int64_t connected, heard; /* now_us(): since when, and the last frame */
 	TAILQ_HEAD(, chan) chans;
 	struct req_list reqs; /* open ones without a channel: joins */
 	int open_reqs;
@@ -178,6 +183,11 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 void chan_open(void *user, struct ws_peer *peer);
 void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
+
+/* Runs whose channels the socket holds. */
+int chan_runs_held(const struct chan_conn *conn);
+/* The joined worker:queue channel; NULL if there is none. */
+const struct chan *chan_queue_of(const struct chan_conn *conn);
 
 void chan_init(struct chan_server *server);
 /* Reads no more; the last request has been answered when open_reqs is 0. */

@@ -65,6 +65,13 @@ enum after_claim { AFTER_CLAIM_LOST, AFTER_CLAIM_REQUEUE };
 /* The policy's name on the wire, in the journal and in the file. */
 const char *conf_policy_name(int late_policy);
 
+/* "lost" or "requeue". */
+const char *conf_after_claim_name(int after_claim);
+
+/* Appends the options that decide the race between a late worker and the janitor, as text that is
+ * the same on coordinators that decide alike. */
+void conf_print_policy(const struct conf *conf, struct buf *out);
+
 /* Reads the file (NULL: all defaults). NULL and one line for each mistake in err — `file:line:
  * [section] option: got "x", expected …` — if anything is wrong; then nothing has been changed. The
  * caller owns the result. */

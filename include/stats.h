@@ -33,9 +33,16 @@ enum stats_family {
 		     */
 	STATS_LATE_SECONDS,       /* histogram: how late a late message was, after the loss */
 	STATS_CLOCK_SKEW_SECONDS, /* histogram: |worker's clock - ours| at receipt */
-	STATS_LOST,               /* by cause */
-	STATS_LOG_WARNINGS,       /* log lines of which something could not be stored, by cause */
-	STATS_INTAKE,             /* webhook requests by status */
+	STATS_LOST,               /* by clock: lease, deadline */
+	STATS_GIVEN_BACK,         /* by reason: released, requeued */
+	STATS_OVERDUE_SECONDS,    /* histogram by clock: from its end to the janitor's taking */
+	STATS_SWEEP_RUNS,         /* histogram: runs taken in one transaction */
+	STATS_JUDGING,            /* gauge by clock: 1 while the janitor judges by it */
+	STATS_POLICY_DIFFERS,     /* gauge: 1 while another coordinator has another policy */
+	STATS_LEASES_RENEWED,
+	STATS_EMPTY_CLAIMS, /* claims answered without asking the database */
+	STATS_LOG_WARNINGS, /* log lines of which something could not be stored, by cause */
+	STATS_INTAKE,       /* webhook requests by status */
 	STATS_FAMILIES
 };
 

@@ -216,16 +216,20 @@ static void on_up(struct db *db, void *arg)
 static void on_down(struct db *db, void *arg, const char *why)
 {
 	struct lane_conn *lane = arg;
+	struct batch_item *item;
 
 	(void)db;
 	tell_up(lane->batch, why);
 	if (lane->nitems == 0)
 		return;
 	stats_add(lane->batch->stat_resent, lane->nitems);
+	for (int g = 0; g < lane->ngroups; g++)
+		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
+			item->resent = true;
 	put_back(lane);
 	if (lane->kind != LANE_CLAIM)
 		return;
-	for (struct batch_item *item; (item = TAILQ_FIRST(&lane->queue)) != NULL;) {
+	while ((item = TAILQ_FIRST(&lane->queue)) != NULL) {
 		TAILQ_REMOVE(&lane->queue, item, entry);
 		stats_add(lane->stat_queued, -1);
 		finish(item, BATCH_UNAVAILABLE, NULL);
@@ -349,7 +353,7 @@ void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
 	item->bytes = 0;
 	for (int i = 0; i < values; i++)
 		item->bytes += (size_t)item->values[i].n + 4;
-	item->alone = false;
+	item->alone = item->resent = false;
 	item->tries = 0;
 	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
 	stats_add(lane->stat_queued, 1);
@@ -381,6 +385,30 @@ int64_t batch_up_since(const struct batch *b)
 bool batch_is_up(const struct batch *b)
 {
 	return batch_up_since(b) != 0;
+}
+
+static bool any_resent(const struct batch_queue *queue)
+{
+	const struct batch_item *item;
+
+	TAILQ_FOREACH (item, queue, entry)
+		if (item->resent)
+			return true;
+	return false;
+}
+
+bool batch_is_resending(const struct batch *b)
+{
+	for (int i = 0; i < b->nlanes; i++) {
+		const struct lane_conn *lane = &b->lanes[i];
+
+		if (any_resent(&lane->queue))
+			return true;
+		for (int g = 0; g < lane->ngroups; g++)
+			if (any_resent(&lane->groups[g].items))
+				return true;
+	}
+	return false;
 }
 
 static void closed_one(struct batch *b)

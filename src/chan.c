@@ -105,6 +105,7 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 		conn->server = server;
 		conn->worker_id = worker;
 		conn->address = xstrdup(head->address);
+		conn->connected = conn->heard = now_us();
 		TAILQ_INIT(&conn->chans);
 		TAILQ_INIT(&conn->reqs);
 		TAILQ_INSERT_TAIL(&server->conns, conn, entry);
@@ -307,6 +308,40 @@ static void leave(struct req *req, struct chan *chan)
 	end(chan);
 }
 
+static bool is_run(const struct chan *chan)
+{
+	return chan->joined && chan->capacity == 0;
+}
+
+static void hear_all(struct chan_conn *conn)
+{
+	struct chan *chan;
+
+	TAILQ_FOREACH (chan, &conn->chans, entry)
+		if (is_run(chan))
+			conn->server->heard(chan);
+}
+
+int chan_runs_held(const struct chan_conn *conn)
+{
+	const struct chan *chan;
+	int n = 0;
+
+	TAILQ_FOREACH (chan, &conn->chans, entry)
+		n += is_run(chan);
+	return n;
+}
+
+const struct chan *chan_queue_of(const struct chan_conn *conn)
+{
+	const struct chan *chan;
+
+	TAILQ_FOREACH (chan, &conn->chans, entry)
+		if (chan->capacity > 0)
+			return chan;
+	return NULL;
+}
+
 /* Finds out whose the request is. It is in its connection's list. */
 static void dispatch(struct req *req)
 {
@@ -315,6 +350,7 @@ static void dispatch(struct req *req)
 	const struct route *route;
 
 	if (slice_is(f->topic, "phoenix") && slice_is(f->event, "heartbeat")) {
+		hear_all(req->conn);
 		req_ok(req, slice_of("{}"));
 		return;
 	}
@@ -343,6 +379,8 @@ static void dispatch(struct req *req)
 	req->chan = chan;
 	TAILQ_REMOVE(&req->conn->reqs, req, entry);
 	TAILQ_INSERT_TAIL(&chan->reqs, req, entry);
+	if (is_run(chan))
+		req->server->heard(chan);
 	req_run(req, route);
 }
 
@@ -371,6 +409,7 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 		free(data);
 		return;
 	}
+	conn->heard = now_us();
 	if (binary) {
 		/* Behind the frame is room for its refs as text. */
 		data = xrealloc(data, n + 2 * (6 * PHX_MAX_FIELD + 2));

@@ -395,6 +395,11 @@ const char *conf_policy_name(int late_policy)
 	return policies[late_policy];
 }
 
+const char *conf_after_claim_name(int after_claim)
+{
+	return after_claims[after_claim];
+}
+
 int conf_late_completion(const struct conf *conf, const struct uuid *project)
 {
 	for (size_t i = 0; i < conf->nprojects; i++)
@@ -403,28 +408,57 @@ int conf_late_completion(const struct conf *conf, const struct uuid *project)
 	return conf->late_completion;
 }
 
-void conf_print(const struct conf *conf, struct buf *out)
+static void print_option(struct buf *out, const struct option *o, const void *value)
+{
+	buf_addf(out, "%s = ", o->name);
+	option_print(out, o, value);
+	buf_addc(out, '\n');
+}
+
+static void print_projects(const struct conf *conf, struct buf *out)
 {
 	char id[UUID_TEXT];
 
-	for (const struct option *o = options; o < options + countof(options); o++) {
-		if (starts_section(o))
-			buf_addf(out, "%s[%s]\n", o == options ? "" : "\n", o->section);
-		buf_addf(out, "%s = ", o->name);
-		option_print(out, o, field(o, conf));
-		buf_addc(out, '\n');
-	}
 	for (size_t i = 0; i < conf->nprojects; i++) {
 		const struct conf_project *project = &conf->projects[i];
 		buf_addf(out, "\n[project \"%s\"]\n", uuid_format(&project->id, id));
-		for (const struct option *o = options; o < options + countof(options); o++) {
-			if (!o->project)
-				continue;
-			buf_addf(out, "%s = ", o->name);
-			option_print(out, o, (const char *)project + o->project);
-			buf_addc(out, '\n');
-		}
+		for (const struct option *o = options; o < options + countof(options); o++)
+			if (o->project)
+				print_option(out, o, (const char *)project + o->project);
 	}
+}
+
+void conf_print(const struct conf *conf, struct buf *out)
+{
+	for (const struct option *o = options; o < options + countof(options); o++) {
+		if (starts_section(o))
+			buf_addf(out, "%s[%s]\n", o == options ? "" : "\n", o->section);
+		print_option(out, o, field(o, conf));
+	}
+	print_projects(conf, out);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct uuid));
+}
+
+/* A project that says what everybody says, says nothing. */
+void conf_print_policy(const struct conf *conf, struct buf *out)
+{
+	struct conf own = *conf;
+
+	for (const struct option *o = options; o < options + countof(options); o++)
+		if (strcmp(o->section, "lost") == 0 || strcmp(o->section, "transitions") == 0)
+			print_option(out, o, field(o, conf));
+	own.projects = xcalloc(conf->nprojects + 1, sizeof(*own.projects));
+	own.nprojects = 0;
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (conf->projects[i].late_completion != conf->late_completion)
+			own.projects[own.nprojects++] = conf->projects[i];
+	qsort(own.projects, own.nprojects, sizeof(*own.projects), by_id);
+	print_projects(&own, out);
+	free(own.projects);
 }
 
 void conf_sample(struct buf *out)

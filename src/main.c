@@ -6,7 +6,10 @@
 #include "http.h"
 #include "fsm.h"
 #include "intake.h"
+#include "janitor.h"
+#include "lease.h"
 #include "message.h"
+#include "presence.h"
 #include "schema.h"
 #include "sd.h"
 #include "sign.h"
@@ -38,7 +41,7 @@ static struct {
 	struct chan_server server;
 	struct route *routes;
 	uv_signal_t sigterm, sigint, sighup;
-	uv_timer_t poll, hourly, stage_timer;
+	uv_timer_t stage_timer;
 	struct batch_item version_item, partitions_item;
 	bool version_asked, partitions_asked;
 	char not_ready[300]; /* "" when ready */
@@ -96,6 +99,51 @@ static void ask(struct batch_item *item, bool *asked, const char *stmt,
 	batch_submit(d.server.batch, LANE_READ, item);
 }
 
+/* ---- what is done from time to time ---- */
+
+static int64_t poll_ms(void)
+{
+	return d.conf->poll;
+}
+
+static void make_partitions(void)
+{
+	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
+}
+
+static void publish(void)
+{
+	presence_publish(&d.server, d.name);
+}
+
+static struct chore {
+	void (*run)(void);
+	int64_t ms;
+	int64_t (*every)(void); /* instead of ms, where a reload may change it */
+	uv_timer_t timer;
+} chores[] = {
+	{ .run = queue_poll, .every = poll_ms },
+	{ .run = make_partitions, .ms = HOUR_MS },
+	{ .run = publish, .ms = PRESENCE_MS },
+};
+
+static void on_chore(uv_timer_t *timer);
+
+static void set_chore(struct chore *chore)
+{
+	int64_t ms = chore->every != NULL ? chore->every() : chore->ms;
+
+	uv_timer_start(&chore->timer, on_chore, (uint64_t)ms, 0);
+}
+
+static void on_chore(uv_timer_t *timer)
+{
+	struct chore *chore = container_of(timer, struct chore, timer);
+
+	chore->run();
+	set_chore(chore);
+}
+
 static void on_database(void *arg, bool up, const char *why)
 {
 	(void)arg;
@@ -107,7 +155,8 @@ static void on_database(void *arg, bool up, const char *why)
 		return;
 	}
 	ask(&d.version_item, &d.version_asked, "schema_version", on_version);
-	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
+	make_partitions();
+	publish();
 }
 
 /* ---- what ws calls ---- */
@@ -150,9 +199,9 @@ static void close_handles(void)
 	uv_close((uv_handle_t *)&d.sigterm, NULL);
 	uv_close((uv_handle_t *)&d.sigint, NULL);
 	uv_close((uv_handle_t *)&d.sighup, NULL);
-	uv_close((uv_handle_t *)&d.poll, NULL);
-	uv_close((uv_handle_t *)&d.hourly, NULL);
 	uv_close((uv_handle_t *)&d.stage_timer, NULL);
+	for (size_t i = 0; i < countof(chores); i++)
+		uv_close((uv_handle_t *)&chores[i].timer, NULL);
 }
 
 /* One step further, as soon as the stage's work is done or its time is over. */
@@ -173,7 +222,8 @@ static void on_stage(uv_timer_t *timer)
 		if (sign_open() > 0 ||
 			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0)))
 			break;
-		d.databases_open = 2;
+		d.databases_open = 3;
+		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);
 		queue_close(on_database_closed, NULL);
 		enter(CLOSING_DATABASE);
@@ -292,24 +342,13 @@ static void listen_on(const char *addresses)
 	buf_free(&bound);
 }
 
-static void on_poll(uv_timer_t *timer)
-{
-	queue_poll();
-	uv_timer_start(timer, on_poll, (uint64_t)d.conf->poll, 0);
-}
-
-static void on_hour(uv_timer_t *timer)
-{
-	(void)timer;
-	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
-}
-
 static void start(void)
 {
 	uv_loop_init(&d.loop);
 	signal(SIGPIPE, SIG_IGN);
 	d.server.loop = &d.loop;
 	d.server.conf = d.conf;
+	d.server.heard = lease_heard;
 	gather_routes();
 	chan_init(&d.server);
 	d.server.ws = ws_new(&d.loop, &(struct ws_config){
@@ -331,17 +370,18 @@ static void start(void)
 						    .up = on_database,
 					    });
 	queue_listen(&d.server, d.conf->url);
+	janitor_open(&d.server, d.conf->url, d.name);
 	uv_signal_init(&d.loop, &d.sigterm);
 	uv_signal_init(&d.loop, &d.sigint);
 	uv_signal_init(&d.loop, &d.sighup);
 	uv_signal_start(&d.sigterm, on_terminate, SIGTERM);
 	uv_signal_start(&d.sigint, on_terminate, SIGINT);
 	uv_signal_start(&d.sighup, on_reload, SIGHUP);
-	uv_timer_init(&d.loop, &d.poll);
-	uv_timer_init(&d.loop, &d.hourly);
 	uv_timer_init(&d.loop, &d.stage_timer);
-	uv_timer_start(&d.poll, on_poll, (uint64_t)d.conf->poll, 0);
-	uv_timer_start(&d.hourly, on_hour, HOUR_MS, HOUR_MS);
+	for (size_t i = 0; i < countof(chores); i++) {
+		uv_timer_init(&d.loop, &chores[i].timer);
+		set_chore(&chores[i]);
+	}
 }
 
 static void finish(void)

@@ -29,12 +29,14 @@ struct claim {
 	struct sign_job job;
 };
 
-/* The connection that listens. One look at a time: what is heard meanwhile makes one more look. */
+/* The connection that listens. One look at a time: what is heard meanwhile makes one more look.
+ * nothing_waits: so said the last look, and nobody has said otherwise since; claims need not ask.
+ */
 static struct {
 	struct db *db;
 	struct chan_server *server;
 	struct db_stmt stmt;
-	bool looking, again;
+	bool looking, again, nothing_waits;
 } listener;
 
 static const char default_queues[] = "manual\x1f*";
@@ -80,7 +82,9 @@ static void check_claim(struct req *req)
 	struct value *v;
 	int64_t demand;
 
-	if (!batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
+	if (listener.nothing_waits || !batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
+		if (listener.nothing_waits)
+			stats_add(stats_series(STATS_EMPTY_CLAIMS, NULL), 1);
 		req_ok(req, slice_of("{\"runs\":[]}"));
 		return;
 	}
@@ -268,25 +272,15 @@ const int queue_nroutes = countof(queue_routes);
 
 /* ---- work-available ---- */
 
-static int runs_held(const struct chan_conn *conn)
-{
-	const struct chan *chan;
-	int n = 0;
-
-	TAILQ_FOREACH (chan, &conn->chans, entry)
-		n += chan->capacity == 0;
-	return n;
-}
-
 static bool has_capacity(const struct chan *queue)
 {
-	return !queue->conn->closing && runs_held(queue->conn) < queue->capacity;
+	return !queue->conn->closing && chan_runs_held(queue->conn) < queue->capacity;
 }
 
 static void look(void)
 {
 	char limit[24];
-	int idle = 0;
+	int idle = 1;
 	struct chan *chan;
 
 	if (listener.looking) {
@@ -295,7 +289,7 @@ static void look(void)
 	}
 	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
 		idle += has_capacity(chan);
-	if (idle == 0 || !db_is_up(listener.db))
+	if (!db_is_up(listener.db))
 		return;
 	snprintf(limit, sizeof(limit), "%d", idle);
 	db_query(listener.db, listener.stmt.name,
@@ -336,15 +330,20 @@ static void on_down(struct db *db, void *arg, const char *why)
 	(void)db;
 	(void)arg;
 	(void)why;
-	listener.looking = false;
+	listener.looking = listener.nothing_waits = false;
 }
 
 static void on_result(struct db *db, void *arg, PGresult *res)
 {
 	(void)db;
 	(void)arg;
-	if (PQresultStatus(res) == PGRES_TUPLES_OK)
-		tell(atoi(PQgetvalue(res, 0, 0)));
+	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+		int waiting = atoi(PQgetvalue(res, 0, 0));
+
+		/* What was committed after this look is notified after it. */
+		listener.nothing_waits = waiting == 0 && !listener.again;
+		tell(waiting);
+	}
 	PQclear(res);
 }
 
@@ -364,6 +363,7 @@ static void on_notified(struct db *db, void *arg, const char *channel)
 	(void)db;
 	(void)arg;
 	(void)channel;
+	listener.nothing_waits = false;
 	look();
 }
 

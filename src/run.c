@@ -156,6 +156,7 @@ static void reply_join(struct req *req, const struct batch_result *r)
 		return;
 	}
 	chan->stale = strcmp(verdict, "stale") == 0;
+	chan->renewed = mono_ms();
 	chan->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
 	chan->plan = render_plan(chan, r->res, r->first);
 	if (!PQgetisnull(r->res, r->first, COL_CREDENTIALS))

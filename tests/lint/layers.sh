@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit
 # The drawing, the lowest layer last. Modules of one layer do not know each other.
 drawing='
 main cli
-queue run step log plan janitor intake http
+queue run step log plan lease presence janitor intake http
 message
 chan
 batch

@@ -4,23 +4,19 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { journalOf } from '../client/db.mjs';
 import { timestamp } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, db, given, test } from './stage.mjs';
 
-if (!existsSync('src/janitor.c')) {
-	console.log('there is no janitor yet\n0 passed, 0 failed');
-	process.exit();
-}
-
 const WORKERS = 50, RUNS = 1000, LOAD_MS = 30_000; // runs: of each policy
 const policies = ['yield', 'acknowledge', 'reject'];
 
-// A worker's last word comes around the deadline, by as much as this either way (ms).
-const DEADLINE = 120, SPREAD = 80;
+// A worker's last word comes around the deadline (ms), which follows the race: on a slow machine and on a fast one
+// each side wins often.
+const SPREAD = 80;
+let deadline = 120;
 
 const projects = {};
 for (const policy of policies) projects[policy] = await given();
@@ -56,7 +52,7 @@ const playRun = async (held, policy) => {
 	const say = async (event, message) => note(event, await held.say(event, message));
 	await say('run:start', stage.runStart());
 	await say('step:start', stage.stepStart(step, id.job_a));
-	await db.query(`UPDATE runs SET deadline_at = clock_timestamp() + interval '${around(DEADLINE)} ms'
+	await db.query(`UPDATE runs SET deadline_at = clock_timestamp() + interval '${around(deadline)} ms'
 		WHERE project_id = '${id.project}' AND id = '${id.run}'`);
 	await pause(around(SPREAD / 2));
 	if (Math.random() < 0.3) assert.equal((await held.rejoin(either())).status, 'ok');
@@ -64,6 +60,9 @@ const playRun = async (held, policy) => {
 	await say('step:complete', stage.stepComplete(step, id.job_a));
 	await pause(around(SPREAD / 2));
 	const reply = await held.say('run:complete', stage.runComplete());
+	const [[losses]] = await db.query(`SELECT count(*) FROM transitions WHERE event = 'lost'
+		AND project_id = '${id.project}' AND run_id = '${id.run}'`);
+	deadline *= losses === '0' ? 0.98 : 1.05;
 	ends.push({ policy, run: id.run, reply });
 };
 

@@ -153,16 +153,22 @@ export class Coordinator {
 
 // -- Runs that a worker holds -----------------------------------------------------------------------
 
+// Claims one run. Of a run that was inserted a moment ago the coordinator may not have heard yet.
+export const claimOne = async (worker, claim, until = Date.now() + 5000) => {
+	const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, ...claim });
+	if (response.runs.length || Date.now() > until) return response.runs;
+	return claimOne(worker, claim, until);
+};
+
 // A claimed run whose channel is joined.
 export class Held {
 	static async claim(coordinator, id, worker_name = 'w1') {
 		const held = Object.assign(new Held(), { id, topic: `run:${id.run}` });
 		held.worker = await coordinator.worker();
 		await held.worker.join('worker:queue', { capacity: 5 });
-		const claim = { demand: 1, worker_name, queues: [id.queue] };
-		const { response } = await held.worker.ask('worker:queue', 'claim', claim);
-		assert.equal(response.runs.length, 1, 'the run is claimed');
-		[{ token: held.token }] = response.runs;
+		const runs = await claimOne(held.worker, { worker_name, queues: [id.queue] });
+		assert.equal(runs.length, 1, 'the run is claimed');
+		[{ token: held.token }] = runs;
 		return held;
 	}
 

@@ -1,0 +1,16 @@
+SELECT c.clock, c.since,
+		CASE
+		WHEN c.clock = 'join' THEN 'released'
+		WHEN r.state = 'claimed' AND p.after_claim = 'requeue' AND r.requeues < p.max_requeues
+			THEN 'requeued'
+		ELSE 'lost'
+		END AS fate
+	FROM (VALUES
+		('join', CASE WHEN r.state IN ({{from release}}) AND r.joined_at IS NULL
+			THEN r.claimed_at + p.join_timeout END),
+		('lease', CASE WHEN p.leases THEN r.lease_expires_at END),
+		('deadline', r.deadline_at + CASE WHEN r.claimed_at < p.jumped_at THEN p.jump ELSE '0' END))
+		AS c(clock, since)
+	WHERE r.state IN ({{from lost}}) AND c.since <= p.at
+	ORDER BY c.since
+	LIMIT 1

@@ -1,0 +1,2 @@
+-- The janitor locks in one round trip and takes in the next.
+BEGIN

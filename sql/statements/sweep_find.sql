@@ -1,0 +1,21 @@
+-- Which runs the janitor would take now, or within a time, by which clock, and what would become of them. The
+-- janitor and `interlock lost` ask by this same statement. Parameters: the time ahead and the join timeout in
+-- milliseconds; whether leases are judged; what becomes of a run that has not started ("lost" or "requeue"),
+-- and how often; when the database's clock last stepped forward, and by how much, in microseconds (what was
+-- claimed before has that much longer); the most rows.
+WITH p AS MATERIALIZED (
+	SELECT clock_timestamp() + $1::bigint * interval '1 millisecond' AS at,
+		$2::bigint * interval '1 millisecond' AS join_timeout,
+		$3::boolean AS leases, $4::text AS after_claim, $5::int AS max_requeues,
+		to_timestamp($6::bigint / 1000000.0) AS jumped_at, $7::bigint * interval '1 microsecond' AS jump
+)
+SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,
+	extract(epoch FROM clock_timestamp() - due.since) AS overdue, due.fate
+FROM p
+CROSS JOIN in_flight f
+JOIN runs r ON r.project_id = f.project_id AND r.id = f.run_id
+CROSS JOIN LATERAL (
+	{{overdue}}
+) due
+ORDER BY due.since
+LIMIT $8::bigint

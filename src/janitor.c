@@ -1,0 +1,411 @@
+/*
+ * The janitor. A sweep asks which runs are overdue (no locks), then takes them in small
+ * transactions, each behind the locks of their work orders; what somebody else is at work on is
+ * left for the next sweep. Invariant: nobody is judged by a clock that ran while he could not be
+ * heard, so deadlines wait for CALM_MS and leases for one lease after the database was away, the
+ * daemon began, the database's clock stepped or the lease was changed.
+ */
+#include "janitor.h"
+
+#include <stdlib.h>
+
+enum {
+	CALM_MS = 30 * 1000,   /* semantics.md, section 7 */
+	FIND = 8192,           /* runs looked up at once */
+	TAKE = 128,            /* runs taken in one transaction */
+	CHORES_MS = 60 * 1000, /* between looks for what is left over */
+	ASKED = 4,             /* statements between two syncs, at most */
+};
+
+/* A run that was found overdue. */
+struct found {
+	struct uuid project_id, work_order_id, run_id;
+	bool locked; /* its work order is ours until the next commit */
+};
+
+struct number {
+	char text[24];
+};
+
+static struct {
+	struct chan_server *server;
+	struct db *db;
+	const char *settings[16];
+	uv_timer_t timer;
+
+	/* What was asked since the last sync: who looks at each result, and what comes after. */
+	void (*got[ASKED])(const PGresult *res);
+	int asked, answered;
+	bool failed, busy;
+	void (*then)(void);
+
+	struct found found[FIND];
+	int nfound, next, end, taken;
+	bool judging; /* this sweep looks for runs */
+
+	int64_t lease;                  /* as of the last sweep */
+	int64_t calm_since;             /* mono_ms() */
+	int64_t chores_at;              /* mono_ms() */
+	int64_t sent_at, last_sent_at;  /* mono_ms(), when the clock was asked */
+	int64_t clock, jumped_at, jump; /* microseconds; the database's clock */
+} j;
+
+/* ---- asking ---- */
+
+static void ask(
+	const char *stmt, const struct db_param *params, int n, void (*got)(const PGresult *res))
+{
+	j.got[j.asked++] = got;
+	db_query(j.db, stmt, params, n);
+}
+
+static void sync_then(void (*then)(void))
+{
+	j.then = then;
+	j.busy = true;
+	db_sync(j.db);
+}
+
+static struct db_param number(struct number *n, int64_t value)
+{
+	snprintf(n->text, sizeof(n->text), "%lld", (long long)value);
+	return (struct db_param){ n->text, (int)strlen(n->text), false };
+}
+
+static struct db_param text(const char *s)
+{
+	return (struct db_param){ s, (int)strlen(s), false };
+}
+
+/* The ids of those that are to be taken now (all of the slice, or those that are locked), as an
+ * array; each at `offset` in a struct found. */
+static struct db_param ids(struct buf *b, size_t offset, bool locked)
+{
+	struct value v = { 0 };
+	int n = 0;
+
+	for (int i = j.next; i < j.end; i++)
+		n += !locked || j.found[i].locked;
+	value_array(b, 2950 /* uuid, from pg_type */, n);
+	for (int i = j.next; i < j.end; i++) {
+		if (locked && !j.found[i].locked)
+			continue;
+		value_uuid(&v, (const struct uuid *)((const char *)&j.found[i] + offset));
+		value_element(b, &v);
+	}
+	return (struct db_param){ b->p, (int)b->n, true };
+}
+
+/* ---- when may who be judged? ---- */
+
+/* Milliseconds since when everybody could be heard; 0 while somebody cannot. */
+static int64_t calm(void)
+{
+	int64_t since = batch_up_since(j.server->batch), own = db_up_since(j.db);
+
+	if (since == 0 || own == 0 || batch_is_resending(j.server->batch))
+		return 0;
+	since = own > since ? own : since;
+	since = j.calm_since > since ? j.calm_since : since;
+	return mono_ms() - since;
+}
+
+static bool leases_count(void)
+{
+	return j.lease > 0 && calm() >= j.lease;
+}
+
+/* Two readings of the database's clock lie at most so far apart as the time from the sending of the
+ * first to the arrival of the second. */
+static void got_clock(const PGresult *res)
+{
+	int64_t clock = atoll(PQgetvalue(res, 0, 0));
+	int64_t most = (mono_ms() - j.last_sent_at + j.server->conf->interval) * 1000;
+	int64_t excess = clock - j.clock - most;
+
+	if (j.clock != 0 && excess > 0) {
+		log_warnx("the database's clock stepped forward by %lld s: leases and deadlines "
+			  "wait",
+			(long long)((excess + 999999) / 1000000));
+		j.calm_since = mono_ms();
+		j.jump += excess;
+		j.jumped_at = clock;
+		j.judging = false;
+	} else if (clock < j.clock) {
+		j.jump = j.jumped_at = 0;
+	}
+	j.clock = clock;
+	j.last_sent_at = j.sent_at;
+}
+
+/* ---- taking ---- */
+
+static void sweep(void);
+static void take_next(void);
+
+/* The columns of sweep_find. */
+enum { FIND_PROJECT, FIND_WORK_ORDER, FIND_RUN };
+
+static void got_found(const PGresult *res)
+{
+	j.nfound = 0;
+	if (!j.judging)
+		return;
+	for (int i = 0; i < PQntuples(res) && i < FIND; i++) {
+		struct found *f = &j.found[j.nfound++];
+
+		if (!uuid_parse(slice_of(PQgetvalue(res, i, FIND_PROJECT)), &f->project_id) ||
+			!uuid_parse(
+				slice_of(PQgetvalue(res, i, FIND_WORK_ORDER)), &f->work_order_id) ||
+			!uuid_parse(slice_of(PQgetvalue(res, i, FIND_RUN)), &f->run_id))
+			fatalx("sweep_find: the database answered no ids");
+		f->locked = false;
+	}
+}
+
+static void got_locked(const PGresult *res)
+{
+	for (int row = 0; row < PQntuples(res); row++) {
+		struct uuid order;
+
+		if (!uuid_parse(slice_of(PQgetvalue(res, row, 1)), &order))
+			fatalx("sweep_lock: the database answered no id");
+		for (int i = j.next; i < j.end; i++)
+			if (uuid_eq(&j.found[i].work_order_id, &order))
+				j.found[i].locked = true;
+	}
+}
+
+/* The columns of sweep_take. */
+enum { TAKE_RUN, TAKE_STATE, TAKE_WORKER, TAKE_CLOCK, TAKE_OVERDUE, TAKE_FATE };
+
+static void got_taken(const PGresult *res)
+{
+	int n = PQntuples(res);
+
+	for (int i = 0; i < n; i++) {
+		const char *clock = PQgetvalue(res, i, TAKE_CLOCK);
+		const char *fate = PQgetvalue(res, i, TAKE_FATE);
+		double overdue = atof(PQgetvalue(res, i, TAKE_OVERDUE));
+
+		log_warnx("run %s is %s: %s, its %s passed %.1f s ago, worker %s",
+			PQgetvalue(res, i, TAKE_RUN), fate, PQgetvalue(res, i, TAKE_STATE), clock,
+			overdue, PQgetvalue(res, i, TAKE_WORKER));
+		if (strcmp(fate, "lost") == 0)
+			stats_add(stats_seriesf(STATS_LOST, "clock=\"%s\"", clock), 1);
+		else
+			stats_add(stats_seriesf(STATS_GIVEN_BACK, "reason=\"%s\"", fate), 1);
+		stats_observe(stats_seriesf(STATS_OVERDUE_SECONDS, "clock=\"%s\"", clock), overdue);
+	}
+	stats_observe(stats_series(STATS_SWEEP_RUNS, NULL), n);
+	j.taken += n;
+}
+
+static void slice_done(void)
+{
+	j.next = j.end;
+	take_next();
+}
+
+/* Behind the locks: a statement that locked for itself would see a snapshot older than they are. */
+static void take_locked(void)
+{
+	const struct conf *conf = j.server->conf;
+	struct buf projects = { 0 }, orders = { 0 }, runs = { 0 };
+	struct number n[5];
+	struct db_param project_ids = ids(&projects, offsetof(struct found, project_id), true);
+
+	ask("sweep_take",
+		(const struct db_param[]){ project_ids,
+			ids(&runs, offsetof(struct found, run_id), true), number(&n[0], j.clock),
+			number(&n[1], conf->join_timeout), text(leases_count() ? "t" : "f"),
+			text(conf_after_claim_name(conf->after_claim)),
+			number(&n[2], conf->max_requeues), number(&n[3], j.jumped_at),
+			number(&n[4], j.jump) },
+		9, got_taken);
+	ask("settle",
+		(const struct db_param[]){
+			project_ids, ids(&orders, offsetof(struct found, work_order_id), true) },
+		2, NULL);
+	ask("commit", NULL, 0, NULL);
+	sync_then(slice_done);
+	buf_free(&projects);
+	buf_free(&orders);
+	buf_free(&runs);
+}
+
+/* The next few of what was found; when there are no more of them, another look if there may be. */
+static void take_next(void)
+{
+	struct buf projects = { 0 }, orders = { 0 };
+
+	if (j.next == j.nfound || calm() == 0) {
+		if (j.nfound == FIND && j.taken > 0)
+			sweep();
+		return;
+	}
+	j.end = j.next + TAKE < j.nfound ? j.next + TAKE : j.nfound;
+	ask("begin", NULL, 0, NULL);
+	ask("sweep_lock",
+		(const struct db_param[]){
+			ids(&projects, offsetof(struct found, project_id), false),
+			ids(&orders, offsetof(struct found, work_order_id), false) },
+		2, got_locked);
+	sync_then(take_locked);
+	buf_free(&projects);
+	buf_free(&orders);
+}
+
+/* ---- what is left over ---- */
+
+static void got_steps(const PGresult *res)
+{
+	if (PQntuples(res) > 0)
+		log_warnx("%d steps of finished runs were still open", PQntuples(res));
+}
+
+static void do_chores(void)
+{
+	const struct conf *conf = j.server->conf;
+	struct number n;
+
+	j.chores_at = mono_ms() + CHORES_MS;
+	ask("sweep_steps", (const struct db_param[]){ number(&n, conf->grace) }, 1, got_steps);
+	ask("sweep_wipes", (const struct db_param[]){ number(&n, conf->late_window) }, 1, NULL);
+}
+
+/* ---- the sweep ---- */
+
+static void find(void)
+{
+	const struct conf *conf = j.server->conf;
+	struct number n[6];
+
+	ask("sweep_find",
+		(const struct db_param[]){ number(&n[0], 0), number(&n[1], conf->join_timeout),
+			text(leases_count() ? "t" : "f"),
+			text(conf_after_claim_name(conf->after_claim)),
+			number(&n[2], conf->max_requeues), number(&n[3], j.jumped_at),
+			number(&n[4], j.jump), number(&n[5], FIND) },
+		8, got_found);
+}
+
+static void sweep(void)
+{
+	j.nfound = j.next = j.end = j.taken = 0;
+	j.judging = calm() >= CALM_MS;
+	stats_set(stats_series(STATS_JUDGING, "clock=\"deadline\""), j.judging);
+	stats_set(stats_series(STATS_JUDGING, "clock=\"lease\""), j.judging && leases_count());
+	j.sent_at = mono_ms();
+	ask("clock", NULL, 0, got_clock);
+	if (j.judging)
+		find();
+	if (j.chores_at <= mono_ms())
+		do_chores();
+	sync_then(take_next);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	if (j.lease != j.server->conf->lease) {
+		/* What the lease was is on the runs until they are heard of again. */
+		j.lease = j.server->conf->lease;
+		j.calm_since = mono_ms();
+	}
+	if (db_is_up(j.db) && !j.busy)
+		sweep();
+	uv_timer_start(timer, on_timer, (uint64_t)j.server->conf->interval, 0);
+}
+
+/* ---- its connection ---- */
+
+static void on_up(struct db *db, void *arg)
+{
+	(void)db;
+	(void)arg;
+	j.asked = j.answered = 0;
+	j.failed = j.busy = false;
+}
+
+static void on_down(struct db *db, void *arg, const char *why)
+{
+	(void)db;
+	(void)arg;
+	(void)why;
+}
+
+static void on_result(struct db *db, void *arg, PGresult *res)
+{
+	void (*got)(const PGresult *) = j.got[j.answered++];
+
+	(void)db;
+	(void)arg;
+	if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
+		log_warnx("the janitor's sweep: %s",
+			PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+		j.failed = true;
+	} else if (got != NULL && !j.failed) {
+		got(res);
+	}
+	PQclear(res);
+}
+
+static void on_synced(struct db *db, void *arg)
+{
+	(void)arg;
+	j.asked = j.answered = 0;
+	j.busy = false;
+	if (j.failed)
+		db_reset(db, "the sweep begins anew");
+	else
+		j.then();
+}
+
+static const struct db_ops db_ops = {
+	.up = on_up,
+	.down = on_down,
+	.result = on_result,
+	.synced = on_synced,
+};
+
+/* Beside the settings of all connections: locks of a frozen janitor must not outlive it for long.
+ */
+static void make_settings(const char *coordinator)
+{
+	size_t n = 0;
+
+	for (; batch_settings[n] != NULL; n++)
+		j.settings[n] = batch_settings[n];
+	j.settings[n++] = "interlock.coordinator";
+	j.settings[n++] = coordinator;
+	j.settings[n++] = "idle_in_transaction_session_timeout";
+	j.settings[n++] = "5s";
+	if (n >= countof(j.settings))
+		fatalx("janitor: too many settings");
+}
+
+void janitor_open(struct chan_server *server, const char *conninfo, const char *coordinator)
+{
+	struct db_config config = {
+		.conninfo = conninfo,
+		.name = "janitor",
+		.application_name = "interlockd",
+		.settings = j.settings,
+		.ops = &db_ops,
+	};
+
+	j.server = server;
+	j.lease = server->conf->lease;
+	j.calm_since = mono_ms();
+	make_settings(coordinator);
+	config.stmts = stmt_all(&config.nstmts);
+	j.db = db_open(server->loop, &config);
+	uv_timer_init(server->loop, &j.timer);
+	uv_timer_start(&j.timer, on_timer, (uint64_t)server->conf->interval, 0);
+}
+
+void janitor_close(void (*on_closed)(void *arg), void *arg)
+{
+	uv_close((uv_handle_t *)&j.timer, NULL);
+	db_close(j.db, on_closed, arg);
+}

@@ -1,0 +1,47 @@
+/*
+ * A renewal travels as a batch item of its own, beside the run's messages. Invariant: it can change
+ * nothing but the lease, and only that of the claim that the channel speaks for.
+ */
+#include "lease.h"
+
+#include <stdlib.h>
+
+struct renewal {
+	struct batch_item item;
+	struct value values[3];
+	char lease[24];
+};
+
+static void on_renewed(struct batch_item *item, const struct batch_result *res)
+{
+	if (res->status == BATCH_DONE)
+		stats_add(stats_series(STATS_LEASES_RENEWED, NULL), res->rows);
+	free(container_of(item, struct renewal, item));
+}
+
+void lease_heard(struct chan *chan)
+{
+	int64_t lease = chan->conn->server->conf->lease, now = mono_ms();
+	struct renewal *r;
+
+	if (lease == 0 || chan->stale || now - chan->renewed < lease / 4)
+		return;
+	chan->renewed = now;
+	r = xcalloc(1, sizeof(*r));
+	/* Without its run_id: it may go beside a message of the same run, and ahead of it. */
+	r->item = (struct batch_item){
+		.stmt = stmt_get("lease_renew"),
+		.values = r->values,
+		.rows = 1,
+		.scalars = { r->lease },
+		.project_id = chan->project_id,
+		.work_order_id = chan->work_order_id,
+		.locks = true,
+		.done = on_renewed,
+	};
+	value_uuid(&r->values[0], &chan->project_id);
+	value_uuid(&r->values[1], &chan->run_id);
+	value_int(&r->values[2], chan->epoch);
+	snprintf(r->lease, sizeof(r->lease), "%lld", (long long)lease);
+	batch_submit(chan->conn->server->batch, LANE_WRITE, &r->item);
+}
