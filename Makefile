@@ -20,7 +20,8 @@ SRC := $(wildcard src/*.c)
 CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
-SHARED := base logger slice option stats conf sd crypt jwt keys schema
+SHARED := base logger slice option stats conf sd crypt jwt keys schema stmt fsm
+SHARED_SRC := $(foreach module,$(SHARED),src/$(module).c $(wildcard src/$(module)_*.c))
 SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql sql/fragments/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
@@ -30,7 +31,7 @@ all: $(BUILD)/interlockd $(BUILD)/interlock
 $(BUILD)/interlockd: $(call obj,$(DAEMON_SRC))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/interlock: $(call obj,$(CLI_SRC)) $(SHARED:%=$(BUILD)/%.o)
+$(BUILD)/interlock: $(call obj,$(CLI_SRC) $(SHARED_SRC))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: src/%.c | libraries $(BUILD)/gen/sql.h

@@ -23,7 +23,7 @@ logger
 quarantine='
 libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
-ini\.h            src/conf\.c
+ini\.h            src/conf_file\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli)(_.*)?\.[ch]
 uv\.h             src/(main|db|ws|janitor|batch)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign)\.h
 jansson\.h        (include|src)/(.*)
