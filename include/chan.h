@@ -56,6 +56,7 @@ struct chan_server {
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes of frames in flight */
 	int nconns, open_reqs;
+	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
 	bool draining;
 	/* A run's worker was heard: a message for the run, or a heartbeat of the socket that holds
 	 * its channel. */
@@ -115,6 +116,8 @@ struct req {
 	const char *body_field;  /* … and under which name it is warned about */
 	const struct route_stats *stats;
 	struct buf warnings; /* members of the reply's "warnings" object, so far */
+	struct value *noted; /* the warnings' column, for the journal */
+	struct refusal why;  /* what req_reject says */
 	const char *wanted;  /* the state it asks for, a constant; NULL: started */
 	void *own;           /* the message's own notes; freed with free(3) */
 };
@@ -126,8 +129,9 @@ void req_values(struct req *req, int rows);
  * channel speaks for: project, run, epoch. The policy for late words: its name, its window. */
 struct value *req_claim(const struct req *req, struct value *v);
 struct value *req_policy(const struct req *req, struct value *v);
-/* The first seven columns of a run's message: project, run, epoch, policy, window, observe, what
- * the journal may keep. Returns the next column. */
+/* The first eight columns of a run's message: project, run, epoch, policy, window, observe, what
+ * the journal may keep of it, what it notes (the warnings so far, when the message is submitted).
+ * Returns the next column. */
 struct value *req_common(struct req *req);
 /* Parses the route's fields into v; answers and returns false if one is refused. */
 bool req_fields(struct req *req, struct value *v) __attribute__((warn_unused_result));
@@ -154,10 +158,16 @@ void req_unheard(struct req *req);
 void req_ok(struct req *req, struct slice response);
 void req_refuse(struct req *req, const struct refusal *why);
 void req_refuse_code(struct req *req, const char *code, const char *state);
+/* As req_refuse, of a run's message, with a row in the journal; a worker whose claim is over hears
+ * that instead. Borrows the strings for ever. */
+void req_reject(struct req *req, const struct refusal *why);
 /* Refuses by a statement's verdict (columns 1 and 2: verdict, state). True if the verdict is a
  * refusal or too late, and has been answered. */
 bool req_refused(struct req *req, const struct batch_result *res)
 	__attribute__((warn_unused_result));
+/* Counts a statement's verdict about a late, stale or repeated message (columns 1, 3 and 4 of row:
+ * verdict, policy, seconds since the loss). */
+void req_count_race(const struct req *req, const PGresult *res, int row);
 /* `ok` with {members…, "warnings": {…}}; members is the inside of an object, or "". */
 void req_ok_with(struct req *req, const char *members);
 /* Adds to the warnings: a field and a sentence. */

@@ -32,8 +32,10 @@ enum stats_family {
 	STATS_RACE, /* by event, outcome, policy: what became of late, stale and repeated messages
 		     */
 	STATS_LATE_SECONDS,       /* histogram: how late a late message was, after the loss */
-	STATS_CLOCK_SKEW_SECONDS, /* histogram: |worker's clock - ours| at receipt */
+	STATS_CLOCK_SKEW_SECONDS, /* histogram: |worker's clock - database's| at receipt */
+	STATS_DB_CLOCK_AHEAD,     /* gauge: database's clock - ours */
 	STATS_LOST,               /* by clock: lease, deadline */
+	STATS_LOST_COMPLETED,     /* lost runs whose worker ended them after all, by policy */
 	STATS_GIVEN_BACK,         /* by reason: released, requeued */
 	STATS_OVERDUE_SECONDS,    /* histogram by clock: from its end to the janitor's taking */
 	STATS_SWEEP_RUNS,         /* histogram: runs taken in one transaction */

@@ -20,6 +20,7 @@ void value_bool(struct value *v, bool b);
 void value_int(struct value *v, int32_t i);
 void value_bigint(struct value *v, int64_t i);
 void value_time(struct value *v, int64_t us);        /* microseconds since 1970 */
+int64_t value_time_of(const struct value *v);        /* what value_time has put in */
 void value_text(struct value *v, struct slice text); /* borrows; absent becomes NULL */
 void value_take(struct value *v, struct buf *text);  /* takes the buffer and zeroes it */
 

@@ -1,12 +1,12 @@
 /*
- * Requests and replies. Invariant: each request is answered once and freed by its answer; when the
- * worker is gone it is only freed.
+ * Requests, from their frame to the statement and back. Invariant: each is answered once
+ * (chan_answer.c) and freed by its answer; when the worker is gone it is only freed.
  */
 #include "chan_private.h"
 
 #include "crypt.h"
 
-#include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* Larger bodies go ahead of their message (architecture.md). */
@@ -117,9 +117,9 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	fail(req, "busy");
 }
 
-void req_values(struct req *req, int rows)
+static void values_for(struct req *req, const char *stmt, int rows)
 {
-	req->item.stmt = stmt_get(req->route->stmt);
+	req->item.stmt = stmt_get(stmt);
 	req->item.rows = rows;
 	req->item.values = xcalloc((size_t)(rows * req->item.stmt->columns), sizeof(struct value));
 	req->item.locks = req->route->locks;
@@ -132,8 +132,19 @@ void req_values(struct req *req, int rows)
 	}
 }
 
+void req_values(struct req *req, int rows)
+{
+	values_for(req, req->route->stmt, rows);
+}
+
 void req_submit(struct req *req)
 {
+	if (req->noted != NULL && req->warnings.n > 0) {
+		struct buf b = { 0 };
+
+		buf_addf(&b, "{\"warnings\":{%s}}", req->warnings.p);
+		value_take(req->noted, &b);
+	}
 	batch_submit(req->server->batch, req->route->lane, &req->item);
 }
 
@@ -215,7 +226,61 @@ struct value *req_common(struct req *req)
 	v = req_policy(req, req_claim(req, req->item.values));
 	value_bool(v++, conf->mode == MODE_OBSERVE && strncmp(req->route->event, "run:", 4) == 0);
 	req_message(req, v++);
+	req->noted = v++;
 	return v;
+}
+
+static void on_rejected(struct batch_item *item, const struct batch_result *res)
+{
+	struct req *req = container_of(item, struct req, item);
+
+	if (req->conn == NULL) {
+		req_free(req);
+		return;
+	}
+	if (res->status == BATCH_DONE) {
+		const char *verdict = PQgetvalue(res->res, res->first, 1);
+
+		if (strcmp(verdict, req->why.code) != 0 && req_refused(req, res))
+			return;
+		if (!PQgetisnull(res->res, res->first, 2))
+			req->why.state = PQgetvalue(res->res, res->first, 2);
+	}
+	req_refuse(req, &req->why);
+}
+
+void req_reject(struct req *req, const struct refusal *why)
+{
+	struct value *v;
+
+	req->why = *why;
+	req->noted = NULL;
+	free_values(&req->item);
+	values_for(req, "refused", 1);
+	req->item.settles = false;
+	req->item.done = on_rejected;
+	v = req_policy(req, req_claim(req, req->item.values));
+	value_text(v++, slice_of(req->route->event));
+	value_text(v++, slice_of(why->code));
+	req_message(req, v);
+	req_submit(req);
+}
+
+/* How far the worker's clock is from the database's, where the message carries a time of its own.
+ */
+static void observe_skew(const struct req *req, const struct value *v)
+{
+	const struct route *route = req->route;
+
+	for (int i = 0; i < route->nfields; i++) {
+		if (route->fields[i].type == FIELD_TIME && value_time_of(v) != req->received) {
+			int64_t ours = req->received + req->server->db_ahead;
+
+			stats_observe(stats_series(STATS_CLOCK_SKEW_SECONDS, NULL),
+				fabs((double)(value_time_of(v) - ours)) / 1e6);
+		}
+		v += 1 + route->fields[i].given;
+	}
 }
 
 bool req_fields(struct req *req, struct value *v)
@@ -223,10 +288,26 @@ bool req_fields(struct req *req, struct value *v)
 	struct refusal why;
 
 	if (field_parse(req->route->fields, req->route->nfields, req->frame.payload, req->received,
-		    v, &why))
+		    v, &why)) {
+		observe_skew(req, v);
 		return true;
-	req_refuse(req, &why);
+	}
+	if (req->route->locks)
+		req_reject(req, &why);
+	else
+		req_refuse(req, &why);
 	return false;
+}
+
+static void refuse_payload(struct req *req, const char *code)
+{
+	struct refusal why;
+
+	if (req->route->failed == NULL && req->route->locks &&
+		refuse_of_code(req->route->event, code, &why))
+		req_reject(req, &why);
+	else
+		fail(req, code);
 }
 
 void req_run(struct req *req, const struct route *route)
@@ -236,7 +317,7 @@ void req_run(struct req *req, const struct route *route)
 	req->route = route;
 	req->stats = &req->server->route_stats[route - req->server->routes];
 	if (!object && !route->any_payload)
-		fail(req, req->frame.cut ? "too_large" : "invalid");
+		refuse_payload(req, req->frame.cut ? "too_large" : "invalid");
 	else if (route->check != NULL)
 		route->check(req);
 	else if (req_fields(req, req_common(req)))
@@ -257,6 +338,10 @@ void req_message(struct req *req, struct value *v)
 	size_t limit = (size_t)req->server->conf->max_message_kept;
 
 	buf_addc(&text, '{');
+	if (slice_type(cursor) != SLICE_OBJECT || req->frame.binary) {
+		buf_addf(&text, "\"length\":%zu", cursor.n);
+		cursor = (struct slice){ 0 };
+	}
 	while (slice_next(&cursor, &key, &value)) {
 		if (text.n > 1)
 			buf_addc(&text, ',');
@@ -279,174 +364,4 @@ void req_message(struct req *req, struct value *v)
 	scrub_apply(req->chan->scrub, (struct slice){ text.p, text.n }, &clean);
 	buf_free(&text);
 	value_take(v, &clean);
-}
-
-/* ---- answers ---- */
-
-static void send_reply(struct req *req, bool ok, struct slice response)
-{
-	struct buf b = { 0 };
-
-	if (req->conn == NULL || req->conn->peer == NULL)
-		return;
-	ws_begin(&b);
-	phx_reply(&b, req->frame.join_ref, req->frame.ref, req->frame.topic, ok, response);
-	ws_send(req->conn->peer, &b, false);
-}
-
-static void count(struct req *req, const char *code)
-{
-	if (req->stats == NULL)
-		return;
-	if (code == NULL)
-		stats_add(req->stats->ok, 1);
-	else
-		stats_add(stats_seriesf(STATS_MESSAGES, "event=\"%s\",outcome=\"%s\"",
-				  req->route->event, code),
-			1);
-	stats_observe(req->stats->seconds, (double)(now_us() - req->received) / 1e6);
-}
-
-void req_ok(struct req *req, struct slice response)
-{
-	send_reply(req, true, response);
-	count(req, NULL);
-	req_free(req);
-}
-
-void req_refuse(struct req *req, const struct refusal *why)
-{
-	struct buf b = { 0 };
-
-	refuse_render(&b, why);
-	send_reply(req, false, (struct slice){ b.p, b.n });
-	buf_free(&b);
-	count(req, why->code);
-	req_free(req);
-}
-
-void req_refuse_code(struct req *req, const char *code, const char *state)
-{
-	const char *event = req->route != NULL ? req->route->event : "";
-	struct refusal why;
-
-	if (!refuse_of_code(event, code, &why))
-		fatalx("no refusal for code %s of %s", code, event);
-	why.state = state;
-	why.wanted = req->wanted != NULL ? req->wanted : "started";
-	req_refuse(req, &why);
-}
-
-void req_warn(struct req *req, const char *field, const char *message)
-{
-	if (req->warnings.n > 0)
-		buf_addc(&req->warnings, ',');
-	buf_add_json(&req->warnings, slice_of(field));
-	buf_adds(&req->warnings, ":[");
-	buf_add_json(&req->warnings, slice_of(message));
-	buf_addc(&req->warnings, ']');
-}
-
-void req_ok_with(struct req *req, const char *members)
-{
-	struct buf b = { 0 };
-
-	buf_addf(&b, "{%s", members);
-	if (req->warnings.n > 0)
-		buf_addf(&b, "%s\"warnings\":{%s}", *members != '\0' ? "," : "", req->warnings.p);
-	buf_addc(&b, '}');
-	req_ok(req, (struct slice){ b.p, b.n });
-	buf_free(&b);
-}
-
-bool req_binary_begin(struct req *req, struct buf *out)
-{
-	ws_begin(out);
-	if (phx_binary_head(out, req->frame.join_ref, req->frame.ref, req->frame.topic))
-		return true;
-	buf_free(out);
-	return false;
-}
-
-void req_binary(struct req *req, struct buf *head_and_body)
-{
-	if (req->conn != NULL && req->conn->peer != NULL)
-		ws_send(req->conn->peer, head_and_body, true);
-	else
-		buf_free(head_and_body);
-	count(req, NULL);
-	req_free(req);
-}
-
-void req_close_socket(struct req *req, int code)
-{
-	struct chan_conn *conn = req->conn;
-
-	count(req, "closed");
-	req_free(req);
-	if (conn == NULL || conn->closing)
-		return;
-	conn->closing = true;
-	stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
-	ws_close(conn->peer, code);
-}
-
-/* Counts what the race between a late worker and the janitor, or a repetition, came to. */
-static void count_race(struct req *req, const PGresult *res, int row, const char *verdict)
-{
-	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"",
-			  req->route->event, verdict, PQgetvalue(res, row, 3)),
-		1);
-	if (!PQgetisnull(res, row, 4))
-		stats_observe(
-			stats_series(STATS_LATE_SECONDS, NULL), atof(PQgetvalue(res, row, 4)));
-}
-
-/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. */
-bool req_refused(struct req *req, const struct batch_result *res)
-{
-	const char *verdict, *state;
-
-	assert(res->rows == 1);
-	verdict = PQgetvalue(res->res, res->first, 1);
-	state = PQgetisnull(res->res, res->first, 2) ? NULL : PQgetvalue(res->res, res->first, 2);
-	if (strcmp(verdict, "accepted") == 0)
-		return false;
-	count_race(req, res->res, res->first, verdict);
-	if (strcmp(verdict, "too_late") == 0) {
-		struct buf b = { 0 };
-
-		buf_addf(&b,
-			"{\"outcome\":\"too_late\",\"state\":\"%s\",\"lost_at\":\"%s\",\"policy\":"
-			"\"%s\"}",
-			state, PQgetvalue(res->res, res->first, 5), "acknowledge");
-		req_ok(req, (struct slice){ b.p, b.n });
-		buf_free(&b);
-		return true;
-	}
-	if (strcmp(verdict, "implicit") == 0 || strcmp(verdict, "replayed") == 0 ||
-		strcmp(verdict, "yielded") == 0 || strcmp(verdict, "observed") == 0)
-		return false;
-	/* A worker whose claim is over learns nothing of what became of the run. */
-	req_refuse_code(req, verdict, strcmp(verdict, "superseded") == 0 ? NULL : state);
-	return true;
-}
-
-void req_joined(struct req *req, struct slice response)
-{
-	struct chan *chan = req->chan;
-
-	chan->joined = true;
-	stats_add(stats_series(STATS_CHANNELS, NULL), 1);
-	req_ok(req, response);
-	chan_unhold(chan);
-}
-
-void req_join_refused(struct req *req, const char *code)
-{
-	struct chan *chan = req->chan;
-
-	req_refuse_code(req, code, NULL);
-	if (chan != NULL)
-		chan_free(chan);
 }

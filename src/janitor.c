@@ -136,6 +136,8 @@ static void got_clock(const PGresult *res)
 	}
 	j.clock = clock;
 	j.last_sent_at = j.sent_at;
+	j.server->db_ahead = clock - (now_us() - (mono_ms() - j.sent_at) * 1000 / 2);
+	stats_set(stats_series(STATS_DB_CLOCK_AHEAD, NULL), (double)j.server->db_ahead / 1e6);
 }
 
 /* ---- taking ---- */

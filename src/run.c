@@ -151,6 +151,8 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
 	struct chan *chan = req->chan;
 
+	if (strcmp(verdict, "joined") != 0 && strcmp(verdict, "not_found") != 0)
+		req_count_race(req, r->res, r->first);
 	if (strcmp(verdict, "not_found") == 0 || strcmp(verdict, "superseded") == 0) {
 		req_join_refused(req, verdict);
 		return;
@@ -162,11 +164,6 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	if (!PQgetisnull(r->res, r->first, COL_CREDENTIALS))
 		chan->scrub =
 			load_secrets(req->server, PQgetvalue(r->res, r->first, COL_CREDENTIALS));
-	if (strcmp(verdict, "joined") != 0)
-		stats_add(
-			stats_seriesf(STATS_RACE, "event=\"phx_join\",outcome=\"%s\",policy=\"%s\"",
-				verdict, PQgetvalue(r->res, r->first, 3)),
-			1);
 	req_joined(req, slice_of("{}"));
 }
 
@@ -251,7 +248,7 @@ static void check_complete(struct req *req)
 	state = fsm_state_of_reason(
 		(struct slice){ v[COMPLETE_STATE].p, (size_t)v[COMPLETE_STATE].n });
 	if (state == NULL) {
-		req_refuse(req, &(struct refusal){ "state", "is invalid", "invalid" });
+		req_reject(req, &(struct refusal){ "state", "is invalid", "invalid" });
 		return;
 	}
 	req->wanted = state;

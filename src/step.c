@@ -38,7 +38,7 @@ enum {
 	COL_BODY,
 	COL_STORED
 };
-enum { COMMON = 7 };
+enum { COMMON = 8 };
 
 static void ok_step(struct req *req)
 {
@@ -78,6 +78,23 @@ static void read_output(struct req *req, struct slice raw, struct value *body)
 	}
 }
 
+/* Why there is no output, where its worker says it: too large for itself. */
+static bool read_output_error(struct req *req)
+{
+	struct value why = { 0 };
+	bool said = field_text(slice_get(req->frame.payload, "output_dataclip_error"), &why);
+	char text[256];
+
+	said = said && why.n < (int)sizeof(text);
+	if (said) {
+		req_scrub(req, &why);
+		snprintf(text, sizeof(text), "%.*s", why.n, why.p);
+		req_warn(req, "output_dataclip", text);
+	}
+	value_clear(&why);
+	return said;
+}
+
 static void check_complete(struct req *req)
 {
 	struct value *v = req_common(req);
@@ -91,7 +108,7 @@ static void check_complete(struct req *req)
 	if (req->chan->save_dataclips) {
 		if (v[COL_CLIP].p != NULL)
 			read_output(req, output, &v[COL_BODY]);
-		else if (slice_type(output) > SLICE_NULL)
+		else if (!read_output_error(req) && slice_type(output) > SLICE_NULL)
 			req_warn(req, "output_dataclip_id", "can't be blank");
 	}
 	req_submit_body(

@@ -47,6 +47,14 @@ void value_time(struct value *v, int64_t us)
 	value_bigint(v, us - EPOCH_2000 * 1000000);
 }
 
+int64_t value_time_of(const struct value *v)
+{
+	uint64_t be;
+
+	memcpy(&be, v->p, sizeof(be));
+	return (int64_t)be64toh(be) + EPOCH_2000 * 1000000;
+}
+
 void value_text(struct value *v, struct slice text)
 {
 	v->p = text.p;

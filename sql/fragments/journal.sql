@@ -8,9 +8,13 @@ INSERT INTO transitions (project_id, run_id, revision, step_id, event, from_stat
 			WHEN j.verdict NOT IN ({{outcomes}}) THEN j.verdict
 		END,
 		CASE WHEN j.state = 'lost' THEN j.policy END,
-		j.worker_name, j.epoch, j.at,
-		CASE WHEN j.state = 'lost' THEN clock_timestamp() - j.finalized_at END,
-		CASE WHEN j.verdict NOT IN ('accepted', 'implicit', 'yielded', 'replayed') THEN j.message END
+		j.worker_name, j.epoch, j.at, j.lateness,
+		CASE
+			WHEN j.verdict = 'yielded'
+				THEN '{"overturned":' || j.overturned || coalesce(',' || substr(j.noted, 2), '}')
+			WHEN j.verdict IN ('accepted', 'implicit', 'replayed') THEN j.noted
+			ELSE j.message
+		END
 	FROM judged j
 	LEFT JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state IS NOT NULL

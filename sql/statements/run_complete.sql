@@ -5,13 +5,12 @@
 WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[],
-		$15::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, kept,
-		at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
+		$8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::uuid[], $14::uuid[],
+		$15::text[], $16::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, kept,
+		noted, at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
 ), seen AS MATERIALIZED (
-	SELECT m.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.finalized_at,
-		r.save_dataclips, d.id IS NOT NULL AS clip_known,
+	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.save_dataclips, d.id IS NOT NULL AS clip_known,
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
 		WHEN r.state = m.new_state AND r.error_type IS NOT DISTINCT FROM m.error_type
@@ -25,6 +24,7 @@ WITH m AS MATERIALIZED (
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
+	CROSS JOIN LATERAL ({{late}}) l
 ), judged AS MATERIALIZED (
 	SELECT s.*, v.verdict, e.evidence,
 		CASE WHEN e.evidence AND s.kept <> ''

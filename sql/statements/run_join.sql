@@ -5,22 +5,20 @@
 WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, lease_us, ord)
+	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, lease_us, ord)
 ), judged AS MATERIALIZED (
-	SELECT m.*, NULL::uuid AS step_id, NULL::text AS message, NULL::timestamptz AS at, r.state,
-		r.worker_name, r.revision, r.finalized_at, r.lost_from,
-		r.snapshot_id, r.workflow_id,
+	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
 		CASE
 		WHEN r.id IS NULL THEN 'not_found'
 		WHEN r.claim_epoch <> m.epoch THEN
 			CASE WHEN m.epoch = ANY (r.joined_epochs) THEN 'stale' ELSE 'superseded' END
 		WHEN r.state = 'available' THEN 'superseded'
-		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp()
-			AND interlock_late_policy(m.policy, m.window_us, r.finalized_at) = 'yield' THEN 'revived'
+		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp() AND l.policy = 'yield' THEN 'revived'
 		ELSE 'joined'
 		END AS verdict
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	CROSS JOIN LATERAL ({{late}}) l
 ), moved AS (
 	UPDATE runs r SET
 		joined_at = coalesce(r.joined_at, now()),
@@ -55,15 +53,16 @@ WITH m AS MATERIALIZED (
 		AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
-		policy, worker, epoch, lateness)
+		policy, worker, epoch, lateness, message)
 	SELECT j.project_id, j.run_id, v.revision, 'phx_join', j.state, v.state, 'revived',
-		j.policy, j.worker_name, j.epoch, clock_timestamp() - j.finalized_at
+		j.policy, j.worker_name, j.epoch, j.lateness,
+		'{"overturned":' || j.overturned || '}'
 	FROM judged j
 	JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.verdict = 'revived'
 )
 SELECT j.ord, j.verdict, j.state, j.policy,
-	CASE WHEN j.state = 'lost' THEN extract(epoch FROM clock_timestamp() - j.finalized_at) END AS late,
+	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
 	s.name, s.body, r.dataclip_id, r.starting_node_id, r.save_dataclips, r.options::text,
 	r.run_timeout_ms,
 	(SELECT json_object_agg(c.id, encode(c.body, 'hex'))

@@ -4,12 +4,12 @@
 WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::timestamptz[], $9::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
-		at, versions, ord)
+		$8::text[], $9::timestamptz[], $10::text[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+		noted, at, versions, ord)
 ), seen AS MATERIALIZED (
-	SELECT m.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
-		r.revision, r.finalized_at,
+	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
+		r.revision,
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
 		WHEN r.started_at = m.at AND NOT r.started_by_step AND r.state IN ('started', 'lost')
@@ -19,6 +19,7 @@ WITH m AS MATERIALIZED (
 		END AS said
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	CROSS JOIN LATERAL ({{late}}) l
 ), judged AS MATERIALIZED (
 	SELECT *,
 		CASE

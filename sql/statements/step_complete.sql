@@ -7,12 +7,12 @@ WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
 		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::timestamptz[], $9::boolean[], $10::uuid[], $11::uuid[], $12::text[], $13::text[],
-		$14::text[], $15::uuid[], $16::text[], $17::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
-		at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
+		$8::text[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::uuid[], $13::text[],
+		$14::text[], $15::text[], $16::uuid[], $17::text[], $18::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+		noted, at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
 ), seen AS MATERIALIZED (
-	SELECT m.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at, r.save_dataclips,
+	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.save_dataclips,
 		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
@@ -38,6 +38,7 @@ WITH m AS MATERIALIZED (
 	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
 		AND j.job_id = m.job_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
+	CROSS JOIN LATERAL ({{late}}) l
 ), clip AS (
 	INSERT INTO dataclips (project_id, id, type, body, step_id, wiped_at)
 	SELECT project_id, clip_id, 'step_result',

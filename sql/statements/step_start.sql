@@ -5,12 +5,12 @@
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::timestamptz[], $9::boolean[], $10::uuid[], $11::uuid[], $12::uuid[], $13::boolean[],
-		$14::uuid[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, policy, window_us, observe, message,
-		at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
+		$8::text[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::uuid[], $13::uuid[],
+		$14::boolean[], $15::uuid[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+		noted, at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
 ), seen AS MATERIALIZED (
-	SELECT m.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
+	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
 		d.id AS input_known, j.credential_id AS job_credential,
 		CASE
 		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
@@ -29,6 +29,7 @@ WITH m AS MATERIALIZED (
 	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
 		AND rs.step_id = m.step_id
+	CROSS JOIN LATERAL ({{late}}) l
 ), made AS (
 	INSERT INTO steps (project_id, id, snapshot_id, job_id, credential_id, input_dataclip_id,
 		started_at, exit_reason, finished_at)

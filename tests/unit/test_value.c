@@ -35,9 +35,11 @@ static void times_count_from_2000(void **state)
 	(void)state;
 	value_time(&v, 946684800000000);
 	expect(&v, "\0\0\0\0\0\0\0\0", 8);
+	assert_int_equal(value_time_of(&v), 946684800000000);
 	value_time(&v, 946684800000001);
 	expect(&v, "\0\0\0\0\0\0\0\1", 8);
 	value_time(&v, 0);
+	assert_int_equal(value_time_of(&v), 0);
 	assert_int_equal(v.p[0] & 0x80, 0x80);
 }
 

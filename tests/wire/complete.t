@@ -40,9 +40,11 @@ test a reason that no worker may say: ${what}
 	= "reason":null | can't be blank
 	= "error_type":"E" | can't be blank
 	do started
-	run:complete {${what}} -> refused state "${message}" invalid
+	run:complete {${what}} -> refused state "${message}" invalid started
 	sql> SELECT state, revision FROM runs WHERE id = '${run}'
 	= started | 2
+	sql> SELECT event, from_state, to_state, outcome, code, revision FROM transitions WHERE run_id = '${run}' ORDER BY id DESC LIMIT 1
+	= run:complete | started | started | refused | invalid | 2
 
 test a run that is ${state} stays so
 	each state

@@ -88,10 +88,11 @@ test a large final state of a run that is final already is not stored
 
 test what the journal keeps of a refused end has no contents in it
 	do started
-	run:complete {"reason":"nonsense","final_state":{"a":"private"}} -> refused state "is invalid" invalid
+	run:complete {"reason":"nonsense","final_state":{"a":"private"}} -> refused state "is invalid" invalid started
 	run:complete {"reason":"success"} -> ok
 	run:complete {"reason":"fail","final_state":{"a":"private"}} -> refused state "already in completed state" already_final success
 	sql> SELECT message FROM transitions WHERE run_id = '${run}' AND outcome = 'refused'
+	= {"reason":"nonsense","final_state":{"length":15,"sha256":"4ccfc78f70fc248ecbc09f1a3eb70427cfbc754eca87d39b4aa7d3e540239fb9"}}
 	= {"reason":"fail","final_state":{"length":15,"sha256":"4ccfc78f70fc248ecbc09f1a3eb70427cfbc754eca87d39b4aa7d3e540239fb9"}}
 
 test a run that saves no dataclips keeps none, and its input is wiped

@@ -71,13 +71,17 @@ test a payload that is no object: ${payload}
 	= null
 	= true
 	do joined
-	run:start ${payload} -> refused - "payload must be an object" invalid
-	step:start ${payload} -> refused - "payload must be an object" invalid
-	run:complete ${payload} -> refused - "payload must be an object" invalid
+	run:start ${payload} -> refused - "payload must be an object" invalid claimed
+	step:start ${payload} -> refused - "payload must be an object" invalid claimed
+	run:complete ${payload} -> refused - "payload must be an object" invalid claimed
+	sql> SELECT event, outcome, code, message LIKE '{"length":%}' FROM transitions WHERE run_id = '${run}' ORDER BY id OFFSET 1
+	= run:start | refused | invalid | t
+	= step:start | refused | invalid | t
+	= run:complete | refused | invalid | t
 
 test a payload nested beyond all bounds
 	do joined
-	run:start {"a":${[*5000}${]*5000}} -> refused - "payload must be an object" invalid
+	run:start {"a":${[*5000}${]*5000}} -> refused - "payload must be an object" invalid claimed
 	run:log {"message":${[*5000}${]*5000}} -> warned message "could not be stored: invalid"
 	sql> SELECT state FROM runs WHERE id = '${run}'
 	= claimed
@@ -100,16 +104,16 @@ test a binary push is heard, its payload is not JSON
 	> binary ["","5","phoenix","heartbeat","{}"]
 	< [null,"5","phoenix","phx_reply",{"status":"ok","response":{}}]
 	> binary ["3","6","run:${run}","run:start","{}"]
-	< ["3","6","run:${run}","phx_reply",{"status":"error","response":{"reason":"payload must be an object","code":"invalid","retryable":false}}]
+	< ["3","6","run:${run}","phx_reply",{"status":"error","response":{"reason":"payload must be an object","code":"invalid","retryable":false,"current_state":"claimed"}}]
 	> binary ["3","7","run:${run}","run:log","{}"]
 	< ["3","7","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"message":["could not be stored: invalid"]}}}]
 
 test a frame above max_message is too large, and the socket stays
 	daemon {"limits":{"max_message":"4KiB"}}
 	do joined
-	run:start {"timestamp":"${now}","versions":"${x*5000}"} -> refused - "message is too large" too_large
-	step:start {"step_id":"${x*9000}"} -> refused - "message is too large" too_large
-	run:complete {"reason":"success","final_state":{"a":"${x*100000}"}} -> refused - "message is too large" too_large
+	run:start {"timestamp":"${now}","versions":"${x*5000}"} -> refused - "message is too large" too_large claimed
+	step:start {"step_id":"${x*9000}"} -> refused - "message is too large" too_large claimed
+	run:complete {"reason":"success","final_state":{"a":"${x*100000}"}} -> refused - "message is too large" too_large claimed
 	run:log {"message":["${x*5000}"]} -> warned message "could not be stored: too_large"
 	run:batch_logs {"logs":[{"message":["${x*5000}"]}]} -> warned message "could not be stored: too_large"
 	fetch:plan {"a":"${x*5000}"} -> ok {"id":"${run}",...}

@@ -14,7 +14,8 @@ const b = await Coordinator.start('late-b');
 
 // reply: `ok` {}, `step` {step_id}, `line` {log_line_id}, `late` (ok, too late), `no` (refused).
 // What is not applied leaves every row as it was, and its
-// contents as a dataclip of nobody's. step: the exit reason of the step that was open at the
+// contents as a dataclip of nobody's. The journal names the policy that was in force: after the window
+// `yield` is `acknowledge`. step: the exit reason of the step that was open at the
 // loss, or that the message is about. A run:log is not journaled, and always stored.
 const late = `
 	policy       window  event          reply  run      order    step     journal
@@ -165,19 +166,28 @@ const checkRows = async ({ event, journal, run, order, step, open, id }, message
 	}
 };
 
-const checkJournal = async (cell, message, before) => {
-	const { event, policy, journal, run, id, by } = cell;
+// What a yielding run gives up, as the journal has it.
+const overturned = ({ event, from }, [[, lost_at]]) => ({
+	lost_from: event === 'run:start' || from === 'claimed' ? 'claimed' : 'started',
+	error_type: event === 'run:start' || from === 'claimed' ? 'LostAfterClaim' : 'LostAfterStart',
+	lost_at,
+});
+
+const checkJournal = async (cell, message, before, loss) => {
+	const { event, window, journal, run, id, by } = cell;
 	const rows = (await journalOf(db, id.run)).slice(before.length);
 	if (journal === '-') return assert.deepEqual(rows, []);
 	assert.equal(rows.length, 1, 'one row');
 	const [row] = rows;
+	const policy = window === 'after' && cell.policy === 'yield' ? 'acknowledge' : cell.policy;
 	assert.deepEqual(
 		[row.event, row.outcome, row.code, row.policy, row.from_state, row.to_state],
 		[event, journal, journal === 'refused' ? 'already_final' : null, policy, 'lost', run],
 	);
 	assert.deepEqual([row.late, row.worker, row.epoch, row.coordinator], [true, 'w1', 1, by.name]);
 	assert.equal(row.revision, before.at(-1).revision + (journal === 'yielded' ? 1 : 0));
-	if (journal === 'yielded') return assert.equal(row.message, null);
+	if (journal === 'yielded')
+		return assert.deepEqual(JSON.parse(row.message), { overturned: overturned(cell, loss) });
 	// The journal has the message without its contents, which are a dataclip.
 	const { output_dataclip, final_state, ...plain } = message;
 	const { output_dataclip: output, final_state: state, final_state_id, ...kept } = JSON.parse(row.message);
@@ -195,6 +205,9 @@ const checkJournal = async (cell, message, before) => {
 	}
 };
 
+const lossOf = ({ run }) =>
+	db.query(`SELECT id, to_json(finalized_at)#>>'{}' FROM runs WHERE id = '${run}'`);
+
 const playCell = async (cell) => {
 	const { id, held, event, channel } = cell;
 	cell.by = channel === 'other' ? b : a;
@@ -202,10 +215,11 @@ const playCell = async (cell) => {
 	if (channel !== 'kept') assert.equal((await held.rejoin(cell.by)).status, 'ok');
 	const before = await journalOf(db, id.run);
 	const sum = await sumOf(db, id.project);
+	const loss = await lossOf(id);
 	const message = messages(cell)[event];
 	await checkReply(cell, message, await held.say(event, message));
 	await checkRows(cell, message);
-	await checkJournal(cell, message, before);
+	await checkJournal(cell, message, before, loss);
 	if (/too_late|refused/.test(cell.journal)) assert.equal(await sumOf(db, id.project), sum);
 };
 
@@ -236,9 +250,14 @@ test('the metrics count the race by event, outcome and policy', async () => {
 	// Kept and anew at coordinator a, the third at b.
 	assert.equal(await a.metric(race('yielded', 'yield', 'run:complete')), 2);
 	assert.equal(await b.metric(race('yielded', 'yield', 'run:complete')), 1);
-	assert.equal(await a.metric(race('too_late', 'yield', 'run:complete')), 2);
-	assert.equal(await a.metric(race('too_late', 'acknowledge', 'run:complete')), 4);
+	assert.equal(await a.metric(race('too_late', 'yield', 'run:complete')), 0);
+	assert.equal(await a.metric(race('too_late', 'acknowledge', 'run:complete')), 6);
 	assert.equal(await b.metric(race('already_final', 'reject', 'step:start')), 2);
+	// Those that ended after all; and how late they all were: a minute, or two hours.
+	for (const [policy, runs] of [['yield', 2], ['acknowledge', 6], ['reject', 4]])
+		assert.equal(await a.metric(`interlock_lost_completed_total{policy="${policy}"}`), runs);
+	for (const [le, messages] of [['60', 0], ['300', 24], ['3600', 24], ['21600', 48], ['+Inf', 48]])
+		assert.equal(await a.metric(`interlock_late_seconds_bucket{le="${le}"}`), messages);
 });
 
 const playRevival = async (cell) => {
@@ -256,7 +275,11 @@ const playRevival = async (cell) => {
 		await db.query(`UPDATE runs SET claim_epoch = claim_epoch + 2 WHERE id = '${id.run}'`);
 	const before = await journalOf(db, id.run);
 	const sum = await sumOf(db, id.project);
+	const loss = await lossOf(id);
+	const metric = 'interlock_race_total{event="phx_join",outcome="revived",policy="yield"}';
+	const counted = await b.metric(metric);
 	assert.equal((await held.rejoin(b)).status, 'ok');
+	assert.equal(await b.metric(metric), counted + Number(revived));
 	const rows = (await journalOf(db, id.run)).slice(before.length);
 	if (!revived) {
 		assert.deepEqual(rows, []);
@@ -264,7 +287,8 @@ const playRevival = async (cell) => {
 		return;
 	}
 	assert.equal(rows.length, 1);
-	const { event, outcome, from_state, to_state, policy, late, revision } = rows[0];
+	const { event, outcome, from_state, to_state, policy, late, revision, message } = rows[0];
+	assert.deepEqual(JSON.parse(message), { overturned: overturned(cell, loss) });
 	assert.deepEqual(
 		{ event, outcome, from_state, to_state, policy, late, revision },
 		{

@@ -183,8 +183,10 @@ for (const [what, payload, sentence] of [
 			const sum = await sumOf(db, held.id.project);
 			assert.deepEqual(
 				answer(await held.say('run:complete', payload)),
-				refused('state', sentence, 'invalid'),
+				refused('state', sentence, 'invalid', 'claimed'),
 			);
+			const { event, outcome, code, revision } = (await journalOf(db, held.id.run)).at(-1);
+			assert.deepEqual([event, outcome, code, revision], ['run:complete', 'refused', 'invalid', 1]);
 			assert.equal(await sumOf(db, held.id.project), sum);
 		}
 	});

@@ -32,6 +32,8 @@ test an output that cannot be stored leaves an empty row under its id: ${what}
 	step:complete {"step_id":"${step}","reason":"success","output_dataclip_id":"${clip}"${output}} -> ok {"step_id":"${step}","warnings":{"output_dataclip":["${warning}"]}}
 	sql> SELECT s.exit_reason, d.body, d.wiped_at IS NOT NULL FROM steps s JOIN dataclips d ON d.id = s.output_dataclip_id WHERE d.id = '${clip}'
 	= success | null | t
+	sql> SELECT outcome, message FROM transitions WHERE step_id = '${step}' ORDER BY id DESC LIMIT 1
+	= accepted | {"warnings":{"output_dataclip":["${warning}"]}}
 	step:start {"step_id":"${clip}","job_id":"${job_b}","input_dataclip_id":"${clip}"} -> ok {"step_id":"${clip}"}
 	run:complete {"reason":"success","final_dataclip_id":"${clip}"} -> ok
 
@@ -47,9 +49,11 @@ test an output without an id: ${what}
 
 test an output that was too large for the worker itself
 	do stepping
-	step:complete {"step_id":"${step}","reason":"success","output_dataclip_error":"DATACLIP_TOO_LARGE"} -> ok {"step_id":"${step}"}
+	step:complete {"step_id":"${step}","reason":"success","output_dataclip_error":"DATACLIP_TOO_LARGE"} -> ok {"step_id":"${step}","warnings":{"output_dataclip":["DATACLIP_TOO_LARGE"]}}
 	sql> SELECT exit_reason, output_dataclip_id FROM steps WHERE id = '${step}'
 	= success | null
+	sql> SELECT outcome, message FROM transitions WHERE step_id = '${step}' ORDER BY id DESC LIMIT 1
+	= accepted | {"warnings":{"output_dataclip":["DATACLIP_TOO_LARGE"]}}
 
 test an id that is in use: ${which}
 	each which | id

@@ -32,12 +32,12 @@ test a step without timestamps, as after a hard crash
 
 test step:start refuses: ${what}
 	each what | refusal
-	= "job_id":"${job_a}" | step_id "This field can't be blank." invalid
-	= "step_id":null,"job_id":"${job_a}" | step_id "This field can't be blank." invalid
-	= "step_id":"x","job_id":"${job_a}" | step_id "is invalid" invalid
-	= "step_id":7,"job_id":"${job_a}" | step_id "is invalid" invalid
-	= "step_id":"${step}" | job_id "This field can't be blank." invalid
-	= "step_id":"${step}","job_id":null | job_id "This field can't be blank." invalid
+	= "job_id":"${job_a}" | step_id "This field can't be blank." invalid started
+	= "step_id":null,"job_id":"${job_a}" | step_id "This field can't be blank." invalid started
+	= "step_id":"x","job_id":"${job_a}" | step_id "is invalid" invalid started
+	= "step_id":7,"job_id":"${job_a}" | step_id "is invalid" invalid started
+	= "step_id":"${step}" | job_id "This field can't be blank." invalid started
+	= "step_id":"${step}","job_id":null | job_id "This field can't be blank." invalid started
 	= "step_id":"${step}","job_id":"${nobody}" | job_id "does not exist" does_not_exist started
 	= "step_id":"${step}","job_id":"${trigger}" | job_id "does not exist" does_not_exist started
 	= "step_id":"${step}","job_id":"job1" | job_id "does not exist" does_not_exist started
@@ -47,6 +47,8 @@ test step:start refuses: ${what}
 	step:start {${what}} -> refused ${refusal}
 	sql> SELECT count(*) FROM steps WHERE project_id = '${project}'
 	= 0
+	sql> SELECT event, from_state, to_state, outcome, revision FROM transitions WHERE run_id = '${run}' ORDER BY id DESC LIMIT 1
+	= step:start | started | started | refused | 2
 
 test a job of another snapshot does not exist
 	do started
@@ -128,20 +130,22 @@ test steps of another run are not to be had
 
 test step:complete refuses: ${what}
 	each what | refusal
-	= "reason":"success" | step_id "This field can't be blank." invalid
-	= "step_id":null,"reason":"success" | step_id "This field can't be blank." invalid
-	= "step_id":"x","reason":"success" | step_id "not found" not_found
+	= "reason":"success" | step_id "This field can't be blank." invalid started
+	= "step_id":null,"reason":"success" | step_id "This field can't be blank." invalid started
+	= "step_id":"x","reason":"success" | step_id "not found" not_found started
 	= "step_id":"${nobody}","reason":"success" | step_id "not found" not_found started
 	= "step_id":"${nobody}","job_id":"x","reason":"success" | step_id "not found" not_found started
 	= "step_id":"${nobody}","job_id":"${nobody}","reason":"success" | step_id "not found" not_found started
-	= "step_id":"${step}" | reason "This field can't be blank." invalid
-	= "step_id":"${step}","reason":"" | reason "This field can't be blank." invalid
-	= "step_id":"${step}","reason":7 | reason "is invalid" invalid
+	= "step_id":"${step}" | reason "This field can't be blank." invalid started
+	= "step_id":"${step}","reason":"" | reason "This field can't be blank." invalid started
+	= "step_id":"${step}","reason":7 | reason "is invalid" invalid started
 	do stepping
 	new nobody
 	step:complete {${what}} -> refused ${refusal}
 	sql> SELECT exit_reason FROM steps WHERE project_id = '${project}'
 	= null
+	sql> SELECT event, from_state, to_state, outcome, revision FROM transitions WHERE run_id = '${run}' ORDER BY id DESC LIMIT 1
+	= step:complete | started | started | refused | 3
 
 test a step ends as its worker says: ${reason}
 	each reason

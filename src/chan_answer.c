@@ -1,0 +1,182 @@
+/*
+ * Replies. Invariant: whoever answers a request also counts it and frees it; the bytes of a reply
+ * are made here and nowhere else.
+ */
+#include "chan_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void send_reply(struct req *req, bool ok, struct slice response)
+{
+	struct buf b = { 0 };
+
+	if (req->conn == NULL || req->conn->peer == NULL)
+		return;
+	ws_begin(&b);
+	phx_reply(&b, req->frame.join_ref, req->frame.ref, req->frame.topic, ok, response);
+	ws_send(req->conn->peer, &b, false);
+}
+
+static void count(struct req *req, const char *code)
+{
+	if (req->stats == NULL)
+		return;
+	if (code == NULL)
+		stats_add(req->stats->ok, 1);
+	else
+		stats_add(stats_seriesf(STATS_MESSAGES, "event=\"%s\",outcome=\"%s\"",
+				  req->route->event, code),
+			1);
+	stats_observe(req->stats->seconds, (double)(now_us() - req->received) / 1e6);
+}
+
+void req_ok(struct req *req, struct slice response)
+{
+	send_reply(req, true, response);
+	count(req, NULL);
+	req_free(req);
+}
+
+void req_refuse(struct req *req, const struct refusal *why)
+{
+	struct buf b = { 0 };
+
+	refuse_render(&b, why);
+	send_reply(req, false, (struct slice){ b.p, b.n });
+	buf_free(&b);
+	count(req, why->code);
+	req_free(req);
+}
+
+void req_refuse_code(struct req *req, const char *code, const char *state)
+{
+	const char *event = req->route != NULL ? req->route->event : "";
+	struct refusal why;
+
+	if (!refuse_of_code(event, code, &why))
+		fatalx("no refusal for code %s of %s", code, event);
+	why.state = state;
+	why.wanted = req->wanted != NULL ? req->wanted : "started";
+	req_refuse(req, &why);
+}
+
+void req_warn(struct req *req, const char *field, const char *message)
+{
+	if (req->warnings.n > 0)
+		buf_addc(&req->warnings, ',');
+	buf_add_json(&req->warnings, slice_of(field));
+	buf_adds(&req->warnings, ":[");
+	buf_add_json(&req->warnings, slice_of(message));
+	buf_addc(&req->warnings, ']');
+}
+
+void req_ok_with(struct req *req, const char *members)
+{
+	struct buf b = { 0 };
+
+	buf_addf(&b, "{%s", members);
+	if (req->warnings.n > 0)
+		buf_addf(&b, "%s\"warnings\":{%s}", *members != '\0' ? "," : "", req->warnings.p);
+	buf_addc(&b, '}');
+	req_ok(req, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+bool req_binary_begin(struct req *req, struct buf *out)
+{
+	ws_begin(out);
+	if (phx_binary_head(out, req->frame.join_ref, req->frame.ref, req->frame.topic))
+		return true;
+	buf_free(out);
+	return false;
+}
+
+void req_binary(struct req *req, struct buf *head_and_body)
+{
+	if (req->conn != NULL && req->conn->peer != NULL)
+		ws_send(req->conn->peer, head_and_body, true);
+	else
+		buf_free(head_and_body);
+	count(req, NULL);
+	req_free(req);
+}
+
+void req_close_socket(struct req *req, int code)
+{
+	struct chan_conn *conn = req->conn;
+
+	count(req, "closed");
+	req_free(req);
+	if (conn == NULL || conn->closing)
+		return;
+	conn->closing = true;
+	stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
+	ws_close(conn->peer, code);
+}
+
+/* Counts what became of a late, stale or repeated message. */
+void req_count_race(const struct req *req, const PGresult *res, int row)
+{
+	const char *event = req->route->event, *verdict = PQgetvalue(res, row, 1),
+		   *policy = PQgetvalue(res, row, 3);
+
+	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"", event,
+			  verdict, policy),
+		1);
+	if (PQgetisnull(res, row, 4))
+		return;
+	stats_observe(stats_series(STATS_LATE_SECONDS, NULL), atof(PQgetvalue(res, row, 4)));
+	if (strcmp(event, "run:complete") == 0)
+		stats_add(stats_seriesf(STATS_LOST_COMPLETED, "policy=\"%s\"", policy), 1);
+}
+
+/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. */
+bool req_refused(struct req *req, const struct batch_result *res)
+{
+	const char *verdict, *state;
+
+	assert(res->rows == 1);
+	verdict = PQgetvalue(res->res, res->first, 1);
+	state = PQgetisnull(res->res, res->first, 2) ? NULL : PQgetvalue(res->res, res->first, 2);
+	if (strcmp(verdict, "accepted") == 0)
+		return false;
+	req_count_race(req, res->res, res->first);
+	if (strcmp(verdict, "too_late") == 0) {
+		struct buf b = { 0 };
+
+		buf_addf(&b,
+			"{\"outcome\":\"too_late\",\"state\":\"%s\",\"lost_at\":\"%s\",\"policy\":"
+			"\"%s\"}",
+			state, PQgetvalue(res->res, res->first, 5),
+			PQgetvalue(res->res, res->first, 3));
+		req_ok(req, (struct slice){ b.p, b.n });
+		buf_free(&b);
+		return true;
+	}
+	if (strcmp(verdict, "implicit") == 0 || strcmp(verdict, "replayed") == 0 ||
+		strcmp(verdict, "yielded") == 0 || strcmp(verdict, "observed") == 0)
+		return false;
+	/* A worker whose claim is over learns nothing of what became of the run. */
+	req_refuse_code(req, verdict, strcmp(verdict, "superseded") == 0 ? NULL : state);
+	return true;
+}
+
+void req_joined(struct req *req, struct slice response)
+{
+	struct chan *chan = req->chan;
+
+	chan->joined = true;
+	stats_add(stats_series(STATS_CHANNELS, NULL), 1);
+	req_ok(req, response);
+	chan_unhold(chan);
+}
+
+void req_join_refused(struct req *req, const char *code)
+{
+	struct chan *chan = req->chan;
+
+	req_refuse_code(req, code, NULL);
+	if (chan != NULL)
+		chan_free(chan);
+}
