@@ -21,6 +21,11 @@ void keys_free(struct keys *keys);
 struct keys *keys_load_credential(const struct conf *conf, struct buf *err)
 	__attribute__((warn_unused_result));
 
+/* The file that the i-th secret of [keys] is read from, and its name; the caller frees the path,
+ * which is NULL when nobody says where that one is. False behind the last. */
+bool keys_file(const struct conf *conf, size_t i, const char **name, char **path)
+	__attribute__((warn_unused_result));
+
 /* The claims of a worker's or a run's token, as jwt_verify. */
 json_t *keys_verify_worker(const struct keys *keys, struct slice token, const char **why)
 	__attribute__((warn_unused_result));

@@ -12,12 +12,15 @@ void sd_notify(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* How many listening sockets were handed over (descriptors 3, 4, …); unsets the variables. */
 int sd_listen_fds(void);
 
+/* Where a secret is: `path`, or, when that is NULL or empty, `name` in $CREDENTIALS_DIRECTORY; NULL
+ * when there is neither. The caller frees it. */
+char *sd_secret_path(const char *path, const char *name) __attribute__((warn_unused_result));
+
 /* Is there a secret to read: is a path configured, or has systemd handed over one of this name? */
 bool sd_has_secret(const char *path, const char *name);
 
-/* Reads a secret: the file at `path`, or, when path is NULL or empty, `name` in
- * $CREDENTIALS_DIRECTORY. Appends its bytes to b, one newline at the end removed. False, with a
- * sentence in err, if it cannot be read. */
+/* Reads the secret that is there. Appends its bytes to b, one newline at the end removed. False,
+ * with a sentence in err, if it cannot be read. */
 bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
 	__attribute__((warn_unused_result));
 

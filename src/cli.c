@@ -19,7 +19,7 @@ static char program[] = "interlock";
 static const char default_file[] = "/etc/interlock/interlock.conf";
 
 static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
-	&cli_retry, &cli_runs, &cli_run, &cli_keys, &cli_rekey };
+	&cli_retry, &cli_runs, &cli_run, &cli_keys, &cli_rekey, &cli_check };
 
 static const struct cli_option common[] = {
 	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
@@ -108,13 +108,6 @@ void cli_add_hex(struct buf *b, struct slice bytes)
 		buf_addf(b, "%02x", (unsigned char)bytes.p[i]);
 }
 
-void cli_progress(const char *what, int64_t done, int64_t total)
-{
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r%jd of %jd %s%s", (intmax_t)done, (intmax_t)total, what,
-			done < total ? "" : "\n");
-}
-
 static void print_option(const char *dashes, const struct cli_option *o)
 {
 	int n = printf("  %s%s%s%s", dashes, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
@@ -183,6 +176,16 @@ static const struct cli_command *find_command(const char *name)
 	return NULL;
 }
 
+/* A running daemon's credentials, for whoever may read them: so that the command finds the keys
+ * that only systemd knows of. */
+static void find_credentials(void)
+{
+	static const char folder[] = "/run/credentials/interlockd.service";
+
+	if (access(folder, R_OK | X_OK) == 0)
+		setenv("CREDENTIALS_DIRECTORY", folder, 0);
+}
+
 static int run(struct cli *cli, const char *file)
 {
 	struct buf mistakes = { 0 };
@@ -190,15 +193,19 @@ static int run(struct cli *cli, const char *file)
 
 	if (!file && access(default_file, F_OK) == 0)
 		file = default_file;
+	find_credentials();
 	conf = conf_load(file, &mistakes);
-	if (!conf) {
+	if (!conf && !cli->command->looks) {
 		fputs(mistakes.p, stderr);
 		buf_free(&mistakes);
 		return CLI_FAILED;
 	}
+	cli->file = file;
 	cli->conf = conf;
+	cli->mistakes = mistakes.p;
 	int status = cli->command->run(cli);
 	conf_free(conf);
+	buf_free(&mistakes);
 	return status;
 }
 

@@ -23,7 +23,9 @@ struct cli_option {
 };
 
 struct cli {
+	const char *file; /* the configuration's; NULL: there is none */
 	const struct conf *conf;
+	const char *mistakes; /* in it, a line each: then conf is NULL */
 	const struct cli_command *command;
 	const char *operand; /* if the command takes one */
 	const char *given[CLI_OPTIONS];
@@ -34,11 +36,12 @@ struct cli_command {
 	const char *operand; /* the one it takes, in capitals; NULL for none */
 	const char *help;    /* one sentence */
 	struct cli_option options[CLI_OPTIONS];
+	bool looks; /* is run with a broken configuration too */
 	int (*run)(const struct cli *cli);
 };
 
 extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
-	cli_keys, cli_rekey;
+	cli_keys, cli_rekey, cli_check;
 
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);
@@ -60,6 +63,11 @@ struct keys *cli_credential_keys(const struct conf *conf) __attribute__((warn_un
 /* Appends the bytes as hexadecimal digits. */
 void cli_add_hex(struct buf *b, struct slice bytes);
 
+/* Colours for a person at a terminal, to be printed; "" where stdout is none. */
+enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_GREEN, CLI_YELLOW };
+const char *cli_colour(enum cli_colour colour);
+enum cli_colour cli_state_colour(const char *state);
+
 /* Tells a person at a terminal how far long work is, in the place where it was told before; whoever
  * else reads stderr is not told. */
 void cli_progress(const char *what, int64_t done, int64_t total);
@@ -75,6 +83,12 @@ PGconn *cli_open(const struct conf *conf, bool owner) __attribute__((warn_unused
 
 /* The version of the schema, 0 if there is none yet; -1 (said) if that cannot be read. */
 int cli_schema(PGconn *db) __attribute__((warn_unused_result));
+
+/* As cli_connect and cli_query, but the sentence is appended to why instead of said. */
+PGconn *cli_dial(const struct conf *conf, bool owner, struct buf *why)
+	__attribute__((warn_unused_result));
+PGresult *cli_ask(PGconn *db, const char *sql, int n, const char *const *values, struct buf *why)
+	__attribute__((warn_unused_result));
 
 /* Runs one statement with n text parameters. NULL (said) if it fails. The caller gives the result
  * to PQclear. */

@@ -16,7 +16,7 @@ static void on_notice(void *arg, const char *message)
 	(void)message;
 }
 
-PGconn *cli_connect(const struct conf *conf, bool owner)
+PGconn *cli_dial(const struct conf *conf, bool owner, struct buf *why)
 {
 	const char *url = owner && *conf->migrate_url ? conf->migrate_url : conf->url;
 	const char *const names[] = { "dbname", "fallback_application_name", "connect_timeout",
@@ -24,12 +24,12 @@ PGconn *cli_connect(const struct conf *conf, bool owner)
 	const char *const values[] = { url, "interlock command", "10", "UTF8", NULL };
 
 	if (!*url) {
-		cli_error("the configuration names no [database] url");
+		buf_adds(why, "the configuration names no [database] url");
 		return NULL;
 	}
 	PGconn *db = PQconnectdbParams(names, values, 1);
 	if (PQstatus(db) != CONNECTION_OK) {
-		cli_error("%s", PQerrorMessage(db));
+		buf_adds(why, PQerrorMessage(db));
 		PQfinish(db);
 		return NULL;
 	}
@@ -37,7 +37,18 @@ PGconn *cli_connect(const struct conf *conf, bool owner)
 	return db;
 }
 
-PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
+PGconn *cli_connect(const struct conf *conf, bool owner)
+{
+	struct buf why = { 0 };
+	PGconn *db = cli_dial(conf, owner, &why);
+
+	if (db == NULL)
+		cli_error("%s", why.p);
+	buf_free(&why);
+	return db;
+}
+
+PGresult *cli_ask(PGconn *db, const char *sql, int n, const char *const *values, struct buf *why)
 {
 	PGresult *res = PQexecParams(db, sql, n, NULL, values, NULL, NULL, 0);
 	ExecStatusType status = PQresultStatus(res);
@@ -45,9 +56,20 @@ PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *value
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		return res;
-	cli_error("%s", sentence ? sentence : PQerrorMessage(db));
+	buf_adds(why, sentence ? sentence : PQerrorMessage(db));
 	PQclear(res);
 	return NULL;
+}
+
+PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
+{
+	struct buf why = { 0 };
+	PGresult *res = cli_ask(db, sql, n, values, &why);
+
+	if (res == NULL)
+		cli_error("%s", why.p);
+	buf_free(&why);
+	return res;
 }
 
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)

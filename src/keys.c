@@ -62,10 +62,15 @@ static const struct secret {
 		load_credential },
 };
 
+static const char *file_of(const struct secret *s, const struct conf *conf)
+{
+	return *(char *const *)((const char *)conf + s->path);
+}
+
 static void load(
 	const struct secret *s, const struct conf *conf, struct keys *keys, struct buf *err)
 {
-	const char *path = *(char *const *)((const char *)conf + s->path), *why;
+	const char *path = file_of(s, conf), *why;
 	struct buf text = { 0 }, sentence = { 0 };
 
 	if (s->place == OTHER && !sd_has_secret(path, s->name))
@@ -116,6 +121,15 @@ void keys_free(struct keys *keys)
 	}
 	explicit_bzero(keys, sizeof(*keys));
 	free(keys);
+}
+
+bool keys_file(const struct conf *conf, size_t i, const char **name, char **path)
+{
+	if (i >= countof(secrets))
+		return false;
+	*name = secrets[i].name;
+	*path = sd_secret_path(file_of(&secrets[i], conf), secrets[i].name);
+	return true;
 }
 
 static json_t *verify(struct jwt_key *const key[PLACES], struct slice token, const char **why)

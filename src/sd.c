@@ -96,8 +96,7 @@ static bool read_file(const char *path, struct buf *b)
 	return error == 0;
 }
 
-/* Where the secret is; NULL if nobody says. The caller frees it. */
-static char *find_secret(const char *path, const char *name)
+char *sd_secret_path(const char *path, const char *name)
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
 
@@ -108,7 +107,7 @@ static char *find_secret(const char *path, const char *name)
 
 bool sd_has_secret(const char *path, const char *name)
 {
-	char *file = find_secret(path, name);
+	char *file = sd_secret_path(path, name);
 	bool there = file && ((path && *path) || access(file, F_OK) == 0);
 
 	free(file);
@@ -117,7 +116,7 @@ bool sd_has_secret(const char *path, const char *name)
 
 bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
 {
-	char *file = find_secret(path, name);
+	char *file = sd_secret_path(path, name);
 
 	if (!file) {
 		buf_addf(err, "%s: no file is configured and systemd handed over no credentials",

@@ -1,0 +1,44 @@
+-- May the daemon's role what its statements do, and no more than that?
+WITH wanted(name, rights) AS (VALUES
+	('schema_migrations', 'SELECT'),
+	('projects', 'SELECT'),
+	('workflows', 'SELECT'),
+	('snapshots', 'SELECT'),
+	('snapshot_jobs', 'SELECT'),
+	('triggers', 'SELECT'),
+	('credentials', 'SELECT'),
+	('work_orders', 'SELECT INSERT UPDATE'),
+	('runs', 'SELECT INSERT UPDATE'),
+	('steps', 'SELECT INSERT UPDATE'),
+	('dataclips', 'SELECT INSERT UPDATE'),
+	('turns', 'SELECT INSERT UPDATE'),
+	('run_steps', 'SELECT INSERT'),
+	('log_lines', 'SELECT INSERT'),
+	('transitions', 'SELECT INSERT'),
+	('waiting', 'SELECT INSERT UPDATE DELETE'),
+	('in_flight', 'SELECT INSERT DELETE'),
+	('wipes', 'SELECT INSERT DELETE'),
+	('coordinators', 'SELECT INSERT UPDATE DELETE')
+), missing AS (
+	SELECT w.name, string_agg(r, ', ') AS rights
+	FROM wanted w, string_to_table(w.rights, ' ') r
+	WHERE to_regclass(w.name) IS NOT NULL AND NOT has_table_privilege(w.name, r)
+	GROUP BY w.name
+)
+SELECT 'fail',
+	format('%s may not %s: %s', current_user, rights, string_agg(name, ', ' ORDER BY name)),
+	'connect as the role interlock, or GRANT interlock TO ' || quote_ident(current_user)
+FROM missing
+GROUP BY rights
+UNION ALL
+SELECT 'warn',
+	format('%s is a superuser, and the daemon needs to be nobody', current_user),
+	'connect as the role interlock in [database] url; migrate_url is for the owner'
+FROM pg_roles
+WHERE rolname = current_user AND rolsuper
+UNION ALL
+SELECT 'warn',
+	format('%s owns the tables, and the daemon needs only to use them', current_user),
+	'connect as the role interlock in [database] url; migrate_url is for the owner'
+FROM pg_class
+WHERE oid = to_regclass('runs') AND pg_get_userbyid(relowner) = current_user

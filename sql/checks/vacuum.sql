@@ -1,0 +1,20 @@
+-- The hot tables live from being vacuumed: the narrow ones turn over with every run.
+WITH hot AS (
+	SELECT c.oid, c.relname, c.reloptions
+	FROM pg_class c
+	WHERE c.oid IN (to_regclass('runs'), to_regclass('work_orders'), to_regclass('steps'),
+		to_regclass('waiting'), to_regclass('in_flight'), to_regclass('turns'))
+)
+SELECT 'fail',
+	format('autovacuum is switched off for %s', h.relname),
+	format('ALTER TABLE %I RESET (autovacuum_enabled)', h.relname)
+FROM hot h, pg_options_to_table(h.reloptions) o
+WHERE o.option_name = 'autovacuum_enabled' AND NOT o.option_value::boolean
+UNION ALL
+SELECT 'warn',
+	format('%s has %s dead rows beside %s live ones, and was vacuumed %s', s.relname, s.n_dead_tup,
+		s.n_live_tup, coalesce('at ' || date_trunc('second', greatest(s.last_autovacuum, s.last_vacuum)), 'never')),
+	format('VACUUM %I; if they stay, something holds an old snapshot (the checks below)', s.relname)
+FROM hot h
+JOIN pg_stat_all_tables s ON s.relid = h.oid
+WHERE s.n_dead_tup > 20000 AND s.n_dead_tup > 2 * s.n_live_tup
