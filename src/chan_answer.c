@@ -20,6 +20,8 @@ static void send_reply(struct req *req, bool ok, struct slice response)
 
 static void count(struct req *req, const char *code)
 {
+	if (code != NULL || req->stats != NULL)
+		req_note(req, code != NULL ? code : "ok");
 	if (req->stats == NULL)
 		return;
 	if (code == NULL)
@@ -63,6 +65,7 @@ void req_refuse_code(struct req *req, const char *code, const char *state)
 
 void req_warn(struct req *req, const char *field, const char *message)
 {
+	req_note_warning(req, field, message);
 	if (req->warnings.n > 0)
 		buf_addc(&req->warnings, ',');
 	buf_add_json(&req->warnings, slice_of(field));
@@ -121,6 +124,7 @@ void req_count_race(const struct req *req, const PGresult *res, int row)
 	const char *event = req->route->event, *verdict = PQgetvalue(res, row, 1),
 		   *policy = PQgetvalue(res, row, 3);
 
+	req_note_verdict(req, verdict);
 	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"", event,
 			  verdict, policy),
 		1);

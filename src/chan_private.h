@@ -1,5 +1,5 @@
 /*
- * What chan.c (sockets and channels) and chan_req.c (requests and replies) share. Private to them.
+ * What chan.c (sockets and channels), chan_req.c (requests and replies) and chan_note.c share. Private to them.
  */
 #ifndef CHAN_PRIVATE_H
 #define CHAN_PRIVATE_H
@@ -19,6 +19,12 @@ struct route_stats {
 struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
 	char *data, size_t size);
 void req_free(struct req *req);
+/* Says in the log what became of the request: an answer (a refusal's code, "ok"), and before that
+ * a verdict other than a refusal. */
+void req_note(const struct req *req, const char *code);
+void req_note_verdict(const struct req *req, const char *verdict);
+/* Says that it is answered all the same, but without something. */
+void req_note_warning(const struct req *req, const char *field, const char *message);
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TEXT = 2048, LINE = 4 * TEXT + 2048, KINDS = 64, WINDOW_MS = 10000 };
+enum { TEXT = 2048, LINE = 4 * TEXT + 2048, KINDS = 64, SAMPLE = 128, WINDOW_MS = 10000 };
 
 enum log_level log_threshold = LOG_LEVEL_INFO;
 
@@ -229,8 +229,7 @@ static struct kind {
 	int64_t since; /* 0: free */
 	enum log_level level;
 	int64_t lines, suppressed;
-	const char *fmt; /* names the kind */
-	char event[32], code[32];
+	char event[32], code[32], sample[SAMPLE]; /* the last line that was written */
 } kinds[KINDS];
 
 static int64_t clock_ms(void)
@@ -254,7 +253,7 @@ static void tell(struct kind *k)
 
 	if (k->suppressed > 0) {
 		snprintf(text, sizeof(text), "suppressed %lld lines like \"%s\"",
-			(long long)k->suppressed, k->fmt);
+			(long long)k->suppressed, k->sample);
 		write_line(
 			k->level, &(struct log_about){ .event = k->event, .code = k->code }, text);
 	}
@@ -275,28 +274,25 @@ static struct kind *find_kind(uint64_t key)
 	return oldest;
 }
 
-/* Whoever asks for debug lines wants all of them. */
-static bool admit(enum log_level level, const struct log_about *about, const char *fmt)
+/* NULL if there were too many of its kind. */
+static struct kind *admit(enum log_level level, const struct log_about *about, const char *fmt)
 {
 	uint64_t key = mix(mix(mix(0xcbf29ce484222325, fmt), about->event), about->code);
 	struct kind *k = find_kind(key);
 	int64_t now = clock_ms();
 
-	if (to.burst == 0 || level == LOG_LEVEL_DEBUG)
-		return true;
 	if (k->key != key || now - k->since >= WINDOW_MS) {
 		tell(k);
 		k->key = key;
 		k->since = now;
 		k->level = level;
-		k->fmt = fmt;
 		snprintf(k->event, sizeof(k->event), "%s", about->event ?: "");
 		snprintf(k->code, sizeof(k->code), "%s", about->code ?: "");
 	}
 	if (++k->lines <= to.burst)
-		return true;
+		return k;
 	k->suppressed++;
-	return false;
+	return NULL;
 }
 
 void log_tell_suppressed(bool all)
@@ -324,13 +320,18 @@ static void format(char text[TEXT], int err, const char *fmt, va_list ap)
 static void emit(
 	enum log_level level, const struct log_about *about, int err, const char *fmt, va_list ap)
 {
+	/* Whoever asks for debug lines wants all of them. */
+	bool limited = to.burst > 0 && level != LOG_LEVEL_DEBUG;
+	struct kind *k = NULL;
 	char text[TEXT];
 	int saved = errno;
 
-	if (level <= log_threshold && admit(level, about, fmt)) {
-		format(text, err, fmt, ap);
-		write_line(level, about, text);
-	}
+	if (level > log_threshold || (limited && (k = admit(level, about, fmt)) == NULL))
+		return;
+	format(text, err, fmt, ap);
+	if (k != NULL)
+		snprintf(k->sample, sizeof(k->sample), "%.*s", SAMPLE - 1, text);
+	write_line(level, about, text);
 	errno = saved;
 }
 

@@ -154,7 +154,13 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 static void release(const struct grant *grant)
 {
 	struct batch_item *item = xcalloc(1, sizeof(*item));
+	char run[UUID_TEXT];
 
+	log_about(LOG_LEVEL_NOTICE,
+		&(struct log_about){ .run = uuid_format(&grant->run_id, run),
+			.event = "claim",
+			.code = "unheard" },
+		"claim: given back, its worker was gone before the answer");
 	item->stmt = stmt_get("release");
 	item->rows = 1;
 	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
@@ -195,9 +201,16 @@ static void answer_claim(const struct claim *claim)
 	char id[UUID_TEXT];
 
 	buf_adds(&b, "{\"runs\":[");
-	for (int i = 0; i < claim->job.n; i++)
-		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"%s\"}", i > 0 ? "," : "",
-			uuid_format(&claim->grants[i].run_id, id), claim->job.tokens[i].text.p);
+	for (int i = 0; i < claim->job.n; i++) {
+		uuid_format(&claim->grants[i].run_id, id);
+		log_about(LOG_LEVEL_DEBUG,
+			&(struct log_about){ .run = id,
+				.worker = claim->req->conn->worker_id,
+				.event = "claim" },
+			"claim: handed out");
+		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"%s\"}", i > 0 ? "," : "", id,
+			claim->job.tokens[i].text.p);
+	}
 	buf_adds(&b, "]}");
 	stats_add(stats_series(STATS_CLAIMED, NULL), claim->job.n);
 	req_ok(claim->req, (struct slice){ b.p, b.n });
