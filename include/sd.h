@@ -1,5 +1,6 @@
 /*
- * sd: the little of systemd that a daemon needs: readiness, sockets handed over, credentials.
+ * sd: the little of systemd that a daemon needs: readiness, the watchdog, sockets handed over,
+ * credentials.
  */
 #ifndef SD_H
 #define SD_H
@@ -8,6 +9,16 @@
 
 /* Sends a message ("READY=1", "STATUS=…") to $NOTIFY_SOCKET; does nothing when there is none. */
 void sd_notify(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Tells what we are doing now, in a few words; at most every five seconds, and only what is new: it
+ * may be called as often as one likes. */
+void sd_status(const char *status);
+
+/* A reload begins; it ends with "READY=1". */
+void sd_reloading(void);
+
+/* How often systemd wants to hear "WATCHDOG=1", halved, in milliseconds; 0 for never. */
+int64_t sd_watchdog(void) __attribute__((warn_unused_result));
 
 /* How many listening sockets were handed over (descriptors 3, 4, …); unsets the variables. */
 int sd_listen_fds(void);

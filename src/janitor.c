@@ -31,7 +31,6 @@ static struct {
 	struct chan_server *server;
 	struct db *db;
 	const char *settings[16];
-	uv_timer_t timer;
 
 	/* What was asked since the last sync: who looks at each result, and what comes after. */
 	void (*got[ASKED])(const PGresult *res);
@@ -190,7 +189,12 @@ static void got_taken(const PGresult *res)
 		const char *fate = PQgetvalue(res, i, TAKE_FATE);
 		double overdue = atof(PQgetvalue(res, i, TAKE_OVERDUE));
 
-		log_warnx("run %s is %s: %s, its %s passed %.1f s ago, worker %s",
+		log_about(LOG_LEVEL_WARN,
+			&(struct log_about){ .run = PQgetvalue(res, i, TAKE_RUN),
+				.worker = PQgetvalue(res, i, TAKE_WORKER),
+				.event = fate,
+				.code = clock },
+			"run %s is %s: %s, its %s passed %.1f s ago, worker %s",
 			PQgetvalue(res, i, TAKE_RUN), fate, PQgetvalue(res, i, TAKE_STATE), clock,
 			overdue, PQgetvalue(res, i, TAKE_WORKER));
 		if (strcmp(fate, "lost") == 0)
@@ -307,7 +311,7 @@ static void sweep(void)
 	sync_then(take_next);
 }
 
-static void on_timer(uv_timer_t *timer)
+void janitor_turn(void)
 {
 	if (j.lease != j.server->conf->lease) {
 		/* What the lease was is on the runs until they are heard of again. */
@@ -316,7 +320,11 @@ static void on_timer(uv_timer_t *timer)
 	}
 	if (db_is_up(j.db) && !j.busy)
 		sweep();
-	uv_timer_start(timer, on_timer, (uint64_t)j.server->conf->interval, 0);
+}
+
+int64_t janitor_every(void)
+{
+	return j.server->conf->interval;
 }
 
 /* ---- its connection ---- */
@@ -402,12 +410,9 @@ void janitor_open(struct chan_server *server, const char *conninfo, const char *
 	make_settings(coordinator);
 	config.stmts = stmt_all(&config.nstmts);
 	j.db = db_open(server->loop, &config);
-	uv_timer_init(server->loop, &j.timer);
-	uv_timer_start(&j.timer, on_timer, (uint64_t)server->conf->interval, 0);
 }
 
 void janitor_close(void (*on_closed)(void *arg), void *arg)
 {
-	uv_close((uv_handle_t *)&j.timer, NULL);
 	db_close(j.db, on_closed, arg);
 }

@@ -3,6 +3,7 @@
  * order. It shuts down in stages: stop listening, stop reading, wait until no request is open,
  * close the workers, then the database, then lws, then the loop.
  */
+#include "chore.h"
 #include "http.h"
 #include "fsm.h"
 #include "intake.h"
@@ -10,6 +11,7 @@
 #include "lease.h"
 #include "message.h"
 #include "presence.h"
+#include "pulse.h"
 #include "schema.h"
 #include "sd.h"
 #include "sign.h"
@@ -27,6 +29,7 @@ enum {
 	FD_RESERVE = 64,   /* descriptors beside the workers' */
 	CLOSING_MS = 2000, /* for close frames to be written */
 	STAGE_MS = 20,
+	STOP_MS = 30000, /* for everything behind the draining */
 	HOUR_MS = 3600 * 1000,
 };
 
@@ -61,7 +64,6 @@ static void set_not_ready(const char *why)
 		log_warnx("not ready: %s", why);
 	else
 		log_info("ready");
-	sd_notify("%sSTATUS=%s", *why == '\0' ? "READY=1\n" : "", *why == '\0' ? "serving" : why);
 }
 
 static void on_version(struct batch_item *item, const struct batch_result *res)
@@ -116,33 +118,18 @@ static void publish(void)
 	presence_publish(&d.server, d.name);
 }
 
-static struct chore {
-	void (*run)(void);
-	int64_t ms;
-	int64_t (*every)(void); /* instead of ms, where a reload may change it */
-	uv_timer_t timer;
-} chores[] = {
+static void beat(void)
+{
+	pulse_beat(&d.server, d.not_ready);
+}
+
+static struct chore chores[] = {
 	{ .run = queue_poll, .every = poll_ms },
+	{ .run = janitor_turn, .every = janitor_every },
 	{ .run = make_partitions, .ms = HOUR_MS },
 	{ .run = publish, .ms = PRESENCE_MS },
+	{ .run = beat, .every = pulse_every },
 };
-
-static void on_chore(uv_timer_t *timer);
-
-static void set_chore(struct chore *chore)
-{
-	int64_t ms = chore->every != NULL ? chore->every() : chore->ms;
-
-	uv_timer_start(&chore->timer, on_chore, (uint64_t)ms, 0);
-}
-
-static void on_chore(uv_timer_t *timer)
-{
-	struct chore *chore = container_of(timer, struct chore, timer);
-
-	chore->run();
-	set_chore(chore);
-}
 
 static void on_database(void *arg, bool up, const char *why)
 {
@@ -200,8 +187,6 @@ static void close_handles(void)
 	uv_close((uv_handle_t *)&d.sigint, NULL);
 	uv_close((uv_handle_t *)&d.sighup, NULL);
 	uv_close((uv_handle_t *)&d.stage_timer, NULL);
-	for (size_t i = 0; i < countof(chores); i++)
-		uv_close((uv_handle_t *)&chores[i].timer, NULL);
 }
 
 /* One step further, as soon as the stage's work is done or its time is over. */
@@ -226,6 +211,7 @@ static void on_stage(uv_timer_t *timer)
 		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);
 		queue_close(on_database_closed, NULL);
+		chore_stop(chores, countof(chores));
 		enter(CLOSING_DATABASE);
 		break;
 	case CLOSING_DATABASE:
@@ -245,7 +231,8 @@ static void on_terminate(uv_signal_t *handle, int signum)
 	if (d.stage != SERVING)
 		return;
 	log_info("signal %d: draining", signum);
-	sd_notify("STOPPING=1");
+	sd_notify(
+		"STOPPING=1\nEXTEND_TIMEOUT_USEC=%jd", (intmax_t)(d.conf->drain + STOP_MS) * 1000);
 	enter(DRAINING);
 	ws_stop_listening(d.server.ws);
 	chan_drain(&d.server);
@@ -268,7 +255,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 
 	(void)handle;
 	(void)signum;
-	sd_notify("RELOADING=1");
+	sd_reloading();
 	next = conf_load(d.conf_path, &err);
 	if (next != NULL)
 		keys = keys_load(next, &err);
@@ -280,6 +267,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 		keys_free(d.server.keys);
 		d.server.keys = keys;
 		configure_log();
+		chore_hurry(chores, countof(chores));
 		log_info("configuration reloaded");
 		if (kept.n > 0)
 			log_warnx("these options need a restart: %s", kept.p);
@@ -310,36 +298,41 @@ static void gather_routes(void)
 	d.server.nroutes = n;
 }
 
-static void listen_on(const char *addresses)
+/* Says where; the first one gives the coordinator its name. */
+static void listening(struct buf *bound)
 {
-	struct buf bound = { 0 };
-	int nfds = sd_listen_fds();
-	char host[256] = "", *list = xstrdup(addresses), *rest = list, *address;
+	const char *port = strrchr(bound->p, ':');
+	char host[256] = "";
 
-	for (int i = 0; i < nfds; i++)
-		if (!ws_listen_fd(d.server.ws, 3 + i, &bound))
-			fatal("listening on descriptor %d", 3 + i);
-	while (nfds == 0 && (address = strsep(&rest, " \t")) != NULL) {
-		struct buf one = { 0 };
-
-		if (*address == '\0')
-			continue;
-		if (!ws_listen(d.server.ws, address, &one))
-			fatal("listening on %s", address);
-		log_info("listening on %s", one.p);
-		if (bound.n == 0)
-			buf_adds(&bound, one.p);
-		buf_free(&one);
-	}
+	log_info("listening on %s", bound->p);
 	gethostname(host, sizeof(host) - 1);
 	if (d.conf->name[0] != '\0')
 		snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
-	else
-		snprintf(d.name, sizeof(d.name), "%s%s", host,
-			bound.p != NULL && strrchr(bound.p, ':') != NULL ? strrchr(bound.p, ':')
-									 : "");
+	else if (d.name[0] == '\0')
+		snprintf(d.name, sizeof(d.name), "%s%s", host, port != NULL ? port : "");
+	buf_free(bound);
+}
+
+/* On the sockets that systemd hands over, any number of them, or else on these addresses. */
+static void listen_on(const char *addresses)
+{
+	int nfds = sd_listen_fds();
+	char *list = xstrdup(addresses), *rest = list, *address;
+	struct buf bound = { 0 };
+
+	for (int i = 0; i < nfds; i++) {
+		if (!ws_listen_fd(d.server.ws, 3 + i, &bound))
+			fatal("listening on descriptor %d", 3 + i);
+		listening(&bound);
+	}
+	while (nfds == 0 && (address = strsep(&rest, " \t")) != NULL) {
+		if (*address == '\0')
+			continue;
+		if (!ws_listen(d.server.ws, address, &bound))
+			fatal("listening on %s", address);
+		listening(&bound);
+	}
 	free(list);
-	buf_free(&bound);
 }
 
 static void start(void)
@@ -378,10 +371,8 @@ static void start(void)
 	uv_signal_start(&d.sigint, on_terminate, SIGINT);
 	uv_signal_start(&d.sighup, on_reload, SIGHUP);
 	uv_timer_init(&d.loop, &d.stage_timer);
-	for (size_t i = 0; i < countof(chores); i++) {
-		uv_timer_init(&d.loop, &chores[i].timer);
-		set_chore(&chores[i]);
-	}
+	chore_start(&d.loop, chores, countof(chores));
+	sd_notify("READY=1");
 }
 
 static void finish(void)

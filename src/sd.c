@@ -10,15 +10,16 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { FIRST_FD = 3, MAX_SECRET = 65536 };
+enum { FIRST_FD = 3, MAX_SECRET = 65536, STATUS_MS = 5000 };
 
 void sd_notify(const char *fmt, ...)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	char text[512];
+	char text[640];
 	va_list ap;
 
 	if (!path || !*path)
@@ -46,11 +47,50 @@ void sd_notify(const char *fmt, ...)
 		close(fd);
 }
 
+void sd_status(const char *status)
+{
+	static char told[512];
+	static int64_t told_at;
+	char text[sizeof(told)];
+	int64_t now = mono_ms();
+
+	snprintf(text, sizeof(text), "%s", status);
+	for (char *c = text; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20)
+			*c = ' '; /* a line of its own would be another message */
+	if (strcmp(text, told) == 0 || (told_at != 0 && now - told_at < STATUS_MS))
+		return;
+	memcpy(told, text, sizeof(told));
+	told_at = now;
+	sd_notify("STATUS=%s", told);
+}
+
+/* The stamp tells systemd which READY=1 belongs to it (Type=notify-reload). */
+void sd_reloading(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	sd_notify("RELOADING=1\nMONOTONIC_USEC=%jd",
+		(intmax_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+}
+
 /* The variable as a number; 0 if it is not one. */
 static long env_number(const char *name)
 {
 	const char *text = getenv(name);
 	return text ? strtol(text, NULL, 10) : 0;
+}
+
+int64_t sd_watchdog(void)
+{
+	const char *pid = getenv("WATCHDOG_PID");
+	long usec = env_number("WATCHDOG_USEC");
+
+	/* Another process' watchdog if the variables were only inherited. */
+	if (usec <= 0 || (pid != NULL && env_number("WATCHDOG_PID") != getpid()))
+		return 0;
+	return usec / 2000 > 0 ? usec / 2000 : 1;
 }
 
 int sd_listen_fds(void)

@@ -7,13 +7,13 @@ cd "$(dirname "$0")/../.." || exit
 # The drawing, the lowest layer last. Modules of one layer do not know each other.
 drawing='
 main cli
-queue run step log plan lease presence janitor intake http
+queue run step log plan lease presence janitor intake http pulse
 message
 chan
 batch
 stmt field keys
 fsm conf scrub sign
-option sd jwt crypt phx db ws schema refuse value
+option sd jwt crypt chore phx db ws schema refuse value
 slice stats
 base sql
 logger
@@ -25,7 +25,7 @@ libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf_file\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign)\.h
+uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|chore)\.h
 jansson\.h        (include|src)/(.*)
 '
 

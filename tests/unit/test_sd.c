@@ -64,6 +64,66 @@ static void test_notify(void **state)
 	free(abstract);
 }
 
+/* Reads one message; "" if there is none. */
+static const char *heard(int fd)
+{
+	static char got[512];
+	ssize_t n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
+
+	got[n > 0 ? n : 0] = '\0';
+	return got;
+}
+
+static void test_status(void **state)
+{
+	(void)state;
+	char *path = xasprintf("%s/status", folder);
+	int fd = notify_socket(path);
+	uintmax_t stamp;
+	int64_t now = mono_ms();
+
+	/* A line of its own would be another message; what is not new is not said, nor what comes
+	 * right behind. */
+	sd_status("away: no\nREADY=1");
+	assert_string_equal(heard(fd), "STATUS=away: no READY=1");
+	sd_status("away: no\nREADY=1");
+	sd_status("serving");
+	assert_string_equal(heard(fd), "");
+
+	sd_reloading();
+	assert_int_equal(sscanf(heard(fd), "RELOADING=1\nMONOTONIC_USEC=%ju", &stamp), 1);
+	assert_in_range(stamp / 1000, now, mono_ms());
+	unsetenv("NOTIFY_SOCKET");
+	close(fd);
+	unlink(path);
+	free(path);
+}
+
+static int64_t watchdog(int pid, const char *usec)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	setenv("WATCHDOG_PID", text, 1);
+	setenv("WATCHDOG_USEC", usec, 1);
+	return sd_watchdog();
+}
+
+static void test_watchdog(void **state)
+{
+	(void)state;
+	assert_int_equal(sd_watchdog(), 0);
+	assert_int_equal(watchdog(getpid(), "30000000"), 15000);
+	assert_int_equal(watchdog(getpid(), "1"), 1);
+	assert_int_equal(watchdog(getpid(), "0"), 0);
+	assert_int_equal(watchdog(getpid(), "-5"), 0);
+	assert_int_equal(watchdog(getpid() + 1, "30000000"), 0);
+	unsetenv("WATCHDOG_PID");
+	setenv("WATCHDOG_USEC", "30000000", 1);
+	assert_int_equal(sd_watchdog(), 15000);
+	unsetenv("WATCHDOG_USEC");
+}
+
 static int listen_fds(int pid, const char *fds)
 {
 	char text[16];
@@ -176,6 +236,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_notify),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_watchdog),
 		cmocka_unit_test(test_listen_fds),
 		cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_no_secret),
