@@ -1,5 +1,6 @@
 /*
- * What chan.c (sockets and channels), chan_req.c (requests and replies) and chan_note.c share. Private to them.
+ * What chan.c (sockets and channels), chan_req.c (requests), chan_answer.c (replies) and
+ * chan_note.c (the log) share. Private to them.
  */
 #ifndef CHAN_PRIVATE_H
 #define CHAN_PRIVATE_H

@@ -71,8 +71,8 @@ void sd_reloading(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	sd_notify("RELOADING=1\nMONOTONIC_USEC=%jd",
-		(intmax_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+	sd_notify(
+		"RELOADING=1\nMONOTONIC_USEC=%jd", (intmax_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
 }
 
 /* The variable as a number; 0 if it is not one. */

@@ -318,14 +318,13 @@ static void so_many_lines_of_a_kind(void **state)
 	log_tell_suppressed(true);
 	noise("a", 1); /* counted anew */
 	log_tell_suppressed(true);
-	assert_released(
-		"time=T level=info msg=\"noise 0\" code=a\n"
-		"time=T level=info msg=\"noise 1\" code=a\n"
-		"time=T level=info msg=\"noise 0\" code=b\n"
-		"time=T level=info msg=\"noise 1\" code=b\n"
-		"time=T level=info msg=\"a third kind\"\n"
-		"time=T level=info msg=\"suppressed 4 lines like \\\"noise 1\\\"\" code=a\n"
-		"time=T level=info msg=\"noise 0\" code=a\n");
+	assert_released("time=T level=info msg=\"noise 0\" code=a\n"
+			"time=T level=info msg=\"noise 1\" code=a\n"
+			"time=T level=info msg=\"noise 0\" code=b\n"
+			"time=T level=info msg=\"noise 1\" code=b\n"
+			"time=T level=info msg=\"a third kind\"\n"
+			"time=T level=info msg=\"suppressed 4 lines like \\\"noise 1\\\"\" code=a\n"
+			"time=T level=info msg=\"noise 0\" code=a\n");
 	configure(LOG_STDERR, "", 0);
 	capture();
 	noise("a", 200);
