@@ -13,6 +13,7 @@ export class Database {
 	#psql;
 	#output = '';
 	#waiting = [];
+	#gone = null;
 
 	constructor(url) {
 		this.#psql = spawn('psql', [url, '-X', '-q', '-A', '-t', '-F', '|', '-P', 'null=null'], {
@@ -36,13 +37,15 @@ export class Database {
 			}
 		});
 		this.#psql.on('exit', (code) => {
-			for (const { reject } of this.#waiting) reject(new Error(`psql left with ${code}`));
+			this.#gone = new Error(`psql left with ${code}`);
+			for (const { reject } of this.#waiting) reject(this.#gone);
 		});
 		this.#psql.stdin.on('error', () => {});
 	}
 
 	query(text) {
 		const mark = randomUUID();
+		if (this.#gone) return Promise.reject(this.#gone);
 		return new Promise((resolve, reject) => {
 			this.#waiting.push({ mark, resolve, reject });
 			this.#psql.stdin.write(`${text}\n;\n\\echo ${mark} :ERROR :LAST_ERROR_MESSAGE\n`);

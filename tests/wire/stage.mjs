@@ -144,6 +144,13 @@ export class Coordinator {
 		return new Worker(this.url, secret, id).opened;
 	}
 
+	// As a crash of the machine does.
+	async kill() {
+		running.delete(this);
+		this.child.kill('SIGKILL');
+		await this.exited;
+	}
+
 	async stop() {
 		running.delete(this);
 		this.child.kill('SIGTERM');
@@ -254,12 +261,12 @@ export const newDatabase = async (name) => {
 	return { url: as('interlock', base), migrate_url: as('interlock_owner', base), admin_url: as('postgres', base) };
 };
 
-// Whatever happens, nothing of the test's stays behind.
+// Whatever happens, nothing of the test's stays behind; what was made last goes first.
 const ends = [() => rmSync(folder, { recursive: true, force: true })];
 export const atEnd = (clean) => ends.push(clean);
 process.on('exit', () => {
 	for (const { child } of running) child.kill('SIGKILL');
-	for (const clean of ends) clean();
+	for (const clean of ends.reverse()) clean();
 });
 process.on('unhandledRejection', () => {}); // what a failed test has asked and not waited for
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));

@@ -1,0 +1,199 @@
+// A PostgreSQL of the test's own, which may be crashed, stopped, filled up, copied to a standby; and a
+// wire to it that can be cut.
+
+import { execFile, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Database } from '../client/db.mjs';
+import { atEnd } from '../wire/stage.mjs';
+
+const BIN = '/usr/lib/postgresql/15/bin';
+
+export const freePort = async () => {
+	const server = net.createServer().listen(0, '127.0.0.1');
+	await once(server, 'listening');
+	const { port } = server.address();
+	server.close();
+	await once(server, 'close');
+	return port;
+};
+
+// A folder that the cluster's user can enter.
+export const newFolder = (name) => {
+	const folder = mkdtempSync(join(tmpdir(), `interlock-${name}-`));
+	chmodSync(folder, 0o755);
+	atEnd(() => rmSync(folder, { recursive: true, force: true }));
+	return folder;
+};
+
+export class Cluster {
+	static async start(name, { folder = newFolder(name) } = {}) {
+		const cluster = new Cluster(join(folder, 'pg'), await freePort());
+		atEnd(() => cluster.#remove());
+		cluster.#launch();
+		return cluster;
+	}
+
+	constructor(data, port) {
+		Object.assign(this, { data, port });
+	}
+
+	#script(...args) {
+		return execFileSync('tests/cluster', [args[0], this.data, ...args.slice(1)], { encoding: 'utf8' });
+	}
+
+	// Without a good-bye, which would take its time.
+	#remove() {
+		if (this.isRunning) process.kill(this.pid, 'SIGQUIT');
+		this.#script('remove');
+	}
+
+	#launch() {
+		const said = this.#script('start', '--tcp', String(this.port));
+		const [owner] = said.match(/(?<=DATABASE_OWNER_URL=').*(?=')/);
+		this.owner = owner;
+		this.root = owner.replace('interlock_owner@', 'postgres@');
+	}
+
+	// How the daemon reaches it: by its port, or by what stands in between.
+	urls(port = this.port) {
+		const at = `127.0.0.1:${port}`;
+		return { url: `postgresql://interlock@${at}/interlock`, migrate_url: this.owner };
+	}
+
+	// A new psql, for none outlives a restart; when it can be had.
+	async psql(as = this.owner) {
+		const ready = () => execFileSync(join(BIN, 'pg_isready'), ['-q', '-t', '1', '-d', as]);
+		for (const end = Date.now() + 30_000; ; await pause(50)) {
+			try {
+				ready();
+				break;
+			} catch (error) {
+				if (Date.now() > end) throw error;
+			}
+		}
+		const db = new Database(as);
+		atEnd(() => db.close());
+		return db;
+	}
+
+	// As the user that owns it.
+	async pg(program, ...args) {
+		const { uid, gid } = statSync(this.data);
+		await promisify(execFile)(join(BIN, program), args, { cwd: '/', uid, gid });
+	}
+
+	#control(...args) {
+		const log = ['-l', join(this.data, 'server.log')];
+		return this.pg('pg_ctl', '-D', this.data, '-s', '-w', '-t', '30', ...log, ...args);
+	}
+
+	stop(mode = 'fast') {
+		return this.#control('-m', mode, 'stop');
+	}
+
+	async start() {
+		this.#launch();
+	}
+
+	restart(mode) {
+		return this.#control('-m', mode, 'restart');
+	}
+
+	get isRunning() {
+		return existsSync(join(this.data, 'postmaster.pid'));
+	}
+
+	get pid() {
+		return Number(readFileSync(join(this.data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+	}
+
+	// A copy that follows it, on a port of its own.
+	async standby() {
+		const data = `${this.data}-standby`;
+		const { uid, gid } = statSync(this.data);
+		mkdirSync(data, { mode: 0o700 });
+		chownSync(data, uid, gid);
+		await this.pg('pg_basebackup', '-d', this.root, '-D', data, '-R', '-X', 'stream', '-c', 'fast');
+		const standby = new Cluster(data, await freePort());
+		atEnd(() => standby.#remove());
+		standby.#launch();
+		return standby;
+	}
+
+	promote() {
+		return this.#control('promote');
+	}
+}
+
+// A small file system of its own, for what fills up. Null where nobody may mount one.
+export const smallDisk = (name, size) => {
+	const folder = newFolder(name);
+	const mounted = join(folder, 'disk');
+	mkdirSync(mounted);
+	try {
+		execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', mounted], { stdio: 'ignore' });
+	} catch {
+		return null;
+	}
+	atEnd(() => execFileSync('umount', ['-l', mounted]));
+	return mounted;
+};
+
+// What lies between the daemon and the database. While it is frozen nothing passes, and nobody is
+// told; cut() hangs up on the daemon's side, and on the database's when its promise is kept.
+export class Wire {
+	#pairs = new Set();
+	#frozen = false;
+
+	static async to(port) {
+		const wire = new Wire();
+		wire.server = net.createServer((near) => wire.#joined(near, net.connect(port, '127.0.0.1')));
+		wire.server.listen(0, '127.0.0.1');
+		await once(wire.server, 'listening');
+		wire.port = wire.server.address().port;
+		atEnd(() => wire.server.close());
+		return wire;
+	}
+
+	#joined(near, far) {
+		const pair = { near, far };
+		this.#pairs.add(pair);
+		const pass = (from, to) => {
+			from.on('data', (data) => to.write(data));
+			from.on('close', () => pair.cut || to.destroy());
+			from.on('error', () => {});
+		};
+		pass(near, far);
+		pass(far, near);
+		far.on('close', () => this.#pairs.delete(pair));
+		if (this.#frozen) this.#freeze(pair);
+	}
+
+	#freeze({ near, far }) {
+		near.pause();
+		far.pause();
+	}
+
+	freeze() {
+		this.#frozen = true;
+		for (const pair of this.#pairs) this.#freeze(pair);
+	}
+
+	// New connections pass again; the old ones are reset on this side, and on the other `later`.
+	async cut(later = Promise.resolve()) {
+		this.#frozen = false;
+		const pairs = [...this.#pairs];
+		for (const pair of pairs) {
+			pair.cut = true;
+			pair.near.resetAndDestroy();
+		}
+		await later;
+		for (const { far } of pairs) far.resetAndDestroy();
+	}
+}
