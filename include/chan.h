@@ -11,11 +11,12 @@
 #include "keys.h"
 #include "phx.h"
 #include "refuse.h"
-#include "scrub.h"
+#include "snapshot.h"
 #include "stats.h"
 #include "ws.h"
 
 struct req;
+struct req_body;
 struct chan;
 struct chan_conn;
 
@@ -81,8 +82,9 @@ struct chan {
 	int64_t renewed; /* mono_ms(), when its lease was last extended */
 	bool stale;      /* the claim is over: an empty plan, and every event superseded */
 	bool save_dataclips;
-	char *plan;
-	struct scrub *scrub;
+	bool has_dataclip;
+	struct uuid dataclip_id, starting_id;
+	const struct snapshot *snapshot;
 };
 
 /* A worker's socket. */
@@ -109,11 +111,9 @@ struct req {
 	const struct route *route;
 	struct phx_frame frame;
 	char *data;
-	size_t size;             /* what it counts against the memory bound */
-	int64_t received;        /* now_us() */
-	struct batch_item ahead; /* a large body that goes before it … */
-	struct value *stored;    /* … what the message says of it afterwards … */
-	const char *body_field;  /* … and under which name it is warned about */
+	size_t size;           /* what it counts against the memory bound */
+	int64_t received;      /* now_us() */
+	struct req_body *body; /* a large body that goes before it */
 	const struct route_stats *stats;
 	struct buf warnings; /* members of the reply's "warnings" object, so far */
 	struct value *noted; /* the warnings' column, for the journal */

@@ -231,8 +231,7 @@ void chan_free(struct chan *chan)
 		TAILQ_REMOVE(&conn->server->queues, chan, queue_entry);
 	if (chan->joined)
 		stats_add(stat_channels, -1);
-	scrub_free(chan->scrub);
-	free(chan->plan);
+	snapshot_drop(chan->snapshot);
 	free(chan->topic);
 	free(chan->join_ref);
 	free(chan);

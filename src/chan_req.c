@@ -12,6 +12,14 @@
 /* Larger bodies go ahead of their message (architecture.md). */
 enum { BODY_AHEAD = 64 * 1024 };
 
+/* A large body on its way. */
+struct req_body {
+	struct batch_item item;
+	struct req *req;
+	struct value *stored; /* what the message says of it afterwards … */
+	const char *field;    /* … and under which name it is warned about */
+};
+
 struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
 	char *data, size_t size)
 {
@@ -62,7 +70,9 @@ void req_free(struct req *req)
 		chan_flow(req->conn);
 	}
 	free_values(&req->item);
-	free_values(&req->ahead);
+	if (req->body != NULL)
+		free_values(&req->body->item);
+	free(req->body);
 	buf_free(&req->warnings);
 	free(req->own);
 	free(req->data);
@@ -151,29 +161,32 @@ void req_submit(struct req *req)
 /* The body is in dataclips, or cannot be: the message itself follows. */
 static void on_body_done(struct batch_item *item, const struct batch_result *res)
 {
-	struct req *req = container_of(item, struct req, ahead);
+	struct req_body *body = container_of(item, struct req_body, item);
+	struct req *req = body->req;
 
 	if (res->status == BATCH_UNAVAILABLE) {
 		on_done(&req->item, res);
 		return;
 	}
-	value_bool(req->stored, res->status == BATCH_DONE);
+	value_bool(body->stored, res->status == BATCH_DONE);
 	if (res->status != BATCH_DONE)
-		req_warn(req, req->body_field, "could not be stored");
+		req_warn(req, body->field, "could not be stored");
 	req_submit(req);
 }
 
 void req_submit_body(struct req *req, const struct value *step, const struct value *clip,
 	struct value *body, struct value *stored, const char *field)
 {
-	struct batch_item *item = &req->ahead;
+	struct batch_item *item;
 	struct value *v;
 
 	if (body->p == NULL || body->n <= BODY_AHEAD) {
 		req_submit(req);
 		return;
 	}
-	*item = req->item;
+	req->body = xmalloc(sizeof(*req->body));
+	*req->body = (struct req_body){ req->item, req, stored, field };
+	item = &req->body->item;
 	item->stmt = stmt_get("body");
 	item->values = v = xcalloc((size_t)item->stmt->columns, sizeof(*v));
 	item->locks = item->settles = false;
@@ -184,8 +197,6 @@ void req_submit_body(struct req *req, const struct value *step, const struct val
 	v++;
 	value_copy16(v++, clip);
 	value_move(v, body);
-	req->stored = stored;
-	req->body_field = field;
 	batch_submit(req->server->batch, LANE_BODY, item);
 }
 
@@ -193,8 +204,8 @@ void req_scrub(struct req *req, struct value *text)
 {
 	struct buf clean = { 0 };
 
-	if (text->p != NULL &&
-		scrub_apply(req->chan->scrub, (struct slice){ text->p, (size_t)text->n }, &clean))
+	if (text->p != NULL && scrub_apply(req->chan->snapshot->scrub,
+				       (struct slice){ text->p, (size_t)text->n }, &clean))
 		value_take(text, &clean);
 	buf_free(&clean);
 }
@@ -361,7 +372,7 @@ void req_message(struct req *req, struct value *v)
 	buf_addc(&text, '}');
 	if (text.n > limit)
 		text.n = 0;
-	scrub_apply(req->chan->scrub, (struct slice){ text.p, text.n }, &clean);
+	scrub_apply(req->chan->snapshot->scrub, (struct slice){ text.p, text.n }, &clean);
 	buf_free(&text);
 	value_take(v, &clean);
 }

@@ -92,7 +92,7 @@ static bool read_line(struct req *req, struct slice line, struct value *v)
 		at = req->received;
 	value_time(&v[COL_AT], at);
 	add_message(&text, message);
-	scrub_apply(chan->scrub, (struct slice){ text.p, text.n }, &clean);
+	scrub_apply(chan->snapshot->scrub, (struct slice){ text.p, text.n }, &clean);
 	buf_free(&text);
 	if (clean.n > LINE_MAX_BYTES) {
 		clean.n = LINE_MAX_BYTES;

@@ -23,10 +23,11 @@ struct grant {
 
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
 struct claim {
-	char queues[QUEUES_MAX], timeout[24], grace[24], lease[24];
+	char timeout[24], grace[24], lease[24];
 	struct req *req;
 	struct grant *grants;
 	struct sign_job job;
+	char queues[];
 };
 
 /* The connection that listens. One look at a time: what is heard meanwhile makes one more look.
@@ -59,20 +60,32 @@ static void join_failed(struct req *req, const char *code)
 }
 
 /* The list, joined by U+001F; anything malformed means the default. */
-static void read_queues(struct slice list, char out[QUEUES_MAX])
+static void read_queues(struct slice list, struct buf *out)
 {
 	struct slice cursor = list, key, value;
-	struct buf b = { 0 };
 	bool fine = slice_type(list) == SLICE_ARRAY;
 
 	while (fine && slice_next(&cursor, &key, &value)) {
-		if (b.n > 0)
-			buf_addc(&b, '\x1f');
-		fine = slice_type(value) == SLICE_STRING && value.n > 2 && slice_decode(value, &b);
+		if (out->n > 0)
+			buf_addc(out, '\x1f');
+		fine = slice_type(value) == SLICE_STRING && value.n > 2 && slice_decode(value, out);
 	}
-	fine = fine && b.n > 0 && b.n < QUEUES_MAX;
-	snprintf(out, QUEUES_MAX, "%s", fine ? b.p : default_queues);
-	buf_free(&b);
+	if (fine && out->n > 0 && out->n < QUEUES_MAX)
+		return;
+	out->n = 0;
+	buf_adds(out, default_queues);
+}
+
+static struct claim *claim_new(struct slice queues)
+{
+	struct buf list = { 0 };
+	struct claim *claim;
+
+	read_queues(queues, &list);
+	claim = xcalloc(1, sizeof(*claim) + list.n + 1);
+	memcpy(claim->queues, list.p, list.n);
+	buf_free(&list);
+	return claim;
 }
 
 static void check_claim(struct req *req)
@@ -90,9 +103,8 @@ static void check_claim(struct req *req)
 	}
 	if (!slice_int(slice_get(req->frame.payload, "demand"), &demand) || demand < 1)
 		demand = 1;
-	req->own = claim = xcalloc(1, sizeof(*claim));
+	req->own = claim = claim_new(slice_get(req->frame.payload, "queues"));
 	claim->req = req;
-	read_queues(slice_get(req->frame.payload, "queues"), claim->queues);
 	snprintf(claim->timeout, sizeof(claim->timeout), "%lld", (long long)conf->default_timeout);
 	snprintf(claim->grace, sizeof(claim->grace), "%lld", (long long)conf->grace);
 	snprintf(claim->lease, sizeof(claim->lease), "%lld", (long long)conf->lease);

@@ -97,53 +97,28 @@ static char *render_options(const PGresult *res, int row, bool saves)
 	return text;
 }
 
-/* The plan; for a worker whose claim is over one without jobs, which ends the run in it at once. */
-static char *render_plan(const struct chan *chan, const PGresult *res, int row)
+/* What the runs of one snapshot have in common; for a worker whose claim is over a plan without
+ * jobs, which ends the run in it at once. */
+static void hold_snapshot(struct chan *chan, const struct keys *keys, const PGresult *res, int row)
 {
-	char run[UUID_TEXT], project[UUID_TEXT],
-		*options = render_options(res, row, chan->save_dataclips);
+	char *options = render_options(res, row, chan->save_dataclips);
 	const char *body = PQgetvalue(res, row, COL_BODY);
+	struct slice credentials = { 0 };
 	struct buf b = { 0 };
 
-	buf_addf(&b,
-		"{\"id\":\"%s\",\"project_id\":\"%s\",\"name\":", uuid_format(&chan->run_id, run),
-		uuid_format(&chan->project_id, project));
+	buf_adds(&b, "\"name\":");
 	buf_add_json(&b, slice_of(PQgetvalue(res, row, COL_NAME)));
-	if (!chan->stale && !PQgetisnull(res, row, COL_DATACLIP))
-		buf_addf(&b, ",\"dataclip_id\":\"%s\"", PQgetvalue(res, row, COL_DATACLIP));
-	buf_addf(&b, ",\"starting_node_id\":\"%s\",", PQgetvalue(res, row, COL_STARTING));
+	buf_addc(&b, ',');
 	if (chan->stale)
 		buf_adds(&b, "\"triggers\":[],\"jobs\":[],\"edges\":[]");
 	else /* the snapshot's members, without its braces */
 		buf_add(&b, body + 1, strlen(body) - 2);
-	buf_addf(&b, ",\"options\":%s}", options);
+	buf_addf(&b, ",\"options\":%s", options);
+	if (!PQgetisnull(res, row, COL_CREDENTIALS))
+		credentials = slice_of(PQgetvalue(res, row, COL_CREDENTIALS));
+	chan->snapshot = snapshot_hold(keys, (struct slice){ b.p, b.n }, credentials);
+	buf_free(&b);
 	free(options);
-	return b.p;
-}
-
-static struct scrub *load_secrets(const struct chan_server *server, const char *credentials)
-{
-	json_t *all = json_loads(credentials, 0, NULL), *sealed;
-	struct scrub *scrub = scrub_new();
-	const char *id;
-
-	json_object_foreach(all, id, sealed)
-	{
-		struct buf bytes = { 0 }, plain = { 0 };
-
-		buf_add_hex(&bytes, json_string_value(sealed));
-		if (keys_open(server->keys, slice_of(id), (struct slice){ bytes.p, bytes.n },
-			    &plain) != KEYS_CLOSED) {
-			scrub_add(scrub, (struct slice){ plain.p, plain.n });
-			explicit_bzero(plain.p, plain.n);
-		} else {
-			log_warnx("credential %s opens with no credential key", id);
-		}
-		buf_free(&bytes);
-		buf_free(&plain);
-	}
-	json_decref(all);
-	return scrub;
 }
 
 static void reply_join(struct req *req, const struct batch_result *r)
@@ -160,10 +135,12 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	chan->stale = strcmp(verdict, "stale") == 0;
 	chan->renewed = mono_ms();
 	chan->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
-	chan->plan = render_plan(chan, r->res, r->first);
-	if (!PQgetisnull(r->res, r->first, COL_CREDENTIALS))
-		chan->scrub =
-			load_secrets(req->server, PQgetvalue(r->res, r->first, COL_CREDENTIALS));
+	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &chan->starting_id))
+		fatalx("phx_join: the database answered no ids");
+	chan->has_dataclip =
+		!chan->stale && uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)),
+					&chan->dataclip_id);
+	hold_snapshot(chan, req->server->keys, r->res, r->first);
 	req_joined(req, slice_of("{}"));
 }
 

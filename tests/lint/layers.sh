@@ -10,7 +10,7 @@ main cli
 queue run step log plan lease presence janitor intake http pulse
 message
 chan
-batch
+batch snapshot
 stmt field keys
 fsm conf scrub sign
 option sd jwt crypt chore phx db ws schema refuse value

@@ -1,0 +1,143 @@
+/* snapshot: what is equal is shared, and what only looks so is not. */
+#include "snapshot.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct keys *keys, *others;
+
+/* Keys with a new credential key. */
+static struct keys *make_keys(void)
+{
+	char path[] = "/tmp/interlock-snapshot.XXXXXX";
+	int fd = mkstemp(path);
+	struct conf conf = { .credential_key = path, .credential_key_other = (char[]){ "" } };
+	struct buf err = { 0 };
+	uint8_t bytes[32];
+	struct keys *made;
+
+	random_bytes(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		dprintf(fd, "%02x", bytes[i]);
+	close(fd);
+	made = keys_load_credential(&conf, &err);
+	unlink(path);
+	buf_free(&err);
+	return made;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	keys = make_keys();
+	others = make_keys();
+	return keys == NULL || others == NULL;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	keys_free(keys);
+	keys_free(others);
+	return 0;
+}
+
+/* As the database answers it: {"id": "sealed body"}. */
+static struct buf seal(const char *body)
+{
+	struct buf sealed = { 0 }, out = { 0 };
+
+	keys_seal(keys, slice_of("c1"), slice_of(body), &sealed);
+	buf_adds(&out, "{\"c1\":\"");
+	for (size_t i = 0; i < sealed.n; i++)
+		buf_addf(&out, "%02x", (unsigned char)sealed.p[i]);
+	buf_adds(&out, "\"}");
+	buf_free(&sealed);
+	return out;
+}
+
+static const struct snapshot *hold(const struct keys *with, const char *plan, const struct buf *b)
+{
+	return snapshot_hold(with, slice_of(plan),
+		b != NULL ? (struct slice){ b->p, b->n } : (struct slice){ 0 });
+}
+
+static bool hides(const struct snapshot *s, const char *text)
+{
+	struct buf out = { 0 };
+	bool hidden = scrub_apply(s->scrub, slice_of(text), &out);
+
+	buf_free(&out);
+	return hidden;
+}
+
+static void test_equal_ones_are_one(void **state)
+{
+	struct buf secret = seal("{\"password\":\"hunter22\"}");
+	const struct snapshot *a = hold(keys, "\"jobs\":[1]", &secret);
+	const struct snapshot *b = hold(keys, "\"jobs\":[1]", &secret);
+
+	(void)state;
+	assert_ptr_equal(a, b);
+	snapshot_drop(a);
+	assert_string_equal(b->plan, "\"jobs\":[1]");
+	assert_true(hides(b, "hunter22"));
+	snapshot_drop(b);
+	buf_free(&secret);
+}
+
+static void test_others_are_others(void **state)
+{
+	struct buf secret = seal("{\"password\":\"hunter22\"}");
+	struct buf changed = seal("{\"password\":\"hunter23\"}");
+	const struct snapshot *all[] = {
+		hold(keys, "\"jobs\":[1]", &secret),
+		hold(keys, "\"jobs\":[2]", &secret),
+		hold(keys, "\"jobs\":[1]", &changed),
+		hold(keys, "\"jobs\":[1]", NULL),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(all); i++)
+		for (size_t j = 0; j < i; j++)
+			assert_ptr_not_equal(all[i], all[j]);
+	assert_string_equal(all[1]->plan, "\"jobs\":[2]");
+	assert_false(hides(all[2], "hunter22"));
+	assert_true(hides(all[2], "hunter23"));
+	assert_null(all[3]->scrub);
+	for (size_t i = 0; i < countof(all); i++)
+		snapshot_drop(all[i]);
+	snapshot_drop(NULL);
+	buf_free(&secret);
+	buf_free(&changed);
+}
+
+/* The keys were reloaded between two joins: the second one must know the secrets. */
+static void test_what_did_not_open_is_not_shared(void **state)
+{
+	struct buf secret = seal("{\"password\":\"hunter22\"}");
+	const struct snapshot *closed = hold(others, "\"jobs\":[1]", &secret);
+	const struct snapshot *open = hold(keys, "\"jobs\":[1]", &secret);
+
+	(void)state;
+	assert_ptr_not_equal(open, closed);
+	assert_false(hides(closed, "hunter22"));
+	assert_true(hides(open, "hunter22"));
+	snapshot_drop(closed);
+	snapshot_drop(open);
+	buf_free(&secret);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_equal_ones_are_one),
+		cmocka_unit_test(test_others_are_others),
+		cmocka_unit_test(test_what_did_not_open_is_not_shared),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
