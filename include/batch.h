@@ -82,8 +82,10 @@ int64_t batch_up_since(const struct batch *b);
 /* Are messages that were in flight when a connection broke still to be applied? */
 bool batch_is_resending(const struct batch *b);
 
-/* Settings for any connection of the daemon's, as db_config wants them. */
-extern const char *const batch_settings[];
+/* Settings for any connection of the daemon's, as db_config wants them: with the NULL at the end.
+ */
+enum { BATCH_SETTINGS = 19 };
+extern const char *const batch_settings[BATCH_SETTINGS];
 
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
  * on_closed. */

@@ -7,14 +7,19 @@
 
 #include <stdlib.h>
 
-/* On every connection: plans that do not change with the tables' sizes. Hash joins stay: without
- * them joins between CTEs become quadratic. */
-const char *const batch_settings[] = { "jit", "off", "enable_seqscan", "off", "plan_cache_mode",
-	"force_generic_plan", "timezone", "UTC", NULL };
+/* On every connection. Plans do not change with the tables' sizes; hash joins stay, for without
+ * them joins between CTEs become quadratic. And no backend outlives its coordinator for long: one
+ * that has half a batch, or waits for a lock, would keep the work orders locked that the same
+ * messages, sent again over another connection, wait for. */
+const char *const batch_settings[BATCH_SETTINGS] = { "jit", "off", "enable_seqscan", "off",
+	"plan_cache_mode", "force_generic_plan", "timezone", "UTC",
+	"client_connection_check_interval", "2s", "tcp_keepalives_idle", "5",
+	"tcp_keepalives_interval", "5", "tcp_keepalives_count", "2", "tcp_user_timeout", "15s",
+	NULL };
 
 struct batch {
 	struct batch_config config;
-	const char *settings[countof(batch_settings) + 2];
+	const char *settings[BATCH_SETTINGS + 2];
 	struct lane_conn *lanes; /* the writers first, then one of each other kind */
 	int nlanes, writers;
 	uv_timer_t patience;

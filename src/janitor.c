@@ -30,7 +30,7 @@ struct number {
 static struct {
 	struct chan_server *server;
 	struct db *db;
-	const char *settings[16];
+	const char *settings[BATCH_SETTINGS + 4];
 
 	/* What was asked since the last sync: who looks at each result, and what comes after. */
 	void (*got[ASKED])(const PGresult *res);
@@ -390,8 +390,6 @@ static void make_settings(const char *coordinator)
 	j.settings[n++] = coordinator;
 	j.settings[n++] = "idle_in_transaction_session_timeout";
 	j.settings[n++] = "5s";
-	if (n >= countof(j.settings))
-		fatalx("janitor: too many settings");
 }
 
 void janitor_open(struct chan_server *server, const char *conninfo, const char *coordinator)
