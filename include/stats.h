@@ -9,7 +9,12 @@
 
 /* In the order in which they are printed; names, help and types in stats.c. */
 enum stats_family {
-	STATS_BUILD_INFO,
+	STATS_BUILD_INFO,      /* by version, schema */
+	STATS_READY,           /* gauge */
+	STATS_RUNS,            /* gauge by state: claimed, started; sampled */
+	STATS_WAITING,         /* gauge by queue; sampled */
+	STATS_WAITING_SECONDS, /* gauge by queue: age of the oldest; sampled */
+	STATS_FINISHED,        /* by state */
 	STATS_MESSAGES,        /* by event, outcome */
 	STATS_MESSAGE_SECONDS, /* histogram by event: receipt to reply */
 	STATS_SOCKETS,         /* gauge: open worker sockets */
@@ -19,16 +24,18 @@ enum stats_family {
 	STATS_CLOSES,     /* sockets closed by us, by code */
 	STATS_BYTES_IN,
 	STATS_BYTES_OUT,
-	STATS_MEMORY_IN_FLIGHT, /* gauge, bytes held by frames and replies */
-	STATS_BATCHES,          /* by lane, result: committed, failed, one_by_one */
-	STATS_BATCH_ITEMS,      /* histogram by lane: messages in a batch */
-	STATS_BATCH_SECONDS,    /* histogram by lane: sent to synced */
-	STATS_QUEUED,           /* gauge by lane: messages that wait for a batch */
-	STATS_RESENT,           /* messages sent again after a lost connection */
-	STATS_DB_UP,            /* gauge by lane */
-	STATS_DB_CONNECTS,      /* by lane */
-	STATS_CLAIMED,          /* runs handed out */
-	STATS_UNHEARD,          /* claims whose worker was gone before the reply */
+	STATS_MEMORY_IN_FLIGHT,   /* gauge, bytes held by frames and replies */
+	STATS_BATCHES,            /* by lane, result: committed, failed, one_by_one */
+	STATS_BATCH_ITEMS,        /* histogram by lane: messages in a batch */
+	STATS_BATCH_WAIT_SECONDS, /* histogram by lane: what its first message waited */
+	STATS_BATCH_SECONDS,      /* histogram by lane: sent to synced */
+	STATS_QUEUED,             /* gauge by lane: messages that wait for a batch */
+	STATS_COMMITTING,         /* gauge by lane: messages in the batch under way */
+	STATS_RESENT,             /* messages sent again after a lost connection */
+	STATS_DB_UP,              /* gauge by lane */
+	STATS_DB_CONNECTS,        /* by lane */
+	STATS_CLAIMED,            /* runs handed out */
+	STATS_UNHEARD,            /* claims whose worker was gone before the reply */
 	STATS_RACE, /* by event, outcome, policy: what became of late, stale and repeated messages
 		     */
 	STATS_LATE_SECONDS,       /* histogram: how late a late message was, after the loss */
@@ -45,6 +52,12 @@ enum stats_family {
 	STATS_EMPTY_CLAIMS, /* claims answered without asking the database */
 	STATS_LOG_WARNINGS, /* log lines of which something could not be stored, by cause */
 	STATS_INTAKE,       /* webhook requests by status */
+	STATS_PROCESS_CPU,  /* these by stats_process */
+	STATS_PROCESS_START,
+	STATS_PROCESS_RESIDENT,
+	STATS_PROCESS_VIRTUAL,
+	STATS_PROCESS_FDS,
+	STATS_PROCESS_MAX_FDS,
 	STATS_FAMILIES
 };
 
@@ -62,6 +75,14 @@ void stats_add(struct series *s, double n); /* counter or gauge; n may be negati
 void stats_set(struct series *s, double v); /* gauge */
 void stats_observe(struct series *s, double v); /* histogram */
 double stats_value(const struct series *s); /* a counter's or gauge's value, a histogram's count */
+
+/* Makes the series that are to be there before anything is counted, and says what is running. */
+void stats_begin(const char *version, int schema);
+/* Looks at the process itself: before it is printed. */
+void stats_process(void);
+
+/* Appends name="value" to a list of labels, escaped. */
+void stats_label(struct buf *b, const char *name, const char *value);
 
 /* Appends everything in Prometheus' text format; families without series are left out. */
 void stats_print(struct buf *b);

@@ -189,6 +189,7 @@ static void on_synced(struct db *db, void *arg)
 
 	(void)db;
 	stats_observe(lane->stat_seconds, (double)(mono_ms() - lane->sent_at) / 1000);
+	stats_set(lane->stat_committing, 0);
 	if (lane->error.set) {
 		on_failed(lane);
 	} else {
@@ -228,6 +229,7 @@ static void on_down(struct db *db, void *arg, const char *why)
 	if (lane->nitems == 0)
 		return;
 	stats_add(lane->batch->stat_resent, lane->nitems);
+	stats_set(lane->stat_committing, 0);
 	for (int g = 0; g < lane->ngroups; g++)
 		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
 			item->resent = true;
@@ -306,6 +308,8 @@ static void open_lane(struct batch *b, uv_loop_t *loop, int index, enum lane kin
 		stats_seriesf(STATS_BATCHES, "lane=\"%s\",result=\"one_by_one\"", lane->name);
 	lane->stat_items = stats_seriesf(STATS_BATCH_ITEMS, "lane=\"%s\"", lane->name);
 	lane->stat_seconds = stats_seriesf(STATS_BATCH_SECONDS, "lane=\"%s\"", lane->name);
+	lane->stat_wait = stats_seriesf(STATS_BATCH_WAIT_SECONDS, "lane=\"%s\"", lane->name);
+	lane->stat_committing = stats_seriesf(STATS_COMMITTING, "lane=\"%s\"", lane->name);
 	lane->stat_queued = stats_seriesf(STATS_QUEUED, "lane=\"%s\"", lane->name);
 	config.stmts = stmt_all(&config.nstmts);
 	lane->db = db_open(loop, &config);

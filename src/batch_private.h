@@ -50,7 +50,7 @@ struct lane_conn {
 	int64_t sent_at; /* mono_ms() */
 
 	struct series *stat_committed, *stat_failed, *stat_alone, *stat_items, *stat_seconds,
-		*stat_queued;
+		*stat_queued, *stat_wait, *stat_committing;
 };
 
 /* Takes the next batch off the queue and sends it; nothing to do leaves nitems 0. */

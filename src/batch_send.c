@@ -157,6 +157,8 @@ static void send_group(struct lane_conn *lane, const struct batch_group *g)
 void batch_send(struct lane_conn *lane)
 {
 	const char *first = prologue(lane->kind);
+	const struct batch_item *oldest = TAILQ_FIRST(&lane->queue);
+	int64_t since = oldest != NULL ? oldest->since : 0;
 
 	lane->ngroups = lane->nitems = lane->answered = lane->first_group = 0;
 	lane->error.set = false;
@@ -175,5 +177,7 @@ void batch_send(struct lane_conn *lane)
 	db_sync(lane->db);
 	lane->sent_at = mono_ms();
 	stats_observe(lane->stat_items, lane->nitems);
+	stats_observe(lane->stat_wait, (double)(lane->sent_at - since) / 1000);
+	stats_set(lane->stat_committing, lane->nitems);
 	stats_add(lane->stat_queued, -lane->nitems);
 }

@@ -24,7 +24,8 @@ static void metrics(struct ws_http *http, const char *not_ready)
 {
 	struct buf b = { 0 };
 
-	(void)not_ready;
+	stats_set(stats_series(STATS_READY, NULL), not_ready == NULL);
+	stats_process();
 	stats_print(&b);
 	ws_http_reply(http, 200, "text/plain; version=0.0.4; charset=utf-8", NULL,
 		(struct slice){ b.p, b.n });

@@ -12,6 +12,7 @@
 #include "message.h"
 #include "presence.h"
 #include "pulse.h"
+#include "sample.h"
 #include "schema.h"
 #include "sd.h"
 #include "sign.h"
@@ -123,12 +124,18 @@ static void beat(void)
 	pulse_beat(&d.server, d.not_ready);
 }
 
+static void sample(void)
+{
+	sample_take(d.server.batch);
+}
+
 static struct chore chores[] = {
 	{ .run = queue_poll, .every = poll_ms },
 	{ .run = janitor_turn, .every = janitor_every },
 	{ .run = make_partitions, .ms = HOUR_MS },
 	{ .run = publish, .ms = PRESENCE_MS },
 	{ .run = beat, .every = pulse_every },
+	{ .run = sample, .ms = SAMPLE_MS },
 };
 
 static void on_database(void *arg, bool up, const char *why)
@@ -144,6 +151,7 @@ static void on_database(void *arg, bool up, const char *why)
 	ask(&d.version_item, &d.version_asked, "schema_version", on_version);
 	make_partitions();
 	publish();
+	sample();
 }
 
 /* ---- what ws calls ---- */
@@ -339,6 +347,7 @@ static void start(void)
 {
 	uv_loop_init(&d.loop);
 	signal(SIGPIPE, SIG_IGN);
+	stats_begin(INTERLOCK_VERSION, schema_version());
 	d.server.loop = &d.loop;
 	d.server.conf = d.conf;
 	d.server.heard = lease_heard;

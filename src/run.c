@@ -249,6 +249,8 @@ static void reply_complete(struct req *req, const struct batch_result *r)
 {
 	if (req_refused(req, r))
 		return;
+	if (strcmp(PQgetvalue(r->res, r->first, 1), "replayed") != 0)
+		stats_add(stats_seriesf(STATS_FINISHED, "state=\"%s\"", req->wanted), 1);
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
 		req_warn(req, "final_dataclip_id", "does not exist");
 	req_ok_with(req, "");

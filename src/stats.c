@@ -21,69 +21,99 @@ static const double skew[] = { 0.01, 0.1, 0.5, 1, 5, 30, 60, 300, 3600, INFINITY
 static const double items[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, INFINITY };
 
 struct family {
-	const char *name; /* without interlock_ */
+	const char *name;
 	enum type type;
 	const char *help;
 	const double *buckets; /* histograms */
 };
 
 static const struct family families[STATS_FAMILIES] = {
-	[STATS_BUILD_INFO] = { "build_info", GAUGE, "Always 1; the labels tell what is running." },
-	[STATS_MESSAGES] = { "messages_total", COUNTER, "Messages from workers." },
-	[STATS_MESSAGE_SECONDS] = { "message_seconds", HISTOGRAM,
+	[STATS_BUILD_INFO] = { "interlock_build_info", GAUGE,
+		"Always 1; the labels tell what is running." },
+	[STATS_READY] = { "interlock_ready", GAUGE,
+		"1 while the database answers and its schema fits." },
+	[STATS_RUNS] = { "interlock_runs", GAUGE,
+		"Runs in flight, by state (at most 4,000 are counted)." },
+	[STATS_WAITING] = { "interlock_waiting_runs", GAUGE,
+		"Runs that wait to be claimed, by queue (at most 20,000 are counted)." },
+	[STATS_WAITING_SECONDS] = { "interlock_waiting_oldest_seconds", GAUGE,
+		"Age of the oldest run that waits, by queue." },
+	[STATS_FINISHED] = { "interlock_finished_total", COUNTER,
+		"Runs whose worker reported their end, by the state it gave them." },
+	[STATS_MESSAGES] = { "interlock_messages_total", COUNTER, "Messages from workers." },
+	[STATS_MESSAGE_SECONDS] = { "interlock_message_seconds", HISTOGRAM,
 		"From the receipt of a message to its reply.", seconds },
-	[STATS_SOCKETS] = { "sockets", GAUGE, "Open sockets of workers." },
-	[STATS_SOCKETS_PAUSED] = { "sockets_paused", GAUGE, "Sockets that are not being read." },
-	[STATS_CHANNELS] = { "channels", GAUGE, "Joined channels of runs." },
-	[STATS_HANDSHAKES] = { "handshakes_total", COUNTER, "Handshakes of workers." },
-	[STATS_CLOSES] = { "closes_total", COUNTER, "Sockets closed by the coordinator." },
-	[STATS_BYTES_IN] = { "received_bytes_total", COUNTER, "Bytes of messages from workers." },
-	[STATS_BYTES_OUT] = { "sent_bytes_total", COUNTER, "Bytes of messages to workers." },
-	[STATS_MEMORY_IN_FLIGHT] = { "in_flight_bytes", GAUGE,
+	[STATS_SOCKETS] = { "interlock_sockets", GAUGE, "Open sockets of workers." },
+	[STATS_SOCKETS_PAUSED] = { "interlock_sockets_paused", GAUGE,
+		"Sockets that are not being read." },
+	[STATS_CHANNELS] = { "interlock_channels", GAUGE, "Joined channels of runs." },
+	[STATS_HANDSHAKES] = { "interlock_handshakes_total", COUNTER, "Handshakes of workers." },
+	[STATS_CLOSES] = { "interlock_closes_total", COUNTER,
+		"Sockets closed by the coordinator." },
+	[STATS_BYTES_IN] = { "interlock_received_bytes_total", COUNTER,
+		"Bytes of messages from workers." },
+	[STATS_BYTES_OUT] = { "interlock_sent_bytes_total", COUNTER,
+		"Bytes of messages to workers." },
+	[STATS_MEMORY_IN_FLIGHT] = { "interlock_in_flight_bytes", GAUGE,
 		"Memory held by messages and replies under way." },
-	[STATS_BATCHES] = { "batches_total", COUNTER, "Batches sent to the database." },
-	[STATS_BATCH_ITEMS] = { "batch_items", HISTOGRAM, "Messages in a batch.", items },
-	[STATS_BATCH_SECONDS] = { "batch_seconds", HISTOGRAM,
+	[STATS_BATCHES] = { "interlock_batches_total", COUNTER, "Batches sent to the database." },
+	[STATS_BATCH_ITEMS] = { "interlock_batch_items", HISTOGRAM, "Messages in a batch.", items },
+	[STATS_BATCH_WAIT_SECONDS] = { "interlock_batch_wait_seconds", HISTOGRAM,
+		"For how long the first message of a batch had waited for the one before.",
+		seconds },
+	[STATS_BATCH_SECONDS] = { "interlock_batch_seconds", HISTOGRAM,
 		"From the sending of a batch to its commit.", seconds },
-	[STATS_QUEUED] = { "queued", GAUGE, "Messages that wait for a batch." },
-	[STATS_RESENT] = { "resent_total", COUNTER,
+	[STATS_QUEUED] = { "interlock_queued", GAUGE, "Messages that wait for a batch." },
+	[STATS_COMMITTING] = { "interlock_committing", GAUGE,
+		"Messages in the batch that is being committed." },
+	[STATS_RESENT] = { "interlock_resent_total", COUNTER,
 		"Messages sent again after a lost database connection." },
-	[STATS_DB_UP] = { "db_up", GAUGE, "1 while the database connection is up." },
-	[STATS_DB_CONNECTS] = { "db_connects_total", COUNTER, "Database connections made." },
-	[STATS_CLAIMED] = { "claimed_total", COUNTER, "Runs handed out to workers." },
-	[STATS_UNHEARD] = { "unheard_total", COUNTER,
+	[STATS_DB_UP] = { "interlock_db_up", GAUGE, "1 while the database connection is up." },
+	[STATS_DB_CONNECTS] = { "interlock_db_connects_total", COUNTER,
+		"Database connections made." },
+	[STATS_CLAIMED] = { "interlock_claimed_total", COUNTER, "Runs handed out to workers." },
+	[STATS_UNHEARD] = { "interlock_unheard_total", COUNTER,
 		"Claimed runs given back because the worker was gone before the reply." },
-	[STATS_RACE] = { "race_total", COUNTER,
+	[STATS_RACE] = { "interlock_race_total", COUNTER,
 		"Late, stale and repeated messages, and what became of them." },
-	[STATS_LATE_SECONDS] = { "late_seconds", HISTOGRAM,
+	[STATS_LATE_SECONDS] = { "interlock_late_seconds", HISTOGRAM,
 		"From the loss of a run to the message that came too late.", lateness },
-	[STATS_CLOCK_SKEW_SECONDS] = { "clock_skew_seconds", HISTOGRAM,
+	[STATS_CLOCK_SKEW_SECONDS] = { "interlock_clock_skew_seconds", HISTOGRAM,
 		"Distance between a worker's clock and the database's, with the way of the "
 		"message.",
 		skew },
-	[STATS_DB_CLOCK_AHEAD] = { "db_clock_ahead_seconds", GAUGE,
+	[STATS_DB_CLOCK_AHEAD] = { "interlock_db_clock_ahead_seconds", GAUGE,
 		"By how much the database's clock is ahead of the coordinator's." },
-	[STATS_LOST] = { "lost_total", COUNTER,
+	[STATS_LOST] = { "interlock_lost_total", COUNTER,
 		"Runs declared lost, by the clock that had run out." },
-	[STATS_LOST_COMPLETED] = { "lost_completed_total", COUNTER,
+	[STATS_LOST_COMPLETED] = { "interlock_lost_completed_total", COUNTER,
 		"Lost runs whose worker reported their end after all." },
-	[STATS_GIVEN_BACK] = { "given_back_total", COUNTER,
+	[STATS_GIVEN_BACK] = { "interlock_given_back_total", COUNTER,
 		"Overdue claims given back: never joined, or requeued before their start." },
-	[STATS_OVERDUE_SECONDS] = { "overdue_seconds", HISTOGRAM,
+	[STATS_OVERDUE_SECONDS] = { "interlock_overdue_seconds", HISTOGRAM,
 		"From the end of a run's lease, deadline or time to join to the janitor's word.",
 		lateness },
-	[STATS_SWEEP_RUNS] = { "sweep_runs", HISTOGRAM,
+	[STATS_SWEEP_RUNS] = { "interlock_sweep_runs", HISTOGRAM,
 		"Runs that the janitor took in one transaction.", items },
-	[STATS_JUDGING] = { "judging", GAUGE,
+	[STATS_JUDGING] = { "interlock_judging", GAUGE,
 		"1 while the janitor judges by this clock, 0 while it waits after an outage." },
-	[STATS_POLICY_DIFFERS] = { "policy_differs", GAUGE,
+	[STATS_POLICY_DIFFERS] = { "interlock_policy_differs", GAUGE,
 		"1 while another coordinator decides late words by another policy." },
-	[STATS_LEASES_RENEWED] = { "leases_renewed_total", COUNTER, "Leases of runs extended." },
-	[STATS_EMPTY_CLAIMS] = { "empty_claims_total", COUNTER,
+	[STATS_LEASES_RENEWED] = { "interlock_leases_renewed_total", COUNTER,
+		"Leases of runs extended." },
+	[STATS_EMPTY_CLAIMS] = { "interlock_empty_claims_total", COUNTER,
 		"Claims answered from memory, since nothing waits." },
-	[STATS_LOG_WARNINGS] = { "log_warnings_total", COUNTER,
+	[STATS_LOG_WARNINGS] = { "interlock_log_warnings_total", COUNTER,
 		"Log lines of which something could not be stored." },
-	[STATS_INTAKE] = { "intake_total", COUNTER, "Webhook requests." },
+	[STATS_INTAKE] = { "interlock_intake_total", COUNTER, "Webhook requests." },
+	[STATS_PROCESS_CPU] = { "process_cpu_seconds_total", COUNTER,
+		"Processor time of the process, user and system." },
+	[STATS_PROCESS_START] = { "process_start_time_seconds", GAUGE,
+		"When the process was started, since 1970." },
+	[STATS_PROCESS_RESIDENT] = { "process_resident_memory_bytes", GAUGE, "Memory in use." },
+	[STATS_PROCESS_VIRTUAL] = { "process_virtual_memory_bytes", GAUGE, "Addresses in use." },
+	[STATS_PROCESS_FDS] = { "process_open_fds", GAUGE, "Open descriptors." },
+	[STATS_PROCESS_MAX_FDS] = { "process_max_fds", GAUGE, "How many may be open." },
 };
 
 struct series {
@@ -171,7 +201,7 @@ double stats_value(const struct series *s)
 /* One sample: the family's name with a suffix, the labels, and the number. */
 static void print_sample(struct buf *b, const struct series *s, const char *suffix, double v)
 {
-	buf_addf(b, "interlock_%s%s", s->family->name, suffix);
+	buf_addf(b, "%s%s", s->family->name, suffix);
 	if (*s->labels)
 		buf_addf(b, "{%s}", s->labels);
 	buf_addf(b, " %.16g\n", v);
@@ -184,7 +214,7 @@ static void print_histogram(struct buf *b, const struct series *s)
 	for (size_t i = 0; i < bucket_count(s->family); i++) {
 		double le = s->family->buckets[i];
 		sum += s->count[i];
-		buf_addf(b, "interlock_%s_bucket{%s%sle=\"", s->family->name, s->labels,
+		buf_addf(b, "%s_bucket{%s%sle=\"", s->family->name, s->labels,
 			*s->labels ? "," : "");
 		buf_addf(b, isinf(le) ? "+Inf" : "%g", le);
 		buf_addf(b, "\"} %ju\n", (uintmax_t)sum);
@@ -193,14 +223,66 @@ static void print_histogram(struct buf *b, const struct series *s)
 	print_sample(b, s, "_count", (double)sum);
 }
 
+/* What an operator wants to see as 0 before it has happened: a counter that appears with its first
+ * event has not grown for whoever looks at its growth. */
+static const struct {
+	enum stats_family family;
+	const char *label, *values; /* separated by blanks; NULL: the family has no labels */
+} expected[] = {
+	{ STATS_HANDSHAKES, "result", "accepted unauthorized unavailable bad_request" },
+	{ STATS_FINISHED, "state", "success failed crashed cancelled killed exception" },
+	{ STATS_LOST, "clock", "lease deadline" },
+	{ STATS_LOST_COMPLETED, "policy", "yield acknowledge reject" },
+	{ STATS_GIVEN_BACK, "reason", "released requeued" },
+	{ STATS_INTAKE, "status", "200 400 401 404 413 503" },
+	{ STATS_CLAIMED, NULL, NULL },
+	{ STATS_UNHEARD, NULL, NULL },
+	{ STATS_EMPTY_CLAIMS, NULL, NULL },
+	{ STATS_RESENT, NULL, NULL },
+	{ STATS_BYTES_IN, NULL, NULL },
+	{ STATS_BYTES_OUT, NULL, NULL },
+};
+
+void stats_begin(const char *version, int schema)
+{
+	stats_set(stats_seriesf(STATS_BUILD_INFO, "version=\"%s\",schema=\"%d\"", version, schema),
+		1);
+	for (size_t i = 0; i < countof(expected); i++) {
+		char *list = expected[i].label ? xstrdup(expected[i].values) : NULL, *rest = list;
+		char *value;
+
+		while ((value = strsep(&rest, " ")) != NULL)
+			stats_seriesf(expected[i].family, "%s=\"%s\"", expected[i].label, value);
+		if (list == NULL)
+			stats_series(expected[i].family, NULL);
+		free(list);
+	}
+	stats_process();
+}
+
+void stats_label(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, "%s%s=\"", b->n > 0 ? "," : "", name);
+	for (; *value; value++) {
+		if (*value == '\n') {
+			buf_adds(b, "\\n");
+			continue;
+		}
+		if (*value == '"' || *value == '\\')
+			buf_addc(b, '\\');
+		buf_addc(b, *value);
+	}
+	buf_addc(b, '"');
+}
+
 void stats_print(struct buf *b)
 {
 	for (size_t i = 0; i < countof(families); i++) {
 		const struct family *f = &families[i];
 		if (!lists[i])
 			continue;
-		buf_addf(b, "# HELP interlock_%s %s\n", f->name, f->help);
-		buf_addf(b, "# TYPE interlock_%s %s\n", f->name, type_names[f->type]);
+		buf_addf(b, "# HELP %s %s\n", f->name, f->help);
+		buf_addf(b, "# TYPE %s %s\n", f->name, type_names[f->type]);
 		for (const struct series *s = lists[i]; s; s = s->next) {
 			if (f->type == HISTOGRAM)
 				print_histogram(b, s);

@@ -159,6 +159,7 @@ void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
 	bool cut;
 
 	heard(peer);
+	stats_add(peer->ws->stat_in, (double)n);
 	if (peer->closing)
 		return;
 	collect(peer, p, n);
@@ -218,6 +219,7 @@ static bool write_fragment(struct ws_peer *peer, struct out *out)
 		return false;
 	out->at += n;
 	peer->queued -= n;
+	stats_add(peer->ws->stat_out, (double)n);
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #ifndef WS_PRIVATE_H
 #define WS_PRIVATE_H
 
+#include "stats.h"
 #include "ws.h"
 
 #include <libwebsockets.h>
@@ -32,6 +33,7 @@ struct ws {
 	int spare;      /* a descriptor to give up when there are no others left */
 	bool exhausted; /* the log knows that there are none */
 	bool stopping;
+	struct series *stat_in, *stat_out;
 };
 
 /* One accepted socket: lws's opaque user data, from its adoption to its destruction. */

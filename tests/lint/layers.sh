@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit
 # The drawing, the lowest layer last. Modules of one layer do not know each other.
 drawing='
 main cli
-queue run step log plan lease presence janitor intake http pulse
+queue run step log plan lease presence sample janitor intake http pulse
 message
 chan
 batch snapshot

@@ -85,6 +85,41 @@ static void test_print(void **state)
 	buf_free(&out);
 }
 
+static void test_label(void **state)
+{
+	(void)state;
+	struct buf b = { 0 };
+
+	stats_label(&b, "queue", "a\\b \"c\"\nd\xc3\xa9");
+	stats_label(&b, "x", "");
+	assert_string_equal(b.p, "queue=\"a\\\\b \\\"c\\\"\\nd\xc3\xa9\",x=\"\"");
+	buf_free(&b);
+}
+
+/* What is to be seen before it happens, and the process itself. */
+static void test_begin(void **state)
+{
+	(void)state;
+	struct buf out = { 0 };
+
+	stats_begin("1.2.3", 4);
+	stats_process();
+	stats_print(&out);
+	for (const char *const *line =
+			(const char *const[]){
+				"interlock_build_info{version=\"1.2.3\",schema=\"4\"} 1\n",
+				"interlock_lost_total{clock=\"lease\"} 0\n",
+				"interlock_lost_total{clock=\"deadline\"} 0\n",
+				"interlock_resent_total 0\n", "\nprocess_open_fds ",
+				"\nprocess_resident_memory_bytes ", NULL };
+		*line; line++)
+		assert_non_null(strstr(out.p, *line));
+	assert_true(stats_value(stats_series(STATS_PROCESS_CPU, NULL)) > 0);
+	assert_true(stats_value(stats_series(STATS_PROCESS_FDS, NULL)) >= 3);
+	assert_true(stats_value(stats_series(STATS_PROCESS_RESIDENT, NULL)) > 100000);
+	buf_free(&out);
+}
+
 /* Each family has its row in the table. */
 static void test_families(void **state)
 {
@@ -96,7 +131,7 @@ static void test_families(void **state)
 		stats_series(f, NULL);
 	stats_print(&out);
 	assert_null(strstr(out.p, "(null)"));
-	for (const char *p = out.p; (p = strstr(p, "# TYPE interlock_")); p++)
+	for (const char *p = out.p; (p = strstr(p, "# TYPE ")); p++)
 		types++;
 	assert_int_equal(types, STATS_FAMILIES);
 	buf_free(&out);
@@ -107,6 +142,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_series),
 		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_label),
+		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_families),
 	};
 

@@ -1,0 +1,36 @@
+-- What the gauges show of the runs, every few seconds: by queue how many wait and for how long the oldest
+-- has, by state how many are in flight. The cost is bounded: of what waits the first 20,000 are
+-- counted, the oldest is looked for in 500 groups (`grp` skips through the primary key), and 4,000 in flight.
+WITH RECURSIVE grp AS (
+	(SELECT project_id, workflow_id, queue, priority FROM waiting
+	ORDER BY project_id, workflow_id, queue, priority LIMIT 1)
+	UNION ALL
+	SELECT n.* FROM grp g CROSS JOIN LATERAL (
+		SELECT w.project_id, w.workflow_id, w.queue, w.priority FROM waiting w
+		WHERE (w.project_id, w.workflow_id, w.queue, w.priority)
+			> (g.project_id, g.workflow_id, g.queue, g.priority)
+		ORDER BY w.project_id, w.workflow_id, w.queue, w.priority LIMIT 1) n
+), oldest AS (
+	SELECT g.queue, min(h.seq) AS seq
+	FROM (SELECT * FROM grp LIMIT 500) g
+	CROSS JOIN LATERAL (
+		SELECT w.seq FROM waiting w
+		WHERE w.project_id = g.project_id AND w.workflow_id = g.workflow_id
+			AND w.queue = g.queue AND w.priority = g.priority
+		ORDER BY w.seq LIMIT 1) h
+	GROUP BY g.queue
+), depth AS (
+	SELECT queue, count(*) AS n
+	FROM (SELECT queue FROM waiting LIMIT 20000) x
+	GROUP BY queue
+)
+SELECT 1 AS ord, 'queue' AS what, d.queue AS name, d.n,
+	coalesce(extract(epoch FROM now() - r.inserted_at), 0) AS age
+FROM depth d
+LEFT JOIN oldest o ON o.queue = d.queue
+LEFT JOIN runs r ON r.seq = o.seq
+UNION ALL
+SELECT 1, 'state', r.state, count(*), 0
+FROM (SELECT project_id, run_id FROM in_flight LIMIT 4000) f
+JOIN runs r ON r.project_id = f.project_id AND r.id = f.run_id
+GROUP BY r.state

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The metrics exist once, in the table of src/stats.c: README.md lists exactly those, and what the alerts
+# and the dashboard speak of is among them. Prometheus' own tool reads the rules, tries them (alerts.test.yml),
+# and takes every expression of the dashboard for one.
+cd "$(dirname "$0")/../.." || exit
+
+promtool=build/tools/usr/bin/promtool
+[ -x $promtool ] || { echo "$promtool is missing: make deps" && exit 1; }
+found=0
+wrong() { echo "$*" && found=1; }
+
+table=$(grep -oP '= \{ "\K\w+(?=", (COUNTER|GAUGE|HISTOGRAM))' src/stats.c | sort)
+[ "$(wc -l <<<"$table")" -gt 30 ] || wrong "the table of src/stats.c was not found"
+histograms=$(grep -oP '= \{ "\K\w+(?=", HISTOGRAM)' src/stats.c)
+series=$(sort <<<"$table"$'\n'"$(sed 's/.*/&_bucket\n&_sum\n&_count/' <<<"$histograms")")
+
+# names FILE: the metrics that it speaks of.
+names() { grep -oE '\b(interlock|process)_[a-z_]+' "$1" | sort -u; }
+
+list=$(sed -n '/^### Metrics/,/^##* [^M]/p' README.md | grep -oE '`(interlock|process)_[a-z_]+' | tr -d '`' | sort -u)
+difference=$(diff <(echo "$table") <(echo "$list")) || wrong "README.md lists other metrics (>) than src/stats.c (<):
+$difference"
+for file in config/alerts.yml config/grafana-dashboard.json; do
+	unknown=$(comm -13 <(echo "$series") <(names $file))
+	[ -z "$unknown" ] || wrong "$file speaks of what is not in src/stats.c: $unknown"
+done
+# A dashboard for every question: nothing that is counted is never shown.
+hidden=$(comm -23 <(echo "$table") <(names config/grafana-dashboard.json | sed -E 's/_(bucket|sum|count)$//' | sort -u) |
+	grep -vE '^process_(start_time|virtual)|^interlock_(sweep_runs|leases_renewed|policy_differs)' | tr '\n' ' ')
+[ -z "${hidden// /}" ] || wrong "config/grafana-dashboard.json does not show $hidden"
+
+$promtool check rules config/alerts.yml >/dev/null || wrong 'config/alerts.yml'
+$promtool test rules tests/lint/alerts.test.yml || wrong 'tests/lint/alerts.test.yml'
+rules=$(mktemp)
+trap 'rm -f "$rules"' EXIT
+jq '{groups: [{name: "dashboard", rules: [.panels[] | .targets[]?.expr | {record: "x",
+	expr: gsub("\\$__rate_interval"; "5m")}] | unique}]}' config/grafana-dashboard.json >"$rules"
+$promtool check rules --lint=none "$rules" >/dev/null || wrong 'config/grafana-dashboard.json has an expression that is none'
+jq -e '[.panels[] | select(.type != "row") | select((.description | length) == 0 or (.targets | length) == 0)] == []' \
+	config/grafana-dashboard.json >/dev/null || wrong 'a panel of config/grafana-dashboard.json does not say what it shows'
+exit $found
