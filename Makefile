@@ -22,7 +22,7 @@ DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
 SHARED := base logger slice option stats conf sd crypt jwt keys schema stmt fsm
 SHARED_SRC := $(foreach module,$(SHARED),src/$(module).c $(wildcard src/$(module)_*.c))
-SQL := $(wildcard sql/migrations/*.sql sql/statements/*.sql sql/fragments/*.sql sql/checks/*.sql)
+SQL := $(wildcard sql/*/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 

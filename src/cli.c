@@ -19,7 +19,8 @@ static char program[] = "interlock";
 static const char default_file[] = "/etc/interlock/interlock.conf";
 
 static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
-	&cli_retry, &cli_runs, &cli_run, &cli_keys, &cli_rekey, &cli_check };
+	&cli_retry, &cli_runs, &cli_run, &cli_journal, &cli_verify, &cli_prune, &cli_keys,
+	&cli_rekey, &cli_check };
 
 static const struct cli_option common[] = {
 	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
@@ -234,12 +235,17 @@ static int dispatch(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	const char *operand = cli.command->operand;
-	if (argc - optind != (operand ? 1 : 0)) {
+	bool optional = operand && *operand == '[';
+	int n = argc - optind;
+	if (n > (operand ? 1 : 0) || (n == 0 && operand && !optional)) {
 		cli_error("%s takes %s%s; see interlock %s --help", name,
-			operand ? "one " : "no operand", operand ? operand : "", name);
+			optional  ? "at most one "
+			: operand ? "one "
+				  : "no operand",
+			operand ? operand : "", name);
 		return CLI_USAGE;
 	}
-	cli.operand = operand ? argv[optind] : NULL;
+	cli.operand = n > 0 ? argv[optind] : NULL;
 	return run(&cli, file);
 }
 

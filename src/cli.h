@@ -33,7 +33,7 @@ struct cli {
 
 struct cli_command {
 	const char *name;
-	const char *operand; /* the one it takes, in capitals; NULL for none */
+	const char *operand; /* the one it takes, in capitals, [OPTIONAL]; NULL for none */
 	const char *help;    /* one sentence */
 	struct cli_option options[CLI_OPTIONS];
 	bool looks; /* is run with a broken configuration too */
@@ -41,7 +41,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
-	cli_keys, cli_rekey, cli_check;
+	cli_journal, cli_verify, cli_prune, cli_keys, cli_rekey, cli_check;
 
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);
@@ -98,6 +98,12 @@ PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *value
 /* As cli_query; the number of rows that were changed, -1 if it fails. */
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
+
+/* The text of sql/commands/NAME.sql. */
+const char *cli_sql(const char *name);
+
+/* The project of a run; NULL (said) if there is no such run. The caller frees it. */
+char *cli_project_of(PGconn *db, const char *run);
 
 /* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
  * durations. */

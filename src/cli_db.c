@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "schema.h"
+#include "sql.h"
 
 enum { TYPE_NUMERIC = 1700 }; /* pg_type's number for it, which is fixed */
 
@@ -105,6 +106,27 @@ PGconn *cli_open(const struct conf *conf, bool owner)
 	}
 	PQfinish(db);
 	return NULL;
+}
+
+const char *cli_sql(const char *name)
+{
+	for (size_t i = 0; i < countof(sql_commands); i++)
+		if (strcmp(sql_commands[i].name, name) == 0)
+			return sql_commands[i].text;
+	fatalx("sql: no command %s", name);
+}
+
+char *cli_project_of(PGconn *db, const char *run)
+{
+	PGresult *res = cli_query(db,
+		"SELECT p.id FROM projects p JOIN runs r ON r.project_id = p.id AND r.id = $1", 1,
+		&run);
+	char *project = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
+
+	if (res && !project)
+		cli_error("no run %s", run);
+	PQclear(res);
+	return project;
 }
 
 static void add_duration(struct buf *b, double seconds)

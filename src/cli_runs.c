@@ -113,20 +113,6 @@ static int run_runs(const struct cli *cli)
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
-/* The project of the run; NULL (said) if there is no such run. The caller frees it. */
-static char *find_project(PGconn *db, const char *run)
-{
-	PGresult *res = cli_query(db,
-		"SELECT p.id FROM projects p JOIN runs r ON r.project_id = p.id AND r.id = $1", 1,
-		&run);
-	char *project = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
-
-	if (res && !project)
-		cli_error("no run %s", run);
-	PQclear(res);
-	return project;
-}
-
 static bool show_all(PGconn *db, const char *project, const char *run, const char *lines, bool json)
 {
 	const char *values[] = { project, run, NULL };
@@ -163,7 +149,7 @@ static int run_run(const struct cli *cli)
 	PGconn *db = cli_open(cli->conf, false);
 	bool ok = db &&
 		  cli_change(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, NULL) >= 0 &&
-		  (project = find_project(db, run)) != NULL &&
+		  (project = cli_project_of(db, run)) != NULL &&
 		  show_all(db, project, run, lines, cli_option(cli, "json"));
 	PQfinish(db);
 	free(project);

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Turns .sql files into C: one table per folder (sql_migrations, sql_statements, sql_fragments, sql_checks), a row {name, text}
+# Turns .sql files into C: one table per folder (sql_migrations, sql_statements, …), a row {name, text}
 # per file, the name without folder and ending, in the order given. Prints to stdout.
 set -eu
 echo '/* Made by src/embed.sh. */'
 echo 'struct sql_file { const char *name, *text; };'
-for dir in migrations statements fragments checks; do
+for dir in migrations statements fragments commands checks; do
 	echo "static const struct sql_file sql_$dir[] __attribute__((unused)) = {"
 	for file in "$@"; do
 		case $file in */"$dir"/*.sql) ;; *) continue ;; esac
