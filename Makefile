@@ -83,6 +83,10 @@ check: deps
 unit:
 	tests/run unit
 
+# What README shows of the state machine; the lint of that name says when it is stale.
+picture: $(BUILD)/interlockd
+	sh src/picture.sh $< README.md > $(BUILD)/README.md && cp $(BUILD)/README.md README.md
+
 bench: deps
 	@$(MAKE) -s -j"$$(nproc)" all
 	tests/bench/run
@@ -97,8 +101,9 @@ help:
 	@echo 'make run         the daemon with a PostgreSQL of its own (CONF=FILE: configured by it)'
 	@echo 'make check       every test; tests/run GROUP... for some of them'
 	@echo 'make unit        the unit tests'
+	@echo 'make picture     draws the state machine in README.md anew'
 	@echo 'make bench       how fast it is here'
 	@echo 'make clean       removes build/'
 
-.PHONY: all units libraries deps run demo check unit bench clean help
+.PHONY: all units libraries deps run demo check unit picture bench clean help
 .DELETE_ON_ERROR:

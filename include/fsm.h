@@ -65,7 +65,8 @@ bool fsm_sql_from(const char *event, struct buf *out) __attribute__((warn_unused
  * False as above. */
 bool fsm_sql_refusal(const char *event, struct buf *out) __attribute__((warn_unused_result));
 
-/* Appends the machine as a graphviz digraph. */
+/* Appends the machine as a graphviz digraph; as a mermaid flowchart, for the README. */
 void fsm_dot(struct buf *out);
+void fsm_mermaid(struct buf *out);
 
 #endif

@@ -155,30 +155,77 @@ bool fsm_sql_refusal(const char *event, struct buf *out)
 	return states != 0;
 }
 
+/* Where the arrows of a row end: the states that a worker can end a run in are drawn as one. */
+enum { DRAWN_FINISHED = RUN_STATES, DRAWN };
+
+static const char *drawn_name(int node)
+{
+	return node == DRAWN_FINISHED ? "finished" : state_names[node];
+}
+
+static bool leads_to(const struct move *m, int node)
+{
+	bool finishes = (m->to & ~(unsigned)FINISHED) == 0;
+
+	return node == DRAWN_FINISHED ? finishes : !finishes && m->to & 1u << node;
+}
+
+static void add_finished(struct buf *out, const char *between)
+{
+	const char *sep = "";
+
+	for (int s = 0; s < RUN_STATES; s++) {
+		if (!(FINISHED & 1u << s))
+			continue;
+		buf_addf(out, "%s%s", sep, state_names[s]);
+		sep = between;
+	}
+}
+
 void fsm_dot(struct buf *out)
 {
 	buf_adds(out, "digraph run {\n\trankdir=LR;\n\tnode [shape=box, style=rounded];\n");
 	for (size_t i = 0; i < countof(fsm_moves); i++) {
 		const struct move *m = &fsm_moves[i];
 
-		for (int from = 0; from < RUN_STATES; from++) {
-			if (!(m->from & 1u << from) || m->from == m->to)
-				continue;
-			if (m->to == FINISHED) {
-				buf_addf(out, "\t%s -> finished [label=\"%s\\n%s\"];\n",
-					state_names[from], event_names[m->by], m->sentence);
-				continue;
-			}
-			for (int to = 0; to < RUN_STATES; to++)
-				if (m->to & 1u << to)
+		for (int from = 0; from < RUN_STATES; from++)
+			for (int to = 0; to < DRAWN; to++)
+				if (m->from & 1u << from && m->from != m->to && leads_to(m, to))
 					buf_addf(out, "\t%s -> %s [label=\"%s\\n%s\"];\n",
-						state_names[from], state_names[to],
+						drawn_name(from), drawn_name(to),
 						event_names[m->by], m->sentence);
-		}
 	}
 	buf_adds(out, "\tfinished [label=\"");
-	for (int s = 0; s < RUN_STATES; s++)
-		if (FINISHED & 1u << s)
-			buf_addf(out, "%s\\n", state_names[s]);
+	add_finished(out, "\\n");
 	buf_adds(out, "\", peripheries=2];\n\tlost [peripheries=2];\n}\n");
+}
+
+/* All ways from one node to the other as one arrow. */
+static void add_arrow(struct buf *out, int from, int to)
+{
+	const char *sep = "";
+
+	for (size_t i = 0; i < countof(fsm_moves); i++) {
+		const struct move *m = &fsm_moves[i];
+
+		if (!(m->from & 1u << from) || m->from == m->to || !leads_to(m, to))
+			continue;
+		if (*sep == '\0')
+			buf_addf(out, "\t%s -->|\"", drawn_name(from));
+		buf_addf(out, "%s%s", sep, event_names[m->by]);
+		sep = "<br>";
+	}
+	if (*sep != '\0')
+		buf_addf(out, "\"| %s\n", drawn_name(to));
+}
+
+void fsm_mermaid(struct buf *out)
+{
+	buf_adds(out, "flowchart LR\n");
+	for (int from = 0; from < RUN_STATES; from++)
+		for (int to = 0; to < DRAWN; to++)
+			add_arrow(out, from, to);
+	buf_adds(out, "\tfinished([\"");
+	add_finished(out, "<br>");
+	buf_adds(out, "\"])\n\tlost([lost])\n");
 }

@@ -415,19 +415,20 @@ static void print_config(struct buf *b)
 }
 
 static const char usage[] =
-	"usage: interlockd [-c FILE] [--check | --print-config | --fsm | --version]\n"
+	"usage: interlockd [-c FILE] [--check | --print-config | --fsm[=mermaid] | --version]\n"
 	"\n"
 	"  -c, --config FILE  the configuration; without it every option has its default\n"
 	"      --check        read the configuration and the keys, and exit\n"
 	"      --print-config the configuration as it is understood, and exit\n"
-	"      --fsm          the state machine of a run as a graphviz digraph, and exit\n"
+	"      --fsm          the state machine of a run as a graphviz digraph, and exit;\n"
+	"                     --fsm=mermaid as a flowchart\n"
 	"      --version      its version and its schema's, and exit\n";
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
 		{ "check", no_argument, NULL, 'k' }, { "print-config", no_argument, NULL, 'p' },
-		{ "fsm", no_argument, NULL, 'f' }, { "version", no_argument, NULL, 'v' },
+		{ "fsm", optional_argument, NULL, 'f' }, { "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	struct buf err = { 0 };
 	int c, mode = 0;
@@ -435,7 +436,9 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (c == 'c') {
 			d.conf_path = optarg;
-		} else if (c == '?') {
+		} else if (c == 'f' && optarg != NULL && strcmp(optarg, "mermaid") == 0) {
+			mode = 'm';
+		} else if (c == '?' || (c == 'f' && optarg != NULL)) {
 			fputs(usage, stderr);
 			return 2;
 		} else {
@@ -452,6 +455,10 @@ int main(int argc, char **argv)
 	}
 	if (mode == 'f') {
 		print(fsm_dot);
+		return 0;
+	}
+	if (mode == 'm') {
+		print(fsm_mermaid);
 		return 0;
 	}
 	if (mode == 'v') {

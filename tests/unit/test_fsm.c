@@ -119,6 +119,12 @@ static void picture(void **state)
 	assert_non_null(strstr(b.p, "lost -> finished [label=\"late run:complete\\n"));
 	assert_null(strstr(b.p, "started -> started"));
 	assert_string_equal(b.p + b.n - 2, "}\n");
+	b.n = 0;
+	fsm_mermaid(&b);
+	assert_ptr_equal(strstr(b.p, "flowchart LR\n"), b.p);
+	assert_non_null(strstr(b.p, "\tclaimed -->|\"run:start<br>step:start\"| started\n"));
+	assert_non_null(strstr(b.p, "\tavailable -->|\"cancel\"| finished\n"));
+	assert_null(strstr(b.p, "started -->|\"step"));
 	buf_free(&b);
 }
 
