@@ -22,7 +22,8 @@ struct conf {
 	/* [server] */
 	char *listen; /* addresses, separated by blanks: 127.0.0.1:4000 [::1]:4000 unix:/run/x.sock
 		       */
-	char *name;   /* this coordinator's name in the journal; empty: host name and port */
+	char *trusted_proxies; /* a list for net_list_has */
+	char *name; /* this coordinator's name in the journal; empty: host name and port */
 	int64_t drain;
 	/* [database] */
 	char *url, *migrate_url;
@@ -47,7 +48,10 @@ struct conf {
 	/* [journal] */
 	int64_t keep, max_message_kept;
 	/* [intake] */
+	char *intake_listen; /* as listen; "" for the same place */
 	int64_t max_body;
+	/* [metrics] */
+	char *metrics_listen; /* likewise */
 	/* [limits] */
 	int64_t max_message, max_workers, max_workers_per_address, memory;
 	/* [log] */

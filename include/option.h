@@ -13,6 +13,7 @@ enum option_type {
 	OPTION_STRING,
 	OPTION_URL, /* of a database: printed without its password */
 	OPTION_ADDRESSES,
+	OPTION_NETWORKS, /* for net_list_has */
 	OPTION_CHOICE,
 	OPTION_NUMBER,
 	OPTION_DURATION,

@@ -22,6 +22,9 @@ int64_t sd_watchdog(void) __attribute__((warn_unused_result));
 
 /* How many listening sockets were handed over (descriptors 3, 4, …); unsets the variables. */
 int sd_listen_fds(void);
+/* The i-th of them, and its name (FileDescriptorName=), "" if it has none. */
+int sd_listen_fd(int i);
+const char *sd_listen_name(int i);
 
 /* Where a secret is: `path`, or, when that is NULL or empty, `name` in $CREDENTIALS_DIRECTORY; NULL
  * when there is neither. The caller frees it. */

@@ -14,11 +14,15 @@ struct ws;      /* the server */
 struct ws_peer; /* one open websocket */
 struct ws_http; /* one HTTP request that has not been answered */
 
+/* What a listening socket is for. */
+enum ws_serves { WS_WORKERS = 1, WS_INTAKE = 2, WS_METRICS = 4 };
+
 /* What a handshake or a request brought. Borrowed for the call. */
 struct ws_head {
 	const char *method;  /* "GET" */
 	const char *path;    /* decoded, without the query */
 	const char *address; /* the peer's: "127.0.0.1", "unix" */
+	unsigned serves;     /* what the socket that it came in by is for: ws_serves, several */
 	void *lws;           /* for ws_query and ws_header */
 };
 
@@ -70,10 +74,11 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config);
 /* Listens on "127.0.0.1:4000", "[::1]:4000" or "unix:/path" (port 0: any; a stale unix socket is
  * replaced). False with errno set. What was bound is appended to bound as text that ws_listen would
  * take. */
-bool ws_listen(struct ws *ws, const char *address, struct buf *bound)
+bool ws_listen(struct ws *ws, const char *address, unsigned serves, struct buf *bound)
 	__attribute__((warn_unused_result));
 /* Takes over a listening descriptor (systemd's). */
-bool ws_listen_fd(struct ws *ws, int fd, struct buf *bound) __attribute__((warn_unused_result));
+bool ws_listen_fd(struct ws *ws, int fd, unsigned serves, struct buf *bound)
+	__attribute__((warn_unused_result));
 /* Closes the listening sockets. */
 void ws_stop_listening(struct ws *ws);
 

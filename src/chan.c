@@ -5,6 +5,8 @@
  */
 #include "chan_private.h"
 
+#include "net.h"
+
 #include <stdlib.h>
 
 static struct series *stat_sockets, *stat_paused, *stat_channels, *stat_memory;
@@ -64,11 +66,13 @@ static int connections_from(const struct chan_server *server, const char *addres
 	return n;
 }
 
+static const char too_many[] = "too many connections";
+
 /* 101, or the status with which the handshake is refused. */
 static int judge_handshake(const struct chan_server *server, const struct ws_head *head,
 	const char *vsn, const char *token, char **worker, const char **why)
 {
-	if (strcmp(head->path, "/worker/websocket") != 0) {
+	if (strcmp(head->path, "/worker/websocket") != 0 || !(head->serves & WS_WORKERS)) {
 		*why = "workers connect to /worker/websocket";
 		return 404;
 	}
@@ -87,7 +91,7 @@ static int judge_handshake(const struct chan_server *server, const struct ws_hea
 	}
 	if (server->nconns >= server->conf->max_workers ||
 		connections_from(server, head->address) >= server->conf->max_workers_per_address) {
-		*why = "too many connections";
+		*why = too_many;
 		return 503;
 	}
 	return 101;
@@ -97,14 +101,19 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 {
 	struct chan_server *server = arg;
 	char *vsn = ws_query(head, "vsn"), *token = ws_query(head, "token"), *worker = NULL;
-	int status = judge_handshake(server, head, vsn, token, &worker, why);
+	char *forwarded = ws_header(head, "X-Forwarded-For"), address[NET_ADDRESS];
+	struct ws_head seen = *head; /* as it is without the proxies that we trust */
+
+	net_client(server->conf->trusted_proxies, head->address, forwarded, address);
+	seen.address = address;
+	int status = judge_handshake(server, &seen, vsn, token, &worker, why);
 
 	if (status == 101) {
 		struct chan_conn *conn = xcalloc(1, sizeof(*conn));
 
 		conn->server = server;
 		conn->worker_id = worker;
-		conn->address = xstrdup(head->address);
+		conn->address = xstrdup(address);
 		conn->connected = conn->heard = now_us();
 		TAILQ_INIT(&conn->chans);
 		TAILQ_INIT(&conn->reqs);
@@ -115,10 +124,12 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 	} else {
 		free(worker);
 	}
-	count_handshake(status == 101   ? "accepted"
-			: status == 401 ? "unauthorized"
-			: status == 503 ? "unavailable"
-					: "bad_request");
+	count_handshake(status == 101      ? "accepted"
+			: status == 401    ? "unauthorized"
+			: *why == too_many ? "busy"
+			: status == 503    ? "unavailable"
+					   : "bad_request");
+	free(forwarded);
 	free(vsn);
 	free(token);
 	return status;

@@ -32,13 +32,15 @@ static void metrics(struct ws_http *http, const char *not_ready)
 	buf_free(&b);
 }
 
+/* Health is told at every door. */
 static const struct {
 	const char *path;
+	unsigned serves;
 	void (*answer)(struct ws_http *http, const char *not_ready);
 } paths[] = {
-	{ "/healthz", healthz },
-	{ "/readyz", readyz },
-	{ "/metrics", metrics },
+	{ "/healthz", ~0U, healthz },
+	{ "/readyz", ~0U, readyz },
+	{ "/metrics", WS_METRICS, metrics },
 };
 
 void http_request(struct ws_http *http, const struct ws_head *head, const char *not_ready)
@@ -49,7 +51,7 @@ void http_request(struct ws_http *http, const struct ws_head *head, const char *
 		return;
 	}
 	for (size_t i = 0; i < countof(paths); i++) {
-		if (strcmp(head->path, paths[i].path) == 0) {
+		if (strcmp(head->path, paths[i].path) == 0 && (head->serves & paths[i].serves)) {
 			paths[i].answer(http, not_ready);
 			return;
 		}

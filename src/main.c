@@ -9,6 +9,7 @@
 #include "intake.h"
 #include "janitor.h"
 #include "lease.h"
+#include "listen.h"
 #include "message.h"
 #include "presence.h"
 #include "pulse.h"
@@ -160,7 +161,7 @@ static void on_request(void *arg, struct ws_http *http, const struct ws_head *he
 	struct slice body, bool too_large)
 {
 	(void)arg;
-	if (strncmp(head->path, "/i/", 3) == 0)
+	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
 		intake_request(d.server.batch, http, head, body, too_large);
 	else
 		http_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
@@ -306,43 +307,6 @@ static void gather_routes(void)
 	d.server.nroutes = n;
 }
 
-/* Says where; the first one gives the coordinator its name. */
-static void listening(struct buf *bound)
-{
-	const char *port = strrchr(bound->p, ':');
-	char host[256] = "";
-
-	log_info("listening on %s", bound->p);
-	gethostname(host, sizeof(host) - 1);
-	if (d.conf->name[0] != '\0')
-		snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
-	else if (d.name[0] == '\0')
-		snprintf(d.name, sizeof(d.name), "%s%s", host, port != NULL ? port : "");
-	buf_free(bound);
-}
-
-/* On the sockets that systemd hands over, any number of them, or else on these addresses. */
-static void listen_on(const char *addresses)
-{
-	int nfds = sd_listen_fds();
-	char *list = xstrdup(addresses), *rest = list, *address;
-	struct buf bound = { 0 };
-
-	for (int i = 0; i < nfds; i++) {
-		if (!ws_listen_fd(d.server.ws, 3 + i, &bound))
-			fatal("listening on descriptor %d", 3 + i);
-		listening(&bound);
-	}
-	while (nfds == 0 && (address = strsep(&rest, " \t")) != NULL) {
-		if (*address == '\0')
-			continue;
-		if (!ws_listen(d.server.ws, address, &bound))
-			fatal("listening on %s", address);
-		listening(&bound);
-	}
-	free(list);
-}
-
 static void start(void)
 {
 	uv_loop_init(&d.loop);
@@ -363,7 +327,8 @@ static void start(void)
 					      .ops = &ws_ops,
 					      .arg = &d.server,
 				      });
-	listen_on(d.conf->listen);
+	snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
+	listen_open(d.server.ws, d.conf, d.name, sizeof(d.name));
 	d.server.batch = batch_new(&d.loop, &(struct batch_config){
 						    .conninfo = d.conf->url,
 						    .coordinator = d.name,

@@ -5,6 +5,8 @@
  */
 #include "option.h"
 
+#include "net.h"
+
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -29,6 +31,8 @@ static const struct {
 	[OPTION_STRING] = { "text", sizeof(char *) },
 	[OPTION_URL] = { "text", sizeof(char *) },
 	[OPTION_ADDRESSES] = { "addresses like 127.0.0.1:4000 [::1]:4000 unix:/path",
+		sizeof(char *) },
+	[OPTION_NETWORKS] = { "addresses and networks like 127.0.0.1 10.0.0.0/8 ::1 unix",
 		sizeof(char *) },
 	[OPTION_CHOICE] = { "one of", sizeof(int) },
 	[OPTION_NUMBER] = { "a number", sizeof(int64_t), numbers },
@@ -111,13 +115,22 @@ static bool in_bounds(const struct option *o, int64_t n)
 	return (n >= min && n <= max) || (n == 0 && o->zero);
 }
 
+/* Nothing may stand where it stands by default. */
+static bool is_valid_list(const struct option *o, const char *text)
+{
+	if (o->def && *o->def == '\0' && *text == '\0')
+		return true;
+	return o->type == OPTION_NETWORKS ? net_is_list(text) : are_addresses(text);
+}
+
 bool option_parse(const struct option *o, const char *text, void *to)
 {
 	int64_t n;
 
 	switch (o->type) {
 	case OPTION_ADDRESSES:
-		if (!are_addresses(text))
+	case OPTION_NETWORKS:
+		if (!is_valid_list(o, text))
 			return false;
 		/* fall through */
 	case OPTION_STRING:

@@ -93,11 +93,40 @@ int64_t sd_watchdog(void)
 	return usec / 2000 > 0 ? usec / 2000 : 1;
 }
 
+/* The names of the sockets, each with its NUL; NULL: there are none. */
+static char *listen_names;
+
+/* The names are separated by colons, which they cannot contain. */
+static void keep_names(void)
+{
+	const char *names = getenv("LISTEN_FDNAMES");
+
+	free(listen_names);
+	listen_names = names ? xasprintf("%s:", names) : NULL; /* a last one that is empty */
+	for (char *c = listen_names; c && (c = strchr(c, ':')) != NULL;)
+		*c++ = '\0';
+}
+
+int sd_listen_fd(int i)
+{
+	return FIRST_FD + i;
+}
+
+const char *sd_listen_name(int i)
+{
+	const char *name = listen_names ? listen_names : "";
+
+	while (*name && i-- > 0)
+		name += strlen(name) + 1;
+	return name;
+}
+
 int sd_listen_fds(void)
 {
 	/* Another process' sockets if the variables were only inherited. */
 	long n = env_number("LISTEN_PID") == getpid() ? env_number("LISTEN_FDS") : 0;
 
+	keep_names();
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");

@@ -229,7 +229,7 @@ static const struct {
 	enum stats_family family;
 	const char *label, *values; /* separated by blanks; NULL: the family has no labels */
 } expected[] = {
-	{ STATS_HANDSHAKES, "result", "accepted unauthorized unavailable bad_request" },
+	{ STATS_HANDSHAKES, "result", "accepted unauthorized unavailable busy bad_request" },
 	{ STATS_FINISHED, "state", "success failed crashed cancelled killed exception" },
 	{ STATS_LOST, "clock", "lease deadline" },
 	{ STATS_LOST_COMPLETED, "policy", "yield acknowledge reject" },

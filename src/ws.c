@@ -22,6 +22,7 @@ static int conn_new(struct lws *wsi)
 
 	conn->ws = lws_context_user(lws_get_context(wsi));
 	conn->ws->nconns++;
+	conn->serves = conn->ws->accepting;
 	lws_set_opaque_user_data(wsi, conn);
 	return 0;
 }
@@ -233,11 +234,12 @@ bool ws_head_read(struct head *head, struct lws *wsi)
 		[LWSHUMETH_HEAD] = "HEAD",
 	};
 	char *path;
+	const struct conn *conn = lws_get_opaque_user_data(wsi);
 	int n, method = lws_http_get_uri_and_method(wsi, &path, &n);
 
 	if (method < 0 || method >= (int)countof(methods) || methods[method] == NULL)
 		return false;
-	head->ws = (struct ws_head){ methods[method], path, head->address, wsi };
+	head->ws = (struct ws_head){ methods[method], path, head->address, conn->serves, wsi };
 	read_address(head->address, lws_get_socket_fd(wsi));
 	return true;
 }

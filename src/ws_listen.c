@@ -24,6 +24,7 @@ struct listener {
 	struct ws *ws;
 	uv_poll_t poll;
 	int fd;
+	unsigned serves;
 	char *path; /* of a unix socket of our own making */
 };
 
@@ -61,6 +62,7 @@ static bool accept_one(struct listener *l)
 		return true;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* in vain on a unix socket */
+	l->ws->accepting = l->serves;                              /* for conn_new */
 	lws_adopt_socket_vhost(l->ws->vhost, fd);                  /* closes it if it fails */
 	return true;
 }
@@ -101,7 +103,7 @@ static bool print_bound(int fd, struct buf *bound)
 	return true;
 }
 
-bool ws_listen_fd(struct ws *ws, int fd, struct buf *bound)
+bool ws_listen_fd(struct ws *ws, int fd, unsigned serves, struct buf *bound)
 {
 	int flags = fcntl(fd, F_GETFL);
 	struct listener *l;
@@ -112,6 +114,7 @@ bool ws_listen_fd(struct ws *ws, int fd, struct buf *bound)
 	l = xcalloc(1, sizeof(*l));
 	l->ws = ws;
 	l->fd = fd;
+	l->serves = serves;
 	uv_poll_init(ws->loop, &l->poll, fd);
 	l->poll.data = l;
 	uv_poll_start(&l->poll, UV_READABLE, on_readable);
@@ -186,7 +189,7 @@ static bool bind_inet(int fd, const struct addrinfo *a)
 	       bind(fd, a->ai_addr, a->ai_addrlen) == 0;
 }
 
-bool ws_listen(struct ws *ws, const char *address, struct buf *bound)
+bool ws_listen(struct ws *ws, const char *address, unsigned serves, struct buf *bound)
 {
 	const char *path = strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
 	struct addrinfo *a = path == NULL ? resolve(address) : NULL;
@@ -199,7 +202,7 @@ bool ws_listen(struct ws *ws, const char *address, struct buf *bound)
 	}
 	fd = socket(path != NULL ? AF_UNIX : a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ok = fd >= 0 && (path != NULL ? bind_unix(fd, path) : bind_inet(fd, a)) &&
-	     listen(fd, SOMAXCONN) == 0 && ws_listen_fd(ws, fd, bound);
+	     listen(fd, SOMAXCONN) == 0 && ws_listen_fd(ws, fd, serves, bound);
 	err = errno;
 	if (a != NULL)
 		freeaddrinfo(a);

@@ -33,12 +33,14 @@ struct ws {
 	int spare;      /* a descriptor to give up when there are no others left */
 	bool exhausted; /* the log knows that there are none */
 	bool stopping;
+	unsigned accepting; /* what the socket that is being adopted is for */
 	struct series *stat_in, *stat_out;
 };
 
 /* One accepted socket: lws's opaque user data, from its adoption to its destruction. */
 struct conn {
 	struct ws *ws;
+	unsigned serves;
 	struct ws_peer *peer; /* once its handshake is accepted */
 	struct ws_http *http; /* once it has a request */
 };

@@ -7,14 +7,14 @@ cd "$(dirname "$0")/../.." || exit
 # The drawing, the lowest layer last. Modules of one layer do not know each other.
 drawing='
 main cli
-queue run step log plan lease presence sample janitor intake http pulse
+queue run step log plan lease presence sample listen janitor intake http pulse
 message
 chan
 batch snapshot
 stmt field keys
 fsm conf scrub sign
 option sd jwt crypt chore phx db ws schema refuse value
-slice stats
+slice stats net
 base sql
 logger
 '

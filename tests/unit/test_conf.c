@@ -198,7 +198,9 @@ static void test_mistakes(void **state)
 		"f:3: [server] drain: got \"soon\", expected a duration from 0 to 10m\n"
 		"f:4: [server] drain: got it again, expected it once (line 3)\n"
 		"f:5: got \"hunter2\", expected option = value\n"
-		"f:6: [server] lissten: got an unknown option, expected one of listen name drain\n"
+		"f:6: [server] lissten: got an unknown option, expected one of listen "
+		"trusted_proxies "
+		"name drain\n"
 		"f:8: [lost] late_completion: got \"Yield\", expected one of yield, acknowledge, "
 		"reject\n"
 		"f:9: [lost] lease: got \"30s\", expected a duration from 75s to 1d, or 0 (off)\n"
@@ -210,7 +212,7 @@ static void test_mistakes(void **state)
 
 #define SECTIONS                                                                                   \
 	"expected [server] [database] [keys] [runs] [transitions] [lost] [janitor] [claims] "      \
-	"[journal] [intake] [limits] [log] or [project \"<uuid>\"], each project once\n"
+	"[journal] [intake] [metrics] [limits] [log] or [project \"<uuid>\"], each project once\n"
 
 static void test_section_mistakes(void **state)
 {
@@ -358,7 +360,8 @@ static void test_reload(void **state)
 	const char *url = conf->url;
 
 	conf_reload(conf,
-		load("[server]\nlisten = 127.0.0.1:1\nname = x\ndrain = 1s\n"
+		load("[server]\nlisten = 127.0.0.1:1\ntrusted_proxies = ::1 10.0.0.0/8\nname = "
+		     "x\ndrain = 1s\n"
 		     "[database]\nurl = b\nmigrate_url = c\nwriters = 4\npatience = 1s\n"
 		     "[keys]\nworker_secret = a\nrun_token_key = b\ncredential_key = c\n"
 		     "[runs]\ndefault_timeout = 1s\n"
@@ -368,7 +371,8 @@ static void test_reload(void **state)
 		     "[janitor]\ninterval = 10ms\n"
 		     "[claims]\njoin_timeout = 1s\npoll = 2s\n"
 		     "[journal]\nkeep = 1d\nmax_message = 1KiB\n"
-		     "[intake]\nmax_body = 1MiB\n"
+		     "[intake]\nmax_body = 1MiB\nlisten = 127.0.0.1:2\n"
+		     "[metrics]\nlisten = 127.0.0.1:3\n"
 		     "[limits]\nmax_message = 1MiB\nmax_workers = 5\n"
 		     "max_workers_per_address = 6\nmemory = 1GiB\n"
 		     "[log]\nlevel = debug\ntarget = journal\nsocket = /s\nburst = 0\n"
@@ -377,10 +381,12 @@ static void test_reload(void **state)
 	assert_string_equal(kept.p,
 		"[server] listen\n[server] name\n[server] drain\n"
 		"[database] url\n[database] migrate_url\n[database] writers\n[database] patience\n"
-		"[intake] max_body\n[limits] max_message\n[limits] memory\n");
+		"[intake] listen\n[intake] max_body\n[metrics] listen\n[limits] "
+		"max_message\n[limits] memory\n");
 	assert_ptr_equal(conf->url, url);
 	assert_string_equal(conf->url, "a");
 	assert_int_equal(conf->writers, 2);
+	assert_string_equal(conf->trusted_proxies, "::1 10.0.0.0/8");
 	assert_int_equal(conf->default_timeout, 1000);
 	assert_int_equal(conf->mode, MODE_OBSERVE);
 	assert_int_equal(conf->late_completion, LATE_REJECT);

@@ -76,6 +76,23 @@ static void test_addresses(void **state)
 	assert_printed(&listen, path, path);
 	path[5 + 107] = 'x';
 	assert_refused(&listen, path);
+
+	static const struct option nowhere = { .type = OPTION_ADDRESSES, .def = "" };
+	assert_printed(&nowhere, "", "");
+	assert_refused(&nowhere, " ");
+	assert_refused(&nowhere, "localhost:4000");
+}
+
+static void test_networks(void **state)
+{
+	(void)state;
+	static const struct option proxies = { .type = OPTION_NETWORKS, .def = "" };
+
+	assert_printed(&proxies, "", "");
+	assert_printed(&proxies, "127.0.0.1 10.0.0.0/8 unix", "127.0.0.1 10.0.0.0/8 unix");
+	assert_refused(&proxies, "10.0.0.0/33");
+	assert_refused(&proxies, "proxy.example");
+	assert_domain(&proxies, "addresses and networks like 127.0.0.1 10.0.0.0/8 ::1 unix");
 }
 
 static void test_choice(void **state)
@@ -177,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_passwords),

@@ -156,6 +156,10 @@ static void test_listen_fds(void **state)
 	assert_int_equal(listen_fds(getpid(), "2"), 2);
 	assert_int_equal(fcntl(3, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(fcntl(4, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(sd_listen_fd(1), 4);
+	assert_string_equal(sd_listen_name(0), "a");
+	assert_string_equal(sd_listen_name(1), "b");
+	assert_string_equal(sd_listen_name(2), "");
 
 	log_threshold = LOG_LEVEL_ERROR;
 	assert_int_equal(listen_fds(getpid(), "9"), 2);

@@ -274,7 +274,7 @@ int main(int argc, char **argv)
 	uv_loop_init(&loop);
 	server = ws_new(&loop, &config);
 	for (; i < argc; i++) {
-		if (!ws_listen(server, argv[i], &bound))
+		if (!ws_listen(server, argv[i], WS_WORKERS, &bound))
 			fatal("%s", argv[i]);
 		puts(bound.p);
 		buf_free(&bound);
