@@ -151,6 +151,13 @@ export class Coordinator {
 		await this.exited;
 	}
 
+	// Ends it as a crash does.
+	async kill() {
+		running.delete(this);
+		this.child.kill('SIGKILL');
+		await this.exited;
+	}
+
 	async stop() {
 		running.delete(this);
 		this.child.kill('SIGTERM');
@@ -271,21 +278,22 @@ process.on('exit', () => {
 process.on('unhandledRejection', () => {}); // what a failed test has asked and not waited for
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-// Plays the tests one after another, within so many seconds.
-export const play = async (seconds = 120) => {
+// Plays the tests one after another, or all `together`, within so many seconds.
+export const play = async (seconds = 120, { together = false } = {}) => {
 	let passed = 0;
 	const failures = [];
 	const end = (code) => {
 		console.log(`${passed} passed, ${failures.length} failed`);
 		process.exit(code);
 	};
+	const open = new Set();
 	setTimeout(() => {
 		failures.push('time');
-		console.log(`not within ${seconds} s: ${tests[passed + failures.length - 1]?.name}`);
+		console.log(`not within ${seconds} s: ${[...open].join('; ')}`);
 		end(1);
 	}, seconds * 1000).unref();
-	const only = process.argv[2];
-	for (const { name, play: run } of tests.filter((each) => !only || each.name.includes(only))) {
+	const attempt = async ({ name, play: run }) => {
+		open.add(name);
 		try {
 			await run();
 			passed++;
@@ -293,7 +301,12 @@ export const play = async (seconds = 120) => {
 			failures.push(name);
 			console.log(`FAILED ${name}\n${error.stack ?? error}`);
 		}
-	}
+		open.delete(name);
+	};
+	const only = process.argv[2];
+	const chosen = tests.filter((each) => !only || each.name.includes(only));
+	if (together) await Promise.all(chosen.map(attempt));
+	else for (const each of chosen) await attempt(each);
 	for (const coordinator of running)
 		await coordinator.stop().catch((error) => {
 			failures.push('stop');
