@@ -45,16 +45,16 @@ static const struct {
 
 void http_request(struct ws_http *http, const struct ws_head *head, const char *not_ready)
 {
-	if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0) {
+	size_t i = 0;
+
+	while (i < countof(paths) &&
+		(strcmp(head->path, paths[i].path) != 0 || !(head->serves & paths[i].serves)))
+		i++;
+	if (i == countof(paths))
+		ws_http_reply(http, 404, NULL, NULL, slice_of("not found\n"));
+	else if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0)
 		ws_http_reply(
 			http, 405, NULL, "Allow: GET, HEAD", slice_of("method not allowed\n"));
-		return;
-	}
-	for (size_t i = 0; i < countof(paths); i++) {
-		if (strcmp(head->path, paths[i].path) == 0 && (head->serves & paths[i].serves)) {
-			paths[i].answer(http, not_ready);
-			return;
-		}
-	}
-	ws_http_reply(http, 404, NULL, NULL, slice_of("not found\n"));
+	else
+		paths[i].answer(http, not_ready);
 }

@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs';
 import { Socket } from 'phoenix';
 import WebSocket from 'ws';
 
+export { Socket, WebSocket };
+
 const base64url = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 // The secret is the text of the file; an editor's last newline is not part of it.

@@ -48,7 +48,7 @@ export class Coordinator {
 
 	static async start(name, options = {}, database = null) {
 		const coordinator = new Coordinator(name, database);
-		coordinator.#write(options);
+		coordinator.write(options);
 		if (database) execFileSync(INTERLOCK_BIN, ['-c', coordinator.file, 'migrate']);
 		coordinator.child = spawn(INTERLOCKD_BIN, ['-c', coordinator.file], {
 			stdio: ['ignore', 'ignore', 'pipe'],
@@ -77,7 +77,7 @@ export class Coordinator {
 		this.base = { database: { ...given, ...urls }, keys };
 	}
 
-	#write(options) {
+	write(options = {}) {
 		const { server, database, keys, ...rest } = options;
 		const sections = {
 			server: { listen: '127.0.0.1:0', name: this.name, ...server },
@@ -128,7 +128,7 @@ export class Coordinator {
 	// Writes the options anew, and resolves when they are in force (or when it says something else).
 	async reload(options, says = /configuration reloaded/) {
 		const from = this.#log.length;
-		this.#write(options);
+		this.write(options);
 		this.child.kill('SIGHUP');
 		await this.says(says, from);
 	}
