@@ -5,11 +5,16 @@ CC = gcc
 BUILD = build$(if $(SAN),/san)
 VERSION = 0.1.0
 
+PREFIX = /usr/local
+SYSCONFDIR = /etc
+UNITDIR = $(PREFIX)/lib/systemd/system
+
 PKGS = libwebsockets libuv libpq jansson libcrypto inih
 override CFLAGS += -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wno-missing-field-initializers -fno-strict-aliasing \
 	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE -DINTERLOCK_VERSION=\"$(VERSION)\" -Iinclude -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+override LDFLAGS += -Wl,-z,relro,-z,now
 override LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE
@@ -64,6 +69,48 @@ $(BUILD)/bench/%:
 libraries:
 	@pkg-config --exists --print-errors '$(PKGS)' || { echo 'Libraries are missing: run `make deps`.' >&2; exit 1; }
 
+# The manual and the completion: made from what the programs and the sample file say, so that they
+# cannot leave anything out.
+PAGES := $(patsubst config/man/%,$(BUILD)/man/%,$(wildcard config/man/*))
+
+docs: $(PAGES) $(BUILD)/completion
+
+$(BUILD)/man/%: config/man/% src/manual.sh config/interlock.conf $(BUILD)/interlock $(BUILD)/interlockd
+	@mkdir -p $(@D)
+	sh src/manual.sh $(BUILD) $< > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/completion: src/completion.sh $(BUILD)/interlock $(BUILD)/interlockd
+	sh src/completion.sh $(BUILD) > $@.tmp && mv $@.tmp $@
+
+# Where Debian expects it; the units name the programs where they are.
+EXAMPLES := $(wildcard config/nginx.conf config/alerts.yml config/grafana-dashboard.json)
+
+install: all docs
+	install -d $(DESTDIR)$(SYSCONFDIR)/interlock $(DESTDIR)$(UNITDIR)
+	install -d -m 750 $(DESTDIR)$(SYSCONFDIR)/interlock/keys
+	[ -e $(DESTDIR)$(SYSCONFDIR)/interlock/interlock.conf ] || \
+		install -m 640 config/interlock.conf $(DESTDIR)$(SYSCONFDIR)/interlock/interlock.conf
+	install -D -t $(DESTDIR)$(PREFIX)/sbin $(BUILD)/interlockd
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/interlock
+	for unit in systemd/interlock*; do \
+		sed 's,/usr/\(s\?bin/interlock\),$(PREFIX)/\1,' $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit; \
+	done
+	install -D -m 644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/interlock.conf
+	install -D -m 644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/interlock.conf
+	for page in $(PAGES); do \
+		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page || exit; \
+	done
+	for program in interlock interlockd; do \
+		install -D -m 644 $(BUILD)/completion \
+			$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program || exit; \
+	done
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock README.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock/examples config/interlock.conf $(EXAMPLES)
+
+deb: all docs
+	+config/deb/build $(BUILD) $(VERSION)
+
 # What a fresh Debian 12 lacks. Only this, and what calls it, needs a network.
 deps:
 	tests/deps
@@ -103,7 +150,9 @@ help:
 	@echo 'make unit        the unit tests'
 	@echo 'make picture     draws the state machine in README.md anew'
 	@echo 'make bench       how fast it is here'
+	@echo 'make install     into DESTDIR and PREFIX (/usr/local), with units, manual and completion'
+	@echo 'make deb         a Debian package in build/'
 	@echo 'make clean       removes build/'
 
-.PHONY: all units libraries deps run demo check unit picture bench clean help
+.PHONY: all docs install deb units libraries deps run demo check unit picture bench clean help
 .DELETE_ON_ERROR:

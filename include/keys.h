@@ -22,7 +22,7 @@ struct keys *keys_load_credential(const struct conf *conf, struct buf *err)
 	__attribute__((warn_unused_result));
 
 /* The file that the i-th secret of [keys] is read from, and its name; the caller frees the path,
- * which is NULL when nobody says where that one is. False behind the last. */
+ * which is NULL when there is none of that name. False behind the last. */
 bool keys_file(const struct conf *conf, size_t i, const char **name, char **path)
 	__attribute__((warn_unused_result));
 

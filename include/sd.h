@@ -26,11 +26,14 @@ int sd_listen_fds(void);
 int sd_listen_fd(int i);
 const char *sd_listen_name(int i);
 
-/* Where a secret is: `path`, or, when that is NULL or empty, `name` in $CREDENTIALS_DIRECTORY; NULL
- * when there is neither. The caller frees it. */
+/* Where secrets are that are neither configured nor handed over. */
+#define SD_SECRETS "/etc/interlock/keys"
+
+/* Where a secret is: `path`, or, when that is NULL or empty, `name` in $CREDENTIALS_DIRECTORY, or,
+ * where that is not set (the command), in SD_SECRETS. The caller frees it. */
 char *sd_secret_path(const char *path, const char *name) __attribute__((warn_unused_result));
 
-/* Is there a secret to read: is a path configured, or has systemd handed over one of this name? */
+/* Is there a secret to read: is a path configured, or is there one of this name? */
 bool sd_has_secret(const char *path, const char *name);
 
 /* Reads the secret that is there. Appends its bytes to b, one newline at the end removed. False,

@@ -128,7 +128,9 @@ bool keys_file(const struct conf *conf, size_t i, const char **name, char **path
 	if (i >= countof(secrets))
 		return false;
 	*name = secrets[i].name;
-	*path = sd_secret_path(file_of(&secrets[i], conf), secrets[i].name);
+	*path = NULL;
+	if (sd_has_secret(file_of(&secrets[i], conf), secrets[i].name))
+		*path = sd_secret_path(file_of(&secrets[i], conf), secrets[i].name);
 	return true;
 }
 

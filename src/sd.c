@@ -171,13 +171,13 @@ char *sd_secret_path(const char *path, const char *name)
 
 	if (path && *path)
 		return xstrdup(path);
-	return folder && *folder ? xasprintf("%s/%s", folder, name) : NULL;
+	return xasprintf("%s/%s", folder && *folder ? folder : SD_SECRETS, name);
 }
 
 bool sd_has_secret(const char *path, const char *name)
 {
 	char *file = sd_secret_path(path, name);
-	bool there = file && ((path && *path) || access(file, F_OK) == 0);
+	bool there = (path && *path) || access(file, F_OK) == 0;
 
 	free(file);
 	return there;
@@ -186,13 +186,8 @@ bool sd_has_secret(const char *path, const char *name)
 bool sd_read_secret(const char *path, const char *name, struct buf *b, struct buf *err)
 {
 	char *file = sd_secret_path(path, name);
-
-	if (!file) {
-		buf_addf(err, "%s: no file is configured and systemd handed over no credentials",
-			name);
-		return false;
-	}
 	bool ok = read_file(file, b);
+
 	if (!ok)
 		buf_addf(err, "%s: cannot read %s: %s", name, file, strerror(errno));
 	free(file);

@@ -229,7 +229,7 @@ static void test_no_secret(void **state)
 	assert_no_secret("/", "key: cannot read /: Is a directory");
 	assert_no_secret("/no/such", "key: cannot read /no/such: No such file or directory");
 	unsetenv("CREDENTIALS_DIRECTORY");
-	assert_no_secret("", "key: no file is configured and systemd handed over no credentials");
+	assert_no_secret("", "key: cannot read /etc/interlock/keys/key: No such file or directory");
 	unlink(empty);
 	unlink(too_large);
 	free(empty);

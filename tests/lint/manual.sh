@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The manual: mandoc has nothing to say, every option, command and setting stands in it, and what it
+# refers to is there. The completion offers what --help lists.
+cd "$(dirname "$0")/../.." || exit
+BUILD=build/gcc
+make -s -j"$(nproc)" CC=gcc CFLAGS=-Werror BUILD=$BUILD docs || exit
+
+found=0
+wrong() { echo "$*" && found=1; }
+man() { cat "$BUILD/man/$1.txt"; }
+
+for page in config/man/*; do
+	page=${page##*/}
+	mandoc -Tutf8 -O width=100 "$BUILD/man/$page" | col -bx >"$BUILD/man/$page.txt"
+	# Whether the others are installed is not the question; whether they are ours is.
+	mandoc -Tlint -Wall "$BUILD/man/$page" | grep -v 'referenced manual not found' && found=1
+	while read -r _ name section _; do
+		[ -e "config/man/$name.$section" ] || wrong "$page refers to $name($section), which is not here"
+	done < <(grep '^\.Xr' "config/man/$page")
+done
+
+options=$("$BUILD/interlockd" --print-config | grep -oP '^\w+(?= =)')
+for option in $options; do
+	man interlock.conf.5 | grep -qP "^ +$option( = |$|  )" || wrong "interlock.conf(5) does not tell of $option"
+done
+
+commands=$("$BUILD/interlock" --help | sed -n 's/^  \([a-z]\{2,\}\) .*/\1/p')
+[ "$(wc -w <<<"$commands")" -ge 7 ] || wrong "no commands in interlock --help"
+longs() { grep -oP '^ .*?\K--[a-z-]+(?= )' ; }
+for command in $commands; do
+	"$BUILD/interlock" "$command" --help >"$BUILD/man/$command.help"
+	man interlock.1 | grep -qP "^     $command( |$)" || wrong "interlock(1) does not tell of $command"
+	for option in $(longs <"$BUILD/man/$command.help"); do
+		man interlock.1 | grep -qP -- "^ +$option( |$)" || wrong "interlock(1) does not tell of $option"
+	done
+done
+for option in $("$BUILD/interlockd" --help | longs); do
+	man interlockd.8 | grep -qP -- "^ +(-., )?$option( |$)" || wrong "interlockd(8) does not tell of $option"
+done
+
+# completes WORD... : what is offered for the last word.
+completes() { (. "$BUILD/completion" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && "_$1" && echo "${COMPREPLY[*]}"); }
+[ "$(completes interlock '' | tr ' ' '\n' | grep -v '^-')" = "$commands" ] || wrong 'the completion knows other commands'
+for command in $commands; do
+	for option in $(longs <"$BUILD/man/$command.help"); do
+		[[ " $(completes interlock "$command" --) " == *" $option "* ]] || wrong "the completion of $command lacks $option"
+	done
+done
+[ "$(completes interlock -c x run)" = 'runs run' ] || wrong 'the completion takes the value of -c for a command'
+[ "$(completes interlock import -c "$BUILD/complet")" = "$BUILD/completion" ] || wrong 'the completion of files'
+[[ " $(completes interlockd --) " == *" --print-config "* ]] || wrong 'the completion of interlockd'
+
+exit $found

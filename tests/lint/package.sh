@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# What an operator installs: the units as systemd reads them, how exposed the services are, and the
+# Debian package as lintian sees it.
+cd "$(dirname "$0")/../.." || exit
+BUILD=build/gcc
+made() { make -s -j"$(nproc)" CC=gcc CFLAGS=-Werror BUILD=$BUILD "$@"; }
+
+found=0
+wrong() { echo "$*" && found=1; }
+
+# Installed where they can run from, so that systemd sees the programs and the manual too.
+at=$PWD/$BUILD/installed
+rm -rf "$at"
+made install PREFIX="$at" SYSCONFDIR="$at/etc" || exit
+units=$at/lib/systemd/system
+MANPATH=$at/share/man systemd-analyze verify "$units"/* || wrong 'systemd does not take the units'
+for service in "$units"/*.service; do
+	systemd-analyze security --offline=true --threshold=20 --no-pager "$service" >"$BUILD/exposure" ||
+		{ cat "$BUILD/exposure" && wrong "${service##*/} is exposed by 2.0 or more"; }
+done
+mkdir -p "$at/root/etc" "$at/root/run"
+systemd-sysusers --root="$at/root" "$PWD/systemd/sysusers.conf" 2>/dev/null
+systemd-tmpfiles --create --root="$at/root" "$PWD/systemd/tmpfiles.conf"
+id=$(sed -n 's/^interlock:x:\([0-9]*\):.*nologin$/\1/p' "$at/root/etc/passwd")
+[[ -n $id && $(stat -c %u "$at/root/run/interlock") == "$id" ]] || wrong 'sysusers and tmpfiles do not make the user and its folder'
+
+# A second installation leaves a configuration alone.
+echo '# mine' >"$at/etc/interlock/interlock.conf"
+made install PREFIX="$at" SYSCONFDIR="$at/etc"
+[ "$(cat "$at/etc/interlock/interlock.conf")" = '# mine' ] || wrong 'the configuration was overwritten'
+
+package=$(made deb) || exit
+lintian --fail-on error,warning "$package" 2>&1 | grep -v '^running with root'
+((!PIPESTATUS[0])) || wrong 'lintian'
+contents=$(dpkg-deb -c "$package" | awk '{ print $1, $6 }')
+while read -r mode file; do
+	grep -qxF -- "$mode ./$file" <<<"$contents" || wrong "the package has no $file with mode $mode"
+done <<'FILES'
+-rwxr-xr-x usr/sbin/interlockd
+-rwxr-xr-x usr/bin/interlock
+-rw-r----- etc/interlock/interlock.conf
+drwxr-x--- etc/interlock/keys/
+-rw-r--r-- lib/systemd/system/interlockd.service
+-rw-r--r-- lib/systemd/system/interlockd.socket
+-rw-r--r-- lib/systemd/system/interlock-prune.service
+-rw-r--r-- lib/systemd/system/interlock-prune.timer
+-rw-r--r-- usr/lib/sysusers.d/interlock.conf
+-rw-r--r-- usr/lib/tmpfiles.d/interlock.conf
+-rw-r--r-- usr/share/man/man8/interlockd.8.gz
+-rw-r--r-- usr/share/man/man1/interlock.1.gz
+-rw-r--r-- usr/share/man/man5/interlock.conf.5.gz
+-rw-r--r-- usr/share/bash-completion/completions/interlock
+-rw-r--r-- usr/share/bash-completion/completions/interlockd
+FILES
+[ "$(dpkg-deb -f "$package" Depends | grep -o libwebsockets-evlib-uv)" ] || wrong "the package does not depend on lws' part for libuv"
+for example in nginx.conf alerts.yml grafana-dashboard.json; do
+	[ ! -e config/$example ] || grep -q " ./usr/share/doc/interlock/examples/$example$" <<<"$contents" ||
+		wrong "the package has no example $example"
+done
+
+exit $found
