@@ -300,6 +300,24 @@ test('run:complete without a timestamp is refused when it is repeated', async ()
 	await conflicts(held, 'run:complete', { reason: 'success' }, stage.alreadyFinal('success'));
 });
 
+test('the order of the checks: epoch, repetition, state, references', async () => {
+	const held = await Held.join(a, await given());
+	const [start, complete] = [stage.runStart(), stage.runComplete()];
+	const nobodys = stage.runComplete({ reason: 'fail', final_dataclip_id: randomUUID() });
+	const epoch = (step) =>
+		db.query(`UPDATE runs SET claim_epoch = claim_epoch + ${step} WHERE id = '${held.id.run}'`);
+	await held.say('run:start', start);
+	await held.say('run:complete', complete);
+	await epoch(1);
+	for (const message of [complete, nobodys])
+		assert.deepEqual(answer(await held.say('run:complete', message)), stage.superseded);
+	await epoch(-1);
+	await repeats(held, 'run:complete', complete, ok);
+	await conflicts(held, 'run:complete', nobodys, stage.alreadyFinal('success'));
+	const step = stage.stepStart(randomUUID(), randomUUID());
+	await conflicts(held, 'step:start', step, stage.alreadyFinal('success'));
+});
+
 test('a yielded run:complete is repeated like any other', async () => {
 	const held = await Held.join(a, await given());
 	await held.say('run:start', stage.runStart());

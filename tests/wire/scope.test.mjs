@@ -45,11 +45,21 @@ const bytes = ({ status, text }, ...ids) =>
 		'"log_line_id":"…"',
 	);
 
-// Each: [event, message that names this id, whose id of B's it is]. Any number of them may be sent.
+// Each: [event, message that names this id, whose id of B's it is, what must be so besides]. Any number of
+// them may be sent.
 const step_id = (held) => held.step;
 const clip = (held) => held.clip;
 const credential = ({ id }) => id.credential;
 const job = ({ id }) => id.job_a;
+
+// A line goes without the step, and says so.
+const stepless = async (replies, { id }) => {
+	for (const reply of replies)
+		assert.match(reply, /"warnings":{"step_id":\["must be associated with the run"\]}/);
+	const lines = await db.query(`SELECT step_id FROM log_lines WHERE run_id = '${id.run}'`);
+	assert.ok(lines.length > 0);
+	for (const [step] of lines) assert.equal(step, 'null');
+};
 const readable = {
 	'step:complete without a job': [
 		'step:complete',
@@ -60,11 +70,13 @@ const readable = {
 		'run:log',
 		(_, id) => ({ message: ['x'], level: 'info', timestamp: timestamp(), step_id: id }),
 		step_id,
+		stepless,
 	],
 	'many log lines': [
 		'run:batch_logs',
 		(_, id) => ({ logs: [{ message: 'x', timestamp: timestamp(), step_id: id }] }),
 		step_id,
+		stepless,
 	],
 	'fetch:credential': ['fetch:credential', (_, id) => ({ id }), credential],
 	'fetch:dataclip': ['fetch:dataclip', (_, id) => ({ id }), clip],
@@ -123,7 +135,7 @@ const foreign = {
 	],
 };
 
-const compare = async (scene, [event, message, whose]) => {
+const compare = async (scene, [event, message, whose, check]) => {
 	const [one, other] = await scene();
 	const theirs = await sumOf(db, other.id.project);
 	const shared = one.id.project === other.id.project;
@@ -136,6 +148,7 @@ const compare = async (scene, [event, message, whose]) => {
 		replies.push(bytes(reply, sent.step_id ?? id, id));
 	}
 	assert.equal(replies[1], replies[0]);
+	if (check) await check(replies, one);
 	if (!shared) return assert.equal(await sumOf(db, other.id.project), theirs);
 	const steps = await db.query(`SELECT exit_reason FROM steps WHERE id = '${other.step}'`);
 	assert.deepEqual(steps, [['null']], 'the other step is as it was');
