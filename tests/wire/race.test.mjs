@@ -3,13 +3,16 @@
 // one final outcome that its policy allows, every reply agrees with the journal, and no step is open.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { journalOf } from '../client/db.mjs';
 import { timestamp } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, db, given, test } from './stage.mjs';
 
+const { INTERLOCK_BIN = 'build/interlock' } = process.env;
 const WORKERS = 50, RUNS = 1000, LOAD_MS = 30_000; // runs: of each policy
 const policies = ['yield', 'acknowledge', 'reject'];
 
@@ -160,6 +163,24 @@ test('every reply agrees with the journal, and both with the policy', async () =
 	// It was a race: neither side always won.
 	for (const policy of policies)
 		for (const key of Object.keys(allowed[policy])) assert.ok(seen[`${policy} ${key}`] > 20, key);
+});
+
+test('interlock verify finds nothing, and the metrics count what the journal has', async () => {
+	for (const { project } of Object.values(projects)) {
+		const { stdout } = await promisify(execFile)(INTERLOCK_BIN, [
+			...['-c', coordinators[0].file, 'verify', '--json', '--project', project],
+		]);
+		const { runs, not_covered, differences } = JSON.parse(stdout);
+		assert.deepEqual([runs, not_covered, differences], [RUNS, 0, 0]);
+	}
+	for (const policy of policies) {
+		const series = `interlock_lost_completed_total{policy="${policy}"}`;
+		const counted = await Promise.all(coordinators.map((each) => each.metric(series)));
+		const ended = ends.filter(
+			(end) => end.policy === policy && journals.get(end.run).some(({ event }) => event === 'lost'),
+		);
+		assert.equal(counted[0] + counted[1], ended.length, policy);
+	}
 });
 
 test('no final run has an open step or is in flight, and its work order says the same', async () => {
