@@ -107,6 +107,7 @@ static void on_timer(uv_timer_t *timer)
 
 	if (ws->stopping) {
 		uv_close((uv_handle_t *)timer, NULL);
+		uv_close((uv_handle_t *)&ws->turn, NULL);
 		lws_context_destroy(ws->lws);
 		return;
 	}
@@ -124,6 +125,20 @@ static uint64_t period(const struct ws *ws)
 void ws_nudge(struct ws *ws)
 {
 	uv_timer_start(&ws->timer, on_timer, 0, period(ws));
+}
+
+/* The replies of a batch, and those to all the frames of one read, come together within one turn of
+ * the loop. This is the last that happens before it waits again. */
+static void on_turn(uv_prepare_t *turn)
+{
+	uv_prepare_stop(turn);
+	ws_peers_write(turn->data);
+}
+
+void ws_due(struct ws *ws)
+{
+	if (!uv_is_closing((uv_handle_t *)&ws->turn))
+		uv_prepare_start(&ws->turn, on_turn);
 }
 
 /* lws fills two tables with as many entries as there may be descriptors; some containers allow a
@@ -172,6 +187,7 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->stat_out = stats_series(STATS_BYTES_OUT, NULL);
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
+	TAILQ_INIT(&ws->due);
 	TAILQ_INIT(&ws->requests);
 	LIST_INIT(&ws->listeners);
 	bound_descriptors();
@@ -183,7 +199,8 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	if (ws->vhost == NULL)
 		fatalx("libwebsockets makes no virtual host");
 	uv_timer_init(loop, &ws->timer);
-	ws->timer.data = ws;
+	uv_prepare_init(loop, &ws->turn);
+	ws->timer.data = ws->turn.data = ws;
 	uv_timer_start(&ws->timer, on_timer, period(ws), period(ws));
 	return ws;
 }

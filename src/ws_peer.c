@@ -1,8 +1,8 @@
 /*
  * ws: the peers. A message is put together from its fragments, one allocation that is handed on; an
- * outgoing one is queued and written as far as the socket takes it, in fragments of 64 KiB, so that
- * lws never copies more than one of them and a ping or a close gets in between. A peer is read only
- * while neither its owner nor what is queued for it forbids that.
+ * outgoing one is queued (ws_out.c) and written when the turn of the loop is over, with all that
+ * came together until then. A peer is read only while neither its owner nor what is queued for it
+ * forbids that.
  *
  * lws takes a socket away in ws_peer_closed; until ws_peer_free the peer is then an empty shell on
  * which every call does nothing.
@@ -13,17 +13,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define CHUNK 65536
+#define ENOUGH 65536 /* bytes for which the end of the turn is not waited for */
 #define CUT_HEAD 4096
 #define DRAIN_MS 2000
 #define LINGER_MS 1000 /* for the peer to read our close frame, and to leave by itself */
-
-struct out {
-	TAILQ_ENTRY(out) link;
-	struct buf b;
-	size_t at; /* written so far */
-	bool binary;
-};
 
 struct ws_peer {
 	TAILQ_ENTRY(ws_peer) link;
@@ -37,9 +30,9 @@ struct ws_peer {
 	bool pinged;               /* since then */
 	bool held, choked, unread; /* paused by the owner, by the soft limit; what lws was told */
 
-	TAILQ_HEAD(, out) queue;
-	size_t queued;  /* bytes of the queue that are not written */
-	size_t largest; /* message since the queue was last empty */
+	struct ws_out out;
+	bool due; /* in the server's list of those to be written to */
+	TAILQ_ENTRY(ws_peer) due_link;
 
 	bool closing; /* nothing is handed on or queued any more */
 	int code; /* to close with, after the queue; 0 when there is nothing to say (any more) */
@@ -73,7 +66,7 @@ int ws_peer_upgrade(struct conn *conn, struct lws *wsi, const char *protocol)
 	peer = xcalloc(1, sizeof(*peer));
 	peer->ws = ws;
 	peer->user = user;
-	TAILQ_INIT(&peer->queue);
+	ws_out_init(&peer->out);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->npeers++;
 	conn->peer = peer;
@@ -87,23 +80,18 @@ void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
 	peer->ws->config.ops->open(peer->user, peer);
 }
 
-static void drop_queue(struct ws_peer *peer)
+static void not_due(struct ws_peer *peer)
 {
-	struct out *out;
-
-	while ((out = TAILQ_FIRST(&peer->queue)) != NULL) {
-		TAILQ_REMOVE(&peer->queue, out, link);
-		buf_free(&out->b);
-		free(out);
-	}
-	peer->queued = peer->largest = 0;
+	if (peer->due)
+		TAILQ_REMOVE(&peer->ws->due, peer, due_link);
+	peer->due = false;
 }
 
 void ws_peer_closed(struct ws_peer *peer)
 {
 	peer->wsi = NULL;
 	peer->closing = true;
-	drop_queue(peer);
+	ws_out_drop(&peer->out);
 }
 
 void ws_peer_free(struct ws_peer *peer)
@@ -111,7 +99,8 @@ void ws_peer_free(struct ws_peer *peer)
 	void (*closed)(void *user) = peer->ws->config.ops->closed;
 	void *user = peer->user;
 
-	drop_queue(peer);
+	ws_out_drop(&peer->out);
+	not_due(peer);
 	buf_free(&peer->in);
 	TAILQ_REMOVE(&peer->ws->peers, peer, link);
 	peer->ws->npeers--;
@@ -201,53 +190,30 @@ void ws_resume(struct ws_peer *peer)
 
 /* Writing. */
 
-void ws_begin(struct buf *b)
-{
-	static const char room[LWS_PRE];
-
-	buf_add(b, room, sizeof(room));
-}
-
-/* The header of a fragment overwrites the end of the one before, which is gone by then. */
-static bool write_fragment(struct ws_peer *peer, struct out *out)
-{
-	size_t left = out->b.n - out->at, n = left < CHUNK ? left : CHUNK;
-	int how = lws_write_ws_flags(
-		out->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, out->at == LWS_PRE, n == left);
-
-	if (lws_write(peer->wsi, (unsigned char *)out->b.p + out->at, n, how) < 0)
-		return false;
-	out->at += n;
-	peer->queued -= n;
-	stats_add(peer->ws->stat_out, (double)n);
-	return true;
-}
-
-/* Writes until the socket is full: then lws holds the rest of one fragment and calls back. */
+/* Writes until the socket is full: then lws holds the rest of one write and calls back. */
 static void flush(struct ws_peer *peer)
 {
-	struct out *out;
+	const size_t soft = peer->ws->config.soft, before = peer->out.queued;
 
-	while ((out = TAILQ_FIRST(&peer->queue)) != NULL && !lws_partial_buffered(peer->wsi)) {
-		if (!write_fragment(peer, out)) {
+	not_due(peer);
+	if (peer->wsi == NULL)
+		return;
+	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi)) {
+		if (!ws_out_write(&peer->out, peer->wsi)) {
 			ws_abort(peer);
 			return;
 		}
 		if (peer->choked) /* all that can be seen of a peer that we do not read */
 			heard(peer);
-		if (out->at < out->b.n)
-			continue;
-		TAILQ_REMOVE(&peer->queue, out, link);
-		buf_free(&out->b);
-		free(out);
 	}
-	if (out != NULL)
+	stats_add(peer->ws->stat_out, (double)(before - peer->out.queued));
+	if (!TAILQ_EMPTY(&peer->out.queue))
 		lws_callback_on_writable(peer->wsi);
 	else
-		peer->largest = 0;
-	if (peer->queued > peer->ws->config.soft)
+		peer->out.largest = 0;
+	if (peer->out.queued > soft)
 		peer->choked = true;
-	else if (peer->queued < peer->ws->config.soft / 2)
+	else if (peer->out.queued < soft / 2)
 		peer->choked = false;
 	apply_pause(peer);
 }
@@ -259,33 +225,38 @@ void ws_peer_writable(struct ws_peer *peer)
 		ws_nudge(peer->ws);
 }
 
+void ws_peers_write(struct ws *ws)
+{
+	struct ws_peer *peer;
+
+	while ((peer = TAILQ_FIRST(&ws->due)) != NULL)
+		ws_peer_writable(peer);
+}
+
 void ws_send(struct ws_peer *peer, struct buf *b, bool binary)
 {
-	struct out *out;
-	size_t n = b->n - LWS_PRE;
-
 	assert(b->n >= LWS_PRE);
 	if (peer->closing) {
 		buf_free(b);
 		return;
 	}
-	out = xmalloc(sizeof(*out));
-	*out = (struct out){ .b = *b, .at = LWS_PRE, .binary = binary };
-	*b = (struct buf){ 0 };
-	TAILQ_INSERT_TAIL(&peer->queue, out, link);
-	peer->queued += n;
-	if (n > peer->largest)
-		peer->largest = n;
-	flush(peer);
-	if (peer->queued > peer->ws->config.hard + peer->largest) {
-		drop_queue(peer);
+	ws_out_add(&peer->out, b, binary);
+	if (!peer->due) {
+		TAILQ_INSERT_TAIL(&peer->ws->due, peer, due_link);
+		peer->due = true;
+		ws_due(peer->ws);
+	}
+	if (peer->out.queued >= ENOUGH)
+		flush(peer);
+	if (peer->out.queued > peer->ws->config.hard + peer->out.largest) {
+		ws_out_drop(&peer->out);
 		ws_close(peer, 1013);
 	}
 }
 
 size_t ws_queued(const struct ws_peer *peer)
 {
-	return peer->queued;
+	return peer->out.queued;
 }
 
 /* Closing. */
@@ -314,7 +285,7 @@ void ws_peer_leaving(struct ws_peer *peer)
 	peer->closing = true;
 	peer->code = 0;
 	peer->deadline = uv_now(peer->ws->loop) + LINGER_MS;
-	drop_queue(peer);
+	ws_out_drop(&peer->out);
 }
 
 /* Says good-bye by our own hand. lws's way (lws_close_reason) has to read the peer for its answer,
@@ -339,7 +310,7 @@ static void say_close(struct ws_peer *peer)
 /* lws first wants to get rid of what it has buffered; on a socket that is shut it cannot. */
 static void drop(struct ws_peer *peer)
 {
-	drop_queue(peer);
+	ws_out_drop(&peer->out);
 	shutdown(lws_get_socket_fd(peer->wsi), SHUT_RDWR);
 	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
@@ -362,7 +333,7 @@ static void tick(struct ws_peer *peer, uint64_t now)
 	if (peer->closing) {
 		if (now >= peer->deadline)
 			drop(peer);
-		else if (peer->code != 0 && TAILQ_EMPTY(&peer->queue) &&
+		else if (peer->code != 0 && TAILQ_EMPTY(&peer->out.queue) &&
 			 !lws_partial_buffered(peer->wsi))
 			say_close(peer);
 	} else if (peer->held) {

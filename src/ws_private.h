@@ -1,7 +1,7 @@
 /*
  * What the files of ws share: ws.c is the server and what is common to its sockets, ws_peer.c the
- * websockets, ws_http.c the plain requests, ws_listen.c the listening sockets. Nobody else includes
- * this.
+ * websockets, ws_out.c what waits to be written to one, ws_http.c the plain requests, ws_listen.c
+ * the listening sockets. Nobody else includes this.
  *
  * lws closes a socket at once and destroys it a turn of the loop later. All that we keep for a
  * socket is freed then and only then, so `closed` and `request_gone` come from the loop and exactly
@@ -26,6 +26,8 @@ struct ws {
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
 	uv_timer_t timer;
+	uv_prepare_t turn;              /* runs while a peer is due */
+	TAILQ_HEAD(, ws_peer) due;      /* to be written to at the end of the turn */
 	TAILQ_HEAD(, ws_peer) peers;    /* accepted handshakes, until they are destroyed */
 	TAILQ_HEAD(, ws_http) requests; /* handed on, until they are destroyed */
 	LIST_HEAD(, listener) listeners;
@@ -53,6 +55,8 @@ struct head {
 
 /* Has the server's timer run at the next turn of the loop. */
 void ws_nudge(struct ws *ws);
+/* Has ws_peers_write called before the loop waits again. */
+void ws_due(struct ws *ws);
 /* False if the request has no method, or several. */
 bool ws_head_read(struct head *head, struct lws *wsi) __attribute__((warn_unused_result));
 
@@ -66,6 +70,21 @@ void ws_peer_leaving(struct ws_peer *peer); /* it sent a close frame */
 void ws_peer_closed(struct ws_peer *peer);  /* the socket must not be touched any more */
 void ws_peer_free(struct ws_peer *peer);
 void ws_peers_tick(struct ws *ws);
+void ws_peers_write(struct ws *ws);
+
+/* ws_out.c: the messages that wait to be written to a peer. */
+struct ws_out {
+	TAILQ_HEAD(, message) queue;
+	size_t queued;  /* bytes of them that are not written */
+	size_t largest; /* of them, since it was last reset */
+};
+void ws_out_init(struct ws_out *out);
+/* Takes b, which began with ws_begin. */
+void ws_out_add(struct ws_out *out, struct buf *b, bool binary);
+void ws_out_drop(struct ws_out *out);
+/* Writes once, from a queue that is not empty to a socket of which lws holds nothing back. False if
+ * that failed. */
+bool ws_out_write(struct ws_out *out, struct lws *wsi) __attribute__((warn_unused_result));
 
 /* ws_http.c: what lws reports of a request. */
 int ws_http_begin(struct conn *conn, struct lws *wsi);
