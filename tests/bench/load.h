@@ -15,7 +15,6 @@ struct peer;
 struct slot {
 	struct peer *peer;
 	int at;             /* the message of the script that is in flight */
-	bool due;           /* … or will be, as soon as the socket takes it */
 	unsigned ref;       /* of that message */
 	unsigned join_ref;  /* of the run's channel */
 	int64_t sent;       /* microseconds, load_now() */

@@ -1,7 +1,7 @@
 /*
  * The sockets: libwebsockets' client on libuv. Refs tell the slots of a socket apart: the n-th slot
- * uses n + 2, n + 2 + slots, …; ref 1 joins worker:queue. Invariant: nothing is queued; a slot that
- * cannot be sent because the socket is full is due, and sent when there is room.
+ * uses n + 2, n + 2 + slots, …; ref 1 joins worker:queue. What is said on one socket within a turn
+ * of the loop goes out by one system call, so that the processor is left to those who are measured.
  */
 #include "load.h"
 #include "jwt.h"
@@ -10,6 +10,7 @@
 
 #include <libwebsockets.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <uv.h>
 
@@ -17,7 +18,10 @@ enum { CONNECTING = 64, BUFFER = 65536, QUEUE_REF = 1, FIRST_REF = 2 };
 
 struct peer {
 	struct lws *wsi;
-	struct buf in; /* of the message that is coming */
+	struct buf in;  /* of the message that is coming */
+	struct buf out; /* frames that have not been written */
+	bool due;       /* is in s.due */
+	TAILQ_ENTRY(peer) due_link;
 	struct slot *slots;
 };
 
@@ -25,6 +29,8 @@ static struct {
 	const struct sockets_config *config;
 	uv_loop_t loop;
 	uv_timer_t leave;
+	uv_prepare_t turn; /* the last before the loop waits */
+	TAILQ_HEAD(, peer) due;
 	struct lws_context *lws;
 	struct peer *peers;
 	char path[1024], host[64];
@@ -62,33 +68,65 @@ static void there(void)
 		load_ready();
 }
 
-static void write_text(const struct peer *peer, const struct buf *b)
+static void flush(struct peer *peer)
 {
-	if (lws_write(peer->wsi, (unsigned char *)b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_TEXT) <
-		0)
+	if (peer->out.n == 0)
+		return;
+	if (lws_partial_buffered(peer->wsi)) {
+		lws_callback_on_writable(peer->wsi);
+		return;
+	}
+	if (lws_write(peer->wsi, (unsigned char *)peer->out.p, peer->out.n, LWS_WRITE_HTTP) < 0)
 		fatalx("a socket does not take what is written");
+	peer->out.n = 0;
 }
 
-static void join_queue(const struct peer *peer)
+static void on_turn(uv_prepare_t *turn)
+{
+	struct peer *peer;
+
+	(void)turn;
+	while ((peer = TAILQ_FIRST(&s.due)) != NULL) {
+		TAILQ_REMOVE(&s.due, peer, due_link);
+		peer->due = false;
+		flush(peer);
+	}
+}
+
+/* A frame of text (RFC 6455, 5.2), masked by zeros: what is masked so stays as it is. */
+static void write_text(struct peer *peer, const struct buf *b)
+{
+	const unsigned char size[] = { 0x80 | 126, (unsigned char)(b->n >> 8),
+		(unsigned char)b->n };
+
+	buf_addc(&peer->out, (char)0x81);
+	if (b->n < 126)
+		buf_addc(&peer->out, (char)(0x80 | b->n));
+	else
+		buf_add(&peer->out, size, sizeof(size));
+	buf_add(&peer->out, "\0\0\0\0", 4);
+	buf_add(&peer->out, b->p, b->n);
+	if (!peer->due)
+		TAILQ_INSERT_TAIL(&s.due, peer, due_link);
+	peer->due = true;
+}
+
+static void join_queue(struct peer *peer)
 {
 	struct buf b = { 0 };
 
-	buf_reserve(&b, LWS_PRE);
-	b.n = LWS_PRE;
 	buf_adds(&b, "[\"1\",\"1\",\"worker:queue\",\"phx_join\",{\"capacity\":64}]");
 	write_text(peer, &b);
 	buf_free(&b);
 }
 
-static void write_slot(struct slot *slot)
+void slot_send(struct slot *slot)
 {
 	static struct buf b;
 	const struct message *m = &s.config->mode->script[slot->at];
 
-	slot->due = false;
 	slot->ref += (unsigned)s.config->slots;
-	buf_reserve(&b, LWS_PRE);
-	b.n = LWS_PRE;
+	b.n = 0;
 	switch (m->topic) {
 	case TOPIC_PHOENIX: buf_addf(&b, "[null,\"%u\",\"phoenix\"", slot->ref); break;
 	case TOPIC_QUEUE: buf_addf(&b, "[\"1\",\"%u\",\"worker:queue\"", slot->ref); break;
@@ -103,22 +141,6 @@ static void write_slot(struct slot *slot)
 	buf_addc(&b, ']');
 	slot->sent = load_now();
 	write_text(slot->peer, &b);
-}
-
-void slot_send(struct slot *slot)
-{
-	slot->due = true;
-	if (lws_partial_buffered(slot->peer->wsi))
-		lws_callback_on_writable(slot->peer->wsi);
-	else
-		write_slot(slot);
-}
-
-static void on_writable(struct peer *peer)
-{
-	for (int i = 0; i < s.config->slots; i++)
-		if (peer->slots[i].due)
-			slot_send(&peer->slots[i]);
 }
 
 static void answered(struct peer *peer, unsigned ref, bool ok, struct slice response)
@@ -182,7 +204,7 @@ static int on_lws(
 			there();
 		return 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE: on_receive(peer, in, len); return 0;
-	case LWS_CALLBACK_CLIENT_WRITEABLE: on_writable(peer); return 0;
+	case LWS_CALLBACK_CLIENT_WRITEABLE: flush(peer); return 0;
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
 		fatalx("no connection to %s: %s", s.config->url,
 			in != NULL ? (const char *)in : "?");
@@ -251,6 +273,9 @@ void sockets_open(const struct sockets_config *config)
 	allow_descriptors(config->sockets);
 	uv_loop_init(&s.loop);
 	uv_timer_init(&s.loop, &s.leave);
+	TAILQ_INIT(&s.due);
+	uv_prepare_init(&s.loop, &s.turn);
+	uv_prepare_start(&s.turn, on_turn);
 	lws_set_log_level(LLL_ERR, NULL);
 	s.lws = lws_create_context(&info);
 	if (s.lws == NULL)
@@ -284,6 +309,7 @@ void *sockets_loop(void)
 static void on_leave(uv_timer_t *timer)
 {
 	uv_close((uv_handle_t *)timer, NULL);
+	uv_close((uv_handle_t *)&s.turn, NULL);
 	lws_context_destroy(s.lws);
 }
 
@@ -305,6 +331,7 @@ void sockets_run(void)
 		for (int j = 0; j < s.config->slots; j++)
 			buf_free(&s.peers[i].slots[j].token);
 		buf_free(&s.peers[i].in);
+		buf_free(&s.peers[i].out);
 		free(s.peers[i].slots);
 	}
 	free(s.peers);
