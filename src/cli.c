@@ -20,7 +20,7 @@ static const char default_file[] = "/etc/interlock/interlock.conf";
 
 static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
 	&cli_retry, &cli_runs, &cli_run, &cli_journal, &cli_verify, &cli_prune, &cli_keys,
-	&cli_rekey, &cli_check };
+	&cli_rekey, &cli_check, &cli_trigger_key };
 
 static const struct cli_option common[] = {
 	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
@@ -127,7 +127,7 @@ static int print_usage(const struct cli_command *command)
 	} else {
 		printf("usage: interlock [-c FILE] COMMAND [options]\n\n");
 		for (size_t i = 0; i < countof(commands); i++)
-			printf("  %-10s%s\n", commands[i]->name, commands[i]->help);
+			printf("  %-13s%s\n", commands[i]->name, commands[i]->help);
 		printf("\nOptions of a command: interlock COMMAND --help\n\n");
 	}
 	for (size_t i = 0; i < countof(common); i++)

@@ -41,7 +41,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
-	cli_journal, cli_verify, cli_prune, cli_keys, cli_rekey, cli_check;
+	cli_journal, cli_verify, cli_prune, cli_keys, cli_rekey, cli_check, cli_trigger_key;
 
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);

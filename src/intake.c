@@ -4,12 +4,13 @@
  */
 #include "intake.h"
 
+#include "crypt.h"
 #include "slice.h"
 #include "stats.h"
 
 #include <stdlib.h>
 
-enum { COLUMNS = 4, KEY_MAX = 255 };
+enum { COLUMNS = 6, KEY_MAX = 255, SALT = 16 };
 
 struct hook {
 	struct batch_item item;
@@ -19,10 +20,13 @@ struct hook {
 
 static void answer(struct ws_http *http, int status, struct slice body)
 {
+	const char *header = status == 503   ? "Retry-After: 5"
+			     : status == 401 ? "WWW-Authenticate: Bearer"
+					     : NULL;
+
 	stats_add(stats_seriesf(STATS_INTAKE, "status=\"%d\"", status), 1);
 	if (http != NULL)
-		ws_http_reply(http, status, "application/json",
-			status == 503 ? "Retry-After: 5" : NULL, body);
+		ws_http_reply(http, status, "application/json", header, body);
 }
 
 static void refuse(struct ws_http *http, int status, const char *error)
@@ -49,6 +53,11 @@ static void reply(struct hook *hook, const struct batch_result *r)
 	verdict = PQgetvalue(r->res, r->first, 1);
 	if (strcmp(verdict, "not_found") == 0) {
 		refuse(hook->http, 404, "no such trigger");
+		return;
+	}
+	if (strcmp(verdict, "unauthorized") == 0) {
+		refuse(hook->http, 401,
+			"this trigger needs a key: Authorization: Bearer, or X-Api-Key");
 		return;
 	}
 	if (strcmp(verdict, "no_edge") == 0) {
@@ -131,6 +140,40 @@ static int judge(const struct batch *batch, const struct ws_head *head, struct s
 	return 0;
 }
 
+/* The key that the request brings, owned by the caller; NULL if it brings none. */
+static char *read_key(const struct ws_head *head)
+{
+	static const char scheme[] = "Bearer ";
+	char *header = ws_header(head, "Authorization"), *key = NULL;
+
+	if (header != NULL && strncasecmp(header, scheme, strlen(scheme)) == 0)
+		key = xstrdup(header + strlen(scheme) + strspn(header + strlen(scheme), " "));
+	free(header);
+	return key != NULL ? key : ws_header(head, "X-Api-Key");
+}
+
+/* The key's digest under a salt of this request's own (intake.sql says why). */
+static void add_proof(const struct ws_head *head, struct value *salt, struct value *proof)
+{
+	char *key = read_key(head), digest[65];
+	struct buf salted = { 0 };
+	uint8_t bytes[SALT];
+
+	if (key == NULL)
+		return;
+	random_bytes(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		buf_addf(&salted, "%02x", bytes[i]);
+	value_take(salt, &(struct buf){ xstrndup(salted.p, salted.n), salted.n, 0 });
+	crypt_sha256_hex(key, strlen(key), digest);
+	buf_adds(&salted, digest);
+	crypt_sha256_hex(salted.p, salted.n, digest);
+	value_take(proof, &(struct buf){ xstrdup(digest), strlen(digest), 0 });
+	explicit_bzero(key, strlen(key));
+	free(key);
+	buf_free(&salted);
+}
+
 void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
 	struct slice body, bool too_large)
 {
@@ -166,6 +209,7 @@ void intake_request(struct batch *batch, struct ws_http *http, const struct ws_h
 	value_take(&hook->values[2], &request);
 	if (key != NULL)
 		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
+	add_proof(head, &hook->values[4], &hook->values[5]);
 	ws_http_set_user(http, hook);
 	batch_submit(batch, LANE_WRITE, &hook->item);
 }

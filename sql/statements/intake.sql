@@ -1,12 +1,16 @@
 -- POST /i/<trigger id>: what cannot be enqueued is a verdict, not an error. The function raises for a
 -- trigger that is no good, so it must not see one: a condition beside it would be looked at too late.
+-- A key comes as its digest under a salt of this request, `proof`, and the trigger's are hashed with the same
+-- salt before they are compared: how long that takes tells nothing about them.
 WITH m AS MATERIALIZED (
-	SELECT m.*, t.id IS NOT NULL AND t.enabled AND t.type = 'webhook' AS found, t.runnable, t.workflow_id
-	FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
-		WITH ORDINALITY AS m(trigger_id, body, request, key, ord)
+	SELECT m.*, t.id IS NOT NULL AND t.enabled AND t.type = 'webhook' AS found, t.runnable, t.workflow_id,
+		t.keys = '{}' OR EXISTS (SELECT FROM unnest(t.keys) k
+			WHERE encode(sha256(convert_to(m.salt || k, 'UTF8')), 'hex') = m.proof) AS let_in
+	FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+		WITH ORDINALITY AS m(trigger_id, body, request, key, salt, proof, ord)
 	LEFT JOIN triggers t ON t.id = m.trigger_id
 ), able AS MATERIALIZED (
-	SELECT * FROM m WHERE found AND runnable
+	SELECT * FROM m WHERE found AND runnable AND let_in
 ), made AS MATERIALIZED (
 	SELECT a.ord, e.work_order_id, e.run_id
 	FROM able a
@@ -14,7 +18,10 @@ WITH m AS MATERIALIZED (
 		'http_request', a.request, a.key) e
 )
 SELECT m.ord,
-	CASE WHEN NOT m.found THEN 'not_found' WHEN NOT m.runnable THEN 'no_edge' ELSE 'accepted' END AS verdict,
+	CASE WHEN NOT m.found THEN 'not_found'
+		WHEN NOT m.let_in THEN 'unauthorized'
+		WHEN NOT m.runnable THEN 'no_edge'
+		ELSE 'accepted' END AS verdict,
 	made.work_order_id, made.run_id
 FROM m
 LEFT JOIN made ON made.ord = m.ord

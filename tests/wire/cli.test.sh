@@ -358,6 +358,31 @@ said 'another project may have a workflow of that name' 0 '*' ''
 cli enqueue intake
 said 'then the name is not enough' 1 '' '*2 workflows are called "intake": give the id'
 
+# ---- trigger-key
+
+keys() { sql "SELECT array_to_string(keys, ' ') FROM triggers WHERE id = '$(id T)'"; }
+digest() { echo -n "$1" | sha256sum | cut -d' ' -f1; }
+cli trigger-key "$(id T)"
+said 'a key is made, and shown once' 0 '????????????????????????????????????????????????????????????????' ''
+first=$out
+is 'what is stored is its digest' "$(digest "$first")" "$(keys)"
+cli trigger-key "$(id T)" --json
+said 'another one beside it' 0 "{\"trigger_id\":\"$(id T)\",\"key\":\"*\"}" ''
+is 'both are good' "$(digest "$first") $(digest "$(jq -r .key <<<"$out")")" "$(keys)"
+import
+is 'an import leaves them alone' 2 "$(keys | wc -w)"
+cli trigger-key "$(id T)" --only
+is 'or it alone' "$(digest "$out")" "$(keys)"
+cli trigger-key "$(id T)" --none
+said 'or none at all' 0 '' ''
+is 'then anybody may send' '' "$(keys)"
+cli trigger-key "$(id nobody)"
+said 'no other trigger has one' 1 '' "*no trigger $(id nobody)"
+cli trigger-key 17
+said 'or what is no id' 2 '' '*TRIGGER: got "17", expected a UUID'
+cli trigger-key "$(id T)" --only --none
+said 'or for both' 2 '' '*either --only or --none'
+
 # ---- runs, run
 
 cli enqueue "$(id V)" --json --input - <<<"{\"long\": \"$(printf 'x%.0s' {1..100})\"}"

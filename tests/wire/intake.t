@@ -144,3 +144,50 @@ test health, readiness, metrics
 	http GET /nothing -> 404
 	http POST /healthz {} -> 405
 	http GET / -> 404
+
+test a trigger with keys wants one of them
+	sql UPDATE triggers SET keys = ARRAY[encode(sha256('open sesame'), 'hex'), encode(sha256('another'), 'hex')] WHERE id = '${trigger}'
+	http POST /i/${trigger} {} -> 401 {"error":"this trigger needs a key: Authorization: Bearer, or X-Api-Key"}
+	http POST /i/${trigger} [X-Api-Key: open sesame] {} -> 200
+	http POST /i/${trigger} [x-api-key: another] {} -> 200
+	http POST /i/${trigger} [Authorization: Bearer another] {} -> 200
+	http POST /i/${trigger} [Authorization: bearer   another] {} -> 200
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 5
+
+test what is no key of the trigger's is refused: X-Api-Key: ${key}
+	each key
+	= open sesam
+	= open sesame!
+	= OPEN SESAME
+	= 0
+	= ${x*9000}
+	sql UPDATE triggers SET keys = ARRAY[encode(sha256('open sesame'), 'hex')] WHERE id = '${trigger}'
+	http POST /i/${trigger} [X-Api-Key: ${key}] {} -> 401
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
+
+test what is no key of the trigger's is refused: Authorization: ${key}
+	each key
+	= Basic b3BlbiBzZXNhbWU=
+	= open sesame
+	= Bearer
+	= Bearer open
+	= Bearer open sesame, open sesame
+	sql UPDATE triggers SET keys = ARRAY[encode(sha256('open sesame'), 'hex')] WHERE id = '${trigger}'
+	http POST /i/${trigger} [Authorization: ${key}] {} -> 401
+	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
+	= 1
+
+test the digest of a key is not the key
+	sql UPDATE triggers SET keys = ARRAY[encode(sha256('open sesame'), 'hex')] WHERE id = '${trigger}'
+	http POST /i/${trigger} [X-Api-Key: 41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb] {} -> 401
+
+test a key is neither asked of a trigger that has none, nor stored
+	http POST /i/${trigger} [Authorization: Bearer very secret] {} -> 200 {"work_order_id":"*","run_id":"${posted:=}"}
+	sql> SELECT d.request LIKE '%secret%' FROM runs r JOIN dataclips d ON d.id = r.dataclip_id WHERE r.id = '${posted}'
+	= f
+
+test a trigger that is off says nothing of keys
+	sql UPDATE triggers SET keys = ARRAY['x'], enabled = false WHERE id = '${trigger}'
+	http POST /i/${trigger} {} -> 404 {"error":"no such trigger"}

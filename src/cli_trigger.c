@@ -1,0 +1,75 @@
+/*
+ * cli trigger-key: who may send a webhook. A key is shown once, when it is made; what is stored is
+ * its digest.
+ */
+#include "cli.h"
+
+#include "crypt.h"
+
+/* False (said) if there is no such trigger. */
+static bool store(const struct cli *cli, const char *sql, int n, const char *const *values)
+{
+	PGconn *db = cli_open(cli->conf, true);
+	int rows = db ? cli_change(db, sql, n, values) : -1;
+
+	if (rows == 0)
+		cli_error("no trigger %s", cli->operand);
+	PQfinish(db);
+	return rows == 1;
+}
+
+static int make_key(const struct cli *cli)
+{
+	uint8_t bytes[32];
+	struct buf key = { 0 };
+	char digest[65];
+	const char *values[] = { cli->operand, digest, cli_option(cli, "only") ? "t" : "f" };
+
+	random_bytes(bytes, sizeof(bytes));
+	cli_add_hex(&key, (struct slice){ (char *)bytes, sizeof(bytes) });
+	crypt_sha256_hex(key.p, key.n, digest);
+	bool ok = store(cli,
+		"UPDATE triggers SET keys = CASE WHEN $3::boolean THEN '{}' ELSE keys END || "
+		"$2::text "
+		"WHERE id = $1",
+		3, values);
+	if (ok && cli_option(cli, "json"))
+		printf("{\"trigger_id\":\"%s\",\"key\":\"%s\"}\n", cli->operand, key.p);
+	else if (ok)
+		printf("%s\n", key.p);
+	explicit_bzero(key.p, key.cap);
+	buf_free(&key);
+	return ok ? CLI_OK : CLI_FAILED;
+}
+
+static int run_trigger_key(const struct cli *cli)
+{
+	bool none = cli_option(cli, "none");
+	struct uuid id;
+
+	if (!uuid_parse(slice_of(cli->operand), &id)) {
+		cli_error("TRIGGER: got \"%s\", expected a UUID", cli->operand);
+		return CLI_USAGE;
+	}
+	if (none && cli_option(cli, "only")) {
+		cli_error("trigger-key takes either --only or --none");
+		return CLI_USAGE;
+	}
+	if (!none)
+		return make_key(cli);
+	return store(cli, "UPDATE triggers SET keys = '{}' WHERE id = $1", 1, &cli->operand)
+		       ? CLI_OK
+		       : CLI_FAILED;
+}
+
+const struct cli_command cli_trigger_key = {
+	.name = "trigger-key",
+	.operand = "TRIGGER",
+	.help = "Makes a key without which this trigger's webhook is refused, and prints it.",
+	.options = {
+		{ "only", NULL, "the others are good no longer" },
+		{ "none", NULL, "makes none, and takes all away: anybody may send" },
+		{ "json", NULL, "prints a JSON object" },
+	},
+	.run = run_trigger_key,
+};
