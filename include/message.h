@@ -13,6 +13,8 @@ extern const int queue_nroutes, run_nroutes, step_nroutes, log_nroutes, plan_nro
 /* Opens the connection that listens for runs becoming available; workers are told by
  * `work-available`. conninfo is borrowed for ever. */
 void queue_listen(struct chan_server *server, const char *conninfo);
+/* Something has become available: the workers are told. */
+void queue_heard(void);
 /* Looks whether anything waits, without having been told. */
 void queue_poll(void);
 void queue_close(void (*on_closed)(void *arg), void *arg);

@@ -18,9 +18,27 @@ static char program[] = "interlock";
 
 static const char default_file[] = "/etc/interlock/interlock.conf";
 
-static const struct cli_command *const commands[] = { &cli_migrate, &cli_import, &cli_enqueue,
-	&cli_retry, &cli_runs, &cli_run, &cli_journal, &cli_verify, &cli_prune, &cli_keys,
-	&cli_rekey, &cli_check, &cli_trigger_key };
+/* In the order in which they are listed. */
+/* clang-format off */
+static const struct cli_command *const commands[] = {
+	&cli_migrate,
+	&cli_import,
+	&cli_enqueue,
+	&cli_retry,
+	&cli_cancel,
+	&cli_runs,
+	&cli_run,
+	&cli_journal,
+	&cli_verify,
+	&cli_lost,
+	&cli_workers,
+	&cli_prune,
+	&cli_keys,
+	&cli_rekey,
+	&cli_trigger_key,
+	&cli_check,
+};
+/* clang-format on */
 
 static const struct cli_option common[] = {
 	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },

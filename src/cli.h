@@ -40,8 +40,25 @@ struct cli_command {
 	int (*run)(const struct cli *cli);
 };
 
-extern const struct cli_command cli_migrate, cli_import, cli_enqueue, cli_retry, cli_runs, cli_run,
-	cli_journal, cli_verify, cli_prune, cli_keys, cli_rekey, cli_check, cli_trigger_key;
+/* clang-format off */
+extern const struct cli_command
+	cli_migrate,
+	cli_import,
+	cli_enqueue,
+	cli_retry,
+	cli_cancel,
+	cli_runs,
+	cli_run,
+	cli_journal,
+	cli_verify,
+	cli_lost,
+	cli_workers,
+	cli_prune,
+	cli_keys,
+	cli_rekey,
+	cli_trigger_key,
+	cli_check;
+/* clang-format on */
 
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);
@@ -108,6 +125,16 @@ char *cli_project_of(PGconn *db, const char *run);
 /* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
  * durations. */
 void cli_table(const PGresult *rows);
+
+/* Runs a query (n text parameters) and prints its rows as a table, or the one row as a record; as
+ * JSON by the server itself, without a newline, so that both show the same columns. False (said) if
+ * it fails.
+ */
+bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
+	__attribute__((warn_unused_result));
+
+/* The project of a run; NULL (said) if there is no such run. The caller frees it. */
+char *cli_project_of(PGconn *db, const char *run) __attribute__((warn_unused_result));
 
 /* Prints one row, a line for each column that is not NULL. */
 void cli_record(const PGresult *row);

@@ -131,6 +131,10 @@ char *cli_project_of(PGconn *db, const char *run)
 
 static void add_duration(struct buf *b, double seconds)
 {
+	if (seconds < 0) {
+		buf_addc(b, '-');
+		seconds = -seconds;
+	}
 	long s = (long)seconds;
 
 	if (seconds < 1)
@@ -224,4 +228,35 @@ void cli_record(const PGresult *row)
 		printf("%-18s%s\n", PQfname(row, col), text.p);
 	}
 	buf_free(&text);
+}
+
+bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
+{
+	const char *wrap[] = { "SELECT coalesce(json_agg(t), '[]') FROM (",
+		"SELECT row_to_json(t) FROM (" };
+	char *sql = json ? xasprintf("%s%s) t", wrap[one], query) : xstrdup(query);
+	PGresult *res = cli_query(db, sql, n, values);
+
+	free(sql);
+	if (res && json)
+		fputs(PQgetvalue(res, 0, 0), stdout);
+	else if (res && one)
+		cli_record(res);
+	else if (res)
+		cli_table(res);
+	PQclear(res);
+	return res;
+}
+
+char *cli_project_of(PGconn *db, const char *run)
+{
+	PGresult *res = cli_query(db,
+		"SELECT p.id FROM projects p JOIN runs r ON r.project_id = p.id AND r.id = $1", 1,
+		&run);
+	char *project = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
+
+	if (res && !project)
+		cli_error("no run %s", run);
+	PQclear(res);
+	return project;
 }

@@ -69,26 +69,6 @@ static const struct view {
 		"FROM transitions WHERE project_id = $1 AND run_id = $2 ORDER BY revision, id" },
 };
 
-/* Runs the view's query and prints what comes back. */
-static bool show(
-	PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
-{
-	const char *wrap[] = { "SELECT coalesce(json_agg(t), '[]') FROM (",
-		"SELECT row_to_json(t) FROM (" };
-	char *sql = json ? xasprintf("%s%s) t", wrap[one], query) : xstrdup(query);
-	PGresult *res = cli_query(db, sql, n, values);
-
-	free(sql);
-	if (res && json)
-		fputs(PQgetvalue(res, 0, 0), stdout);
-	else if (res && one)
-		cli_record(res);
-	else if (res)
-		cli_table(res);
-	PQclear(res);
-	return res;
-}
-
 static int run_runs(const struct cli *cli)
 {
 	const char *project = cli_option(cli, "project");
@@ -106,7 +86,7 @@ static int run_runs(const struct cli *cli)
 	snprintf(count, sizeof(count), "%d", limit);
 	const char *values[] = { cli_option(cli, "state"), project, count };
 	PGconn *db = cli_open(cli->conf, false);
-	bool ok = db && show(db, newest, false, json, 3, values);
+	bool ok = db && cli_show(db, newest, false, json, 3, values);
 	if (ok && json)
 		putchar('\n');
 	PQfinish(db);
@@ -123,7 +103,7 @@ static bool show_all(PGconn *db, const char *project, const char *run, const cha
 			printf("%s\"%s\":", v == views ? "{" : ",\n", v->name);
 		else if (v > views)
 			printf("\n%s\n", v->name);
-		if (!show(db, v->query, v->one, json, v->third ? 3 : 2, values))
+		if (!cli_show(db, v->query, v->one, json, v->third ? 3 : 2, values))
 			return false;
 	}
 	if (json)

@@ -16,6 +16,7 @@ struct hook {
 	struct batch_item item;
 	struct value values[COLUMNS];
 	struct ws_http *http; /* NULL: the client is gone */
+	void (*enqueued)(void);
 };
 
 static void answer(struct ws_http *http, int status, struct slice body)
@@ -64,6 +65,7 @@ static void reply(struct hook *hook, const struct batch_result *r)
 		refuse(hook->http, 422, "no enabled edge leaves this trigger");
 		return;
 	}
+	hook->enqueued();
 	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}",
 		PQgetvalue(r->res, r->first, 2), PQgetvalue(r->res, r->first, 3));
 	answer(hook->http, 200, (struct slice){ b.p, b.n });
@@ -175,7 +177,7 @@ static void add_proof(const struct ws_head *head, struct value *salt, struct val
 }
 
 void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
-	struct slice body, bool too_large)
+	struct slice body, bool too_large, void (*enqueued)(void))
 {
 	const char *why;
 	struct uuid trigger;
@@ -197,6 +199,7 @@ void intake_request(struct batch *batch, struct ws_http *http, const struct ws_h
 	}
 	hook = xcalloc(1, sizeof(*hook));
 	hook->http = http;
+	hook->enqueued = enqueued;
 	hook->item.stmt = stmt_get("intake");
 	hook->item.values = hook->values;
 	hook->item.rows = 1;

@@ -162,7 +162,7 @@ static void on_request(void *arg, struct ws_http *http, const struct ws_head *he
 {
 	(void)arg;
 	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
-		intake_request(d.server.batch, http, head, body, too_large);
+		intake_request(d.server.batch, http, head, body, too_large, queue_heard);
 	else
 		http_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
 }
@@ -216,6 +216,8 @@ static void on_stage(uv_timer_t *timer)
 		if (sign_open() > 0 ||
 			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0)))
 			break;
+		for (size_t i = 0; i < countof(chores); i++)
+			uv_timer_stop(&chores[i].timer);
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);

@@ -383,13 +383,18 @@ static void on_synced(struct db *db, void *arg)
 	}
 }
 
+void queue_heard(void)
+{
+	listener.nothing_waits = false;
+	look();
+}
+
 static void on_notified(struct db *db, void *arg, const char *channel)
 {
 	(void)db;
 	(void)arg;
 	(void)channel;
-	listener.nothing_waits = false;
-	look();
+	queue_heard();
 }
 
 static const struct db_ops listener_ops = {

@@ -68,6 +68,8 @@ static void expand(const char *text, const char *event, struct buf *out)
 /* Reads the parameters off their casts: $3::uuid[] is a column, $4::bigint a scalar. */
 static void read_types(struct stmt *s)
 {
+	int last = 0;
+
 	for (const char *p = strchr(s->sql, '$'); p != NULL; p = strchr(p + 1, '$')) {
 		char name[16], array[3] = "";
 		int n;
@@ -75,10 +77,9 @@ static void read_types(struct stmt *s)
 		if (sscanf(p, "$%d::%15[a-z]%2[][]", &n, name, array) < 2 || n < 1 ||
 			n > STMT_COLUMNS)
 			continue;
-		if (strcmp(array, "[]") != 0) {
-			s->scalars = n - s->columns > s->scalars ? n - s->columns : s->scalars;
+		last = n > last ? n : last;
+		if (strcmp(array, "[]") != 0)
 			continue;
-		}
 		for (size_t i = 0; i < countof(types); i++)
 			if (strcmp(types[i].name, name) == 0)
 				s->types[n - 1] = types[i].oid;
@@ -86,6 +87,7 @@ static void read_types(struct stmt *s)
 			fatalx("sql: %s: type %s of $%d is not known", s->name, name, n);
 		s->columns = n > s->columns ? n : s->columns;
 	}
+	s->scalars = last - s->columns;
 }
 
 static void expand_all(void)

@@ -1,8 +1,10 @@
 // The database as its owner sees it: one psql that stays, and the rows that a test begins with.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createCipheriv, randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+
+const { STATEMENT_BIN = 'build/bench/statement' } = process.env;
 
 export const quote = (value) =>
 	value === null ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`;
@@ -170,38 +172,39 @@ export const empty = (db) => db.query('DELETE FROM waiting');
 
 // -- What the janitor does, by hand ---------------------------------------------------------------
 
-// Declares a run lost, as the janitor does once it has the lock of the work order. `ago` puts the
-// loss back, `deadline` (both intervals) puts the deadline so far ahead of now.
-export const takeRun = (run, { ago = '0', deadline = null } = {}) => `
-	WITH lost AS (
-		UPDATE runs SET state = 'lost', lost_from = state, revision = revision + 1,
-			error_type = CASE state WHEN 'claimed' THEN 'LostAfterClaim' ELSE 'LostAfterStart' END,
-			finished_at = now() - interval '${ago}', finalized_at = now() - interval '${ago}',
-			deadline_at = ${deadline ? `now() + interval '${deadline}'` : 'deadline_at'}
-		WHERE id = '${run}' AND state IN ('claimed', 'started') RETURNING *
-	), landed AS (
-		DELETE FROM in_flight f USING lost r
-		WHERE f.project_id = r.project_id AND f.workflow_id = r.workflow_id AND f.run_id = r.id
-	), closed AS (
-		UPDATE steps s SET exit_reason = 'lost', finished_at = r.finalized_at
-		FROM lost r JOIN run_steps rs ON rs.project_id = r.project_id AND rs.run_id = r.id
-		WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
-	)
-	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
-		worker, epoch)
-	SELECT project_id, id, revision, 'lost', lost_from, state, 'accepted', worker_name, claim_epoch
-	FROM lost RETURNING run_id`;
+// The daemon's own statements, with an SQL expression for each parameter.
+const statement = (name, ...expressions) =>
+	execFileSync(STATEMENT_BIN, [name, ...expressions], { encoding: 'utf8' });
 
-export const lockOrder = (order) =>
-	`SELECT id FROM work_orders WHERE id = '${order}' FOR NO KEY UPDATE`;
+const ofOrder = (order) => [
+	`(SELECT project_id FROM work_orders WHERE id = '${order}')`,
+	`'${order}'::uuid`,
+];
+export const lockOrder = (order) => statement('lock', ...ofOrder(order));
+export const sweepLock = (order) => statement('sweep_lock', ...ofOrder(order));
+export const settleOrder = (order) => statement('settle', ...ofOrder(order));
 
-export const settleOrder = (order) => `
-	UPDATE work_orders w SET last_activity = now(), state = (
-		SELECT CASE WHEN bool_or(r.state IN ('claimed', 'started')) THEN 'running'
-			WHEN bool_or(r.state = 'available') THEN 'pending'
-			ELSE (array_agg(r.state ORDER BY r.seq DESC))[1] END
-		FROM runs r WHERE r.project_id = w.project_id AND r.work_order_id = w.id)
-	WHERE id = '${order}'`;
+// Declares a run lost, as the janitor does once it has the lock of the work order: its lease has run out.
+// `ago` puts the loss back, `deadline` (both intervals) the deadline so far ahead of now.
+export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
+	`UPDATE runs SET lease_expires_at = clock_timestamp() - interval '1s',
+		deadline_at = ${deadline ? `now() + interval '${deadline}'` : 'deadline_at'}
+	WHERE id = '${run}' AND state IN ('claimed', 'started')`,
+	statement(
+		'sweep_take',
+		`(SELECT project_id FROM runs WHERE id = '${run}')`,
+		`'${run}'::uuid`,
+		'(extract(epoch FROM clock_timestamp()) * 1000000)::bigint',
+		...['3600000', 'true', "'lost'", '0', '0', '0'],
+	),
+	`UPDATE steps s SET finished_at = s.finished_at - interval '${ago}'
+	FROM run_steps rs JOIN runs r ON r.project_id = rs.project_id AND r.id = rs.run_id
+	WHERE r.id = '${run}' AND s.project_id = rs.project_id AND s.id = rs.step_id
+		AND s.finished_at = r.finalized_at AND r.state = 'lost'`,
+	`UPDATE runs SET finished_at = finished_at - interval '${ago}',
+		finalized_at = finalized_at - interval '${ago}'
+	WHERE id = '${run}' AND state = 'lost'`,
+].join(';\n');
 
 export const lose = async (db, { run, work_order }, when) => {
 	await db.query('BEGIN');

@@ -10,6 +10,7 @@ import {
 	journalOf,
 	lockOrder,
 	settleOrder,
+	sweepLock,
 	sumOf,
 	takeRun,
 } from '../client/db.mjs';
@@ -82,7 +83,7 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 		await transaction(holder, `SELECT id FROM runs WHERE id = '${run}' FOR UPDATE`);
 		const reply = held.say('run:complete', stage.runComplete());
 		await blocked(db, holder);
-		const skipping = await transaction(janitor, `${lockOrder(work_order)} SKIP LOCKED`);
+		const skipping = await transaction(janitor, sweepLock(work_order));
 		assert.deepEqual(skipping, [], 'a janitor that does not wait passes it over');
 		const locked = janitor.query(lockOrder(work_order));
 		await commit(holder);

@@ -78,11 +78,12 @@ export class Coordinator {
 	}
 
 	write(options = {}) {
-		const { server, database, keys, ...rest } = options;
+		const { server, database, keys, lost, ...rest } = options;
 		const sections = {
 			server: { listen: '127.0.0.1:0', name: this.name, ...server },
 			database: { ...this.base.database, ...database },
 			keys: { ...this.base.keys, ...keys },
+			lost: { lease: '1h', ...lost }, // the workers here send no heartbeats
 			...rest,
 		};
 		writeFileSync(this.file, printConf(sections));

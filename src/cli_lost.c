@@ -1,0 +1,87 @@
+/*
+ * cli lost, workers: what the janitor would do now, and who is there. The janitor's own statement
+ * finds the runs, so this cannot say anything else than it does; but it knows of no outage, after
+ * which the janitor waits.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+
+#include "stmt.h"
+
+static int run_lost(const struct cli *cli)
+{
+	const struct conf *conf = cli->conf;
+	const char *within = cli_option(cli, "within");
+	bool json = cli_option(cli, "json");
+	char numbers[4][24], *query;
+	int64_t ahead = 0;
+	int limit;
+
+	if (!cli_number(cli, "limit", 1, 1000000, 100, &limit))
+		return CLI_USAGE;
+	if (within && !conf_parse_duration(within, &ahead)) {
+		cli_error("--within: got \"%s\", expected a duration like 10m", within);
+		return CLI_USAGE;
+	}
+	const int64_t values[] = { ahead, conf->join_timeout, conf->max_requeues, limit };
+	for (size_t i = 0; i < countof(values); i++)
+		snprintf(numbers[i], sizeof(numbers[i]), "%lld", (long long)values[i]);
+	const char *params[] = { numbers[0], numbers[1], conf->lease ? "t" : "f",
+		conf_after_claim_name(conf->after_claim), numbers[2], "0", "0", numbers[3] };
+	query = xasprintf("SELECT id AS run, state, worker_name AS worker, clock, overdue, fate "
+			  "FROM (%s) found",
+		stmt_get("sweep_find")->sql);
+	PGconn *db = cli_open(conf, false);
+	bool ok = db && cli_show(db, query, false, json, countof(params), params);
+	if (ok && json)
+		putchar('\n');
+	PQfinish(db);
+	free(query);
+	return ok ? CLI_OK : CLI_FAILED;
+}
+
+/* Each coordinator says every ten seconds who is connected to it. */
+static const char workers[] =
+	"SELECT w.worker, c.name AS coordinator, w.address, w.capacity, w.runs, "
+	"	extract(epoch FROM now() - c.seen_at) + w.connected::numeric AS connected, "
+	"	extract(epoch FROM now() - c.seen_at) + w.silent::numeric AS last_heard "
+	"FROM coordinators c, json_to_recordset(c.workers::json) AS w(worker text, address text, "
+	"	capacity int, runs int, connected float8, silent float8) "
+	"WHERE c.seen_at > now() - interval '1 minute' OR $1::boolean "
+	"ORDER BY c.name, w.worker, w.connected";
+
+static int run_workers(const struct cli *cli)
+{
+	const char *all = cli_option(cli, "all") ? "t" : "f";
+	bool json = cli_option(cli, "json");
+	PGconn *db = cli_open(cli->conf, false);
+	bool ok = db && cli_show(db, workers, false, json, 1, &all);
+
+	if (ok && json)
+		putchar('\n');
+	PQfinish(db);
+	return ok ? CLI_OK : CLI_FAILED;
+}
+
+const struct cli_command cli_lost = {
+	.name = "lost",
+	.help = "Shows which runs the janitor would take now: by which clock, and by how much.",
+	.options = {
+		{ "within", "TIME", "or within this time, if nothing is heard of them (0)" },
+		{ "dry-run", NULL, "changes nothing, which is so in any case" },
+		{ "limit", "N", "at most so many (100)" },
+		{ "json", NULL, "prints a JSON array" },
+	},
+	.run = run_lost,
+};
+
+const struct cli_command cli_workers = {
+	.name = "workers",
+	.help = "Lists the connected workers of all coordinators, as of some seconds ago.",
+	.options = {
+		{ "all", NULL, "also what coordinators said last that are not there any more" },
+		{ "json", NULL, "prints a JSON array" },
+	},
+	.run = run_workers,
+};
