@@ -133,9 +133,6 @@ void cli_table(const PGresult *rows);
 bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
-/* The project of a run; NULL (said) if there is no such run. The caller frees it. */
-char *cli_project_of(PGconn *db, const char *run) __attribute__((warn_unused_result));
-
 /* Prints one row, a line for each column that is not NULL. */
 void cli_record(const PGresult *row);
 

@@ -247,16 +247,3 @@ bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const c
 	PQclear(res);
 	return res;
 }
-
-char *cli_project_of(PGconn *db, const char *run)
-{
-	PGresult *res = cli_query(db,
-		"SELECT p.id FROM projects p JOIN runs r ON r.project_id = p.id AND r.id = $1", 1,
-		&run);
-	char *project = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
-
-	if (res && !project)
-		cli_error("no run %s", run);
-	PQclear(res);
-	return project;
-}

@@ -41,22 +41,12 @@ static int run_lost(const struct cli *cli)
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
-/* Each coordinator says every ten seconds who is connected to it. */
-static const char workers[] =
-	"SELECT w.worker, c.name AS coordinator, w.address, w.capacity, w.runs, "
-	"	extract(epoch FROM now() - c.seen_at) + w.connected::numeric AS connected, "
-	"	extract(epoch FROM now() - c.seen_at) + w.silent::numeric AS last_heard "
-	"FROM coordinators c, json_to_recordset(c.workers::json) AS w(worker text, address text, "
-	"	capacity int, runs int, connected float8, silent float8) "
-	"WHERE c.seen_at > now() - interval '1 minute' OR $1::boolean "
-	"ORDER BY c.name, w.worker, w.connected";
-
 static int run_workers(const struct cli *cli)
 {
 	const char *all = cli_option(cli, "all") ? "t" : "f";
 	bool json = cli_option(cli, "json");
 	PGconn *db = cli_open(cli->conf, false);
-	bool ok = db && cli_show(db, workers, false, json, 1, &all);
+	bool ok = db && cli_show(db, cli_sql("workers"), false, json, 1, &all);
 
 	if (ok && json)
 		putchar('\n');
