@@ -20,6 +20,8 @@ static const char default_file[] = "/etc/interlock/interlock.conf";
 
 /* In the order in which they are listed. */
 /* clang-format off */
+/* In the order in which they are listed. */
+/* clang-format off */
 static const struct cli_command *const commands[] = {
 	&cli_migrate,
 	&cli_import,
