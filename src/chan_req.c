@@ -350,7 +350,8 @@ void req_message(struct req *req, struct value *v)
 
 	buf_addc(&text, '{');
 	if (slice_type(cursor) != SLICE_OBJECT || req->frame.binary) {
-		buf_addf(&text, "\"length\":%zu", cursor.n);
+		if (cursor.p != NULL)
+			buf_addf(&text, "\"length\":%zu", cursor.n);
 		cursor = (struct slice){ 0 };
 	}
 	while (slice_next(&cursor, &key, &value)) {

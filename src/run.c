@@ -78,7 +78,8 @@ enum {
 	COL_SAVES,
 	COL_OPTIONS,
 	COL_TIMEOUT,
-	COL_CREDENTIALS
+	COL_CREDENTIALS,
+	COL_OVER_LIMIT
 };
 
 static char *render_options(const PGresult *res, int row, bool saves)
@@ -141,6 +142,10 @@ static void reply_join(struct req *req, const struct batch_result *r)
 		!chan->stale && uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)),
 					&chan->dataclip_id);
 	hold_snapshot(chan, req->server->keys, r->res, r->first);
+	if (PQgetvalue(r->res, r->first, COL_OVER_LIMIT)[0] == 't')
+		stats_add(stats_series(STATS_RACE,
+				  "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
+			1);
 	req_joined(req, slice_of("{}"));
 }
 

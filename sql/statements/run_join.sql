@@ -68,7 +68,15 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 	(SELECT json_object_agg(c.id, encode(c.body, 'hex'))
 		FROM (SELECT DISTINCT credential_id FROM snapshot_jobs sj
 			WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) x
-		JOIN credentials c ON c.project_id = j.project_id AND c.id = x.credential_id) AS credentials
+		JOIN credentials c ON c.project_id = j.project_id AND c.id = x.credential_id) AS credentials,
+	j.verdict = 'revived' AND EXISTS (SELECT	-- others have taken its place meanwhile
+		FROM workflows w
+		JOIN projects p ON p.id = w.project_id
+		WHERE w.project_id = j.project_id AND w.id = j.workflow_id
+			AND (w.concurrency <= (SELECT count(*) FROM in_flight f
+					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
+				OR p.concurrency <= (SELECT count(*) FROM in_flight f
+					WHERE f.project_id = w.project_id))) AS over_limit
 FROM judged j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id

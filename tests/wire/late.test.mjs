@@ -9,8 +9,10 @@ import { timestamp } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, db, given, test } from './stage.mjs';
 
-const a = await Coordinator.start('late-a');
-const b = await Coordinator.start('late-b');
+// All runs are begun first, and must not be lost before their turn has come.
+const patient = { lost: { lease: '1d' } };
+const a = await Coordinator.start('late-a', patient);
+const b = await Coordinator.start('late-b', patient);
 
 // reply: `ok` {}, `step` {step_id}, `line` {log_line_id}, `late` (ok, too late), `no` (refused).
 // What is not applied leaves every row as it was, and its
@@ -328,6 +330,26 @@ for (const cell of revivals)
 			+ `${cell.epoch} epoch, lost from ${cell.from} → ${cell.run}`,
 		() => playRevival(cell),
 	);
+
+test('a revived run may exceed the limits of its workflow or its project, and that is counted', async () => {
+	const metric = 'interlock_race_total{event="phx_join",outcome="over_limit",policy="yield"}';
+	for (const table of ['workflows', 'projects']) {
+		const id = await given();
+		const held = await Held.join(a, id);
+		await lose(db, id, { deadline: '1h' });
+		await db.query(`UPDATE ${table} SET concurrency = 1 WHERE id = '${id[table.slice(0, -1)]}'`);
+		const before = await b.metric(metric);
+		await held.rejoin(b);
+		assert.equal(await b.metric(metric), before, 'nobody else is there');
+		await lose(db, id, { deadline: '1h' });
+		const [[, run]] = await db.query(`SELECT * FROM interlock_retry('${id.run}')`);
+		await Held.join(a, { ...id, run });
+		await held.rejoin(b);
+		assert.equal(await b.metric(metric), before + 1);
+		const [[n]] = await db.query(`SELECT count(*) FROM in_flight WHERE project_id = '${id.project}'`);
+		assert.equal(n, '2');
+	}
+});
 
 test('under yield a whole tail is taken: a new step, its end, one whose start was lost, the run', async () => {
 	const id = await given();
