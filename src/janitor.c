@@ -114,6 +114,13 @@ static bool leases_count(void)
 	return j.lease > 0 && calm() >= j.lease;
 }
 
+static void say_judging(bool judging)
+{
+	j.judging = judging;
+	stats_set(stats_series(STATS_JUDGING, "clock=\"deadline\""), judging);
+	stats_set(stats_series(STATS_JUDGING, "clock=\"lease\""), judging && leases_count());
+}
+
 /* Two readings of the database's clock lie at most so far apart as the time from the sending of the
  * first to the arrival of the second. */
 static void got_clock(const PGresult *res)
@@ -129,7 +136,7 @@ static void got_clock(const PGresult *res)
 		j.calm_since = mono_ms();
 		j.jump += excess;
 		j.jumped_at = clock;
-		j.judging = false;
+		say_judging(false);
 	} else if (clock < j.clock) {
 		j.jump = j.jumped_at = 0;
 	}
@@ -299,9 +306,7 @@ static void find(void)
 static void sweep(void)
 {
 	j.nfound = j.next = j.end = j.taken = 0;
-	j.judging = calm() >= CALM_MS;
-	stats_set(stats_series(STATS_JUDGING, "clock=\"deadline\""), j.judging);
-	stats_set(stats_series(STATS_JUDGING, "clock=\"lease\""), j.judging && leases_count());
+	say_judging(calm() >= CALM_MS);
 	j.sent_at = mono_ms();
 	ask("clock", NULL, 0, got_clock);
 	if (j.judging)
