@@ -6,7 +6,7 @@
 // It has no adaptors and no sandbox of its own: jobs are ES modules of plain JavaScript, and a job
 // that never yields keeps the whole worker.
 
-import { randomUUID } from 'node:crypto';
+import { createPublicKey, createVerify, randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, types } from 'node:util';
 import vm from 'node:vm';
@@ -228,6 +228,20 @@ const execute = async (channel, id, note) => {
 	return status === 'ok' ? last.reason : status;
 };
 
+// With the public key of the run tokens in its environment (PEM, in base64) the real worker checks each, by its
+// own clock, and shuts itself down over one that is no good.
+const TOLERANCE = 5; // seconds
+const publicKey = process.env.WORKER_LIGHTNING_PUBLIC_KEY;
+const isGood = (token) => {
+	const [header, claims, signature] = token.split('.');
+	const { iss, nbf, exp } = JSON.parse(Buffer.from(claims, 'base64url'));
+	const key = createPublicKey(Buffer.from(publicKey, 'base64'));
+	const verify = createVerify('RSA-SHA256').update(`${header}.${claims}`);
+	const now = Date.now() / 1000;
+	const inTime = now > nbf - TOLERANCE && now < exp + TOLERANCE;
+	return inTime && iss === 'Lightning' && verify.verify(key, signature, 'base64url');
+};
+
 // Works until `runs` runs are finished (or SIGTERM); resolves with their [id, reason].
 export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => {} }) =>
 	new Promise(async (resolve) => {
@@ -251,6 +265,10 @@ export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => 
 
 		const take = async ({ id, token }) => {
 			note(`run ${id} claimed`);
+			if (publicKey && !isGood(token)) {
+				console.error(`run ${id}: its token is no good, shutting down`);
+				process.exit(1);
+			}
 			try {
 				const channel = await join(socket, `run:${id}`, { token });
 				finished.push([id, await execute(channel, id, note)]);

@@ -32,19 +32,21 @@ export const newFolder = (name) => {
 };
 
 export class Cluster {
-	static async start(name, { folder = newFolder(name) } = {}) {
-		const cluster = new Cluster(join(folder, 'pg'), await freePort());
+	// `env`: what its programs find in their environment beside ours.
+	static async start(name, { folder = newFolder(name), env = {} } = {}) {
+		const cluster = new Cluster(join(folder, 'pg'), await freePort(), env);
 		atEnd(() => cluster.#remove());
 		cluster.#launch();
 		return cluster;
 	}
 
-	constructor(data, port) {
-		Object.assign(this, { data, port });
+	constructor(data, port, env = {}) {
+		Object.assign(this, { data, port, env: { ...process.env, ...env } });
 	}
 
 	#script(...args) {
-		return execFileSync('tests/cluster', [args[0], this.data, ...args.slice(1)], { encoding: 'utf8' });
+		const options = { encoding: 'utf8', env: this.env };
+		return execFileSync('tests/cluster', [args[0], this.data, ...args.slice(1)], options);
 	}
 
 	// Without a good-bye, which would take its time.
@@ -85,7 +87,7 @@ export class Cluster {
 	// As the user that owns it.
 	async pg(program, ...args) {
 		const { uid, gid } = statSync(this.data);
-		await promisify(execFile)(join(BIN, program), args, { cwd: '/', uid, gid });
+		await promisify(execFile)(join(BIN, program), args, { cwd: '/', uid, gid, env: this.env });
 	}
 
 	#control(...args) {

@@ -1,0 +1,99 @@
+// Thousands of runs are overdue at once and three janitors come for them, while workers go on. Each run is
+// taken once, in batches of a bounded size, and the workers hardly notice. $INTERLOCK_LOST says how many.
+
+import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { runStart, test } from '../../wire/stage.mjs';
+import { fixture } from '../../client/db.mjs';
+import { runs } from '../load.mjs';
+import { hold, journal, judges, stageFor, states } from './lib.mjs';
+
+const LOST = Number(process.env.INTERLOCK_LOST ?? 10_000);
+const BATCH = 128; // runs in one transaction
+const SPEAKERS = 5, EVERY_MS = 100, BEFORE_MS = 5000;
+const MESSAGES = Math.ceil(100 + LOST / 50); // of each, at most
+
+// Runs that were started by workers of whom nothing is known.
+const inherit = async (db, n) => {
+	const id = await fixture(db);
+	await db.query(`SELECT interlock_enqueue('${id.workflow}', queue => '${id.queue}')
+		FROM generate_series(2, ${n})`);
+	await db.query('BEGIN');
+	await db.query(`DELETE FROM waiting WHERE project_id = '${id.project}'`);
+	await db.query(`UPDATE runs SET state = 'started', claimed_at = now(), joined_at = now(), started_at = now(),
+		claim_epoch = 1, joined_epochs = '{1}', worker_name = 'w' || seq % 100, deadline_at = now() + interval '1 h'
+		WHERE project_id = '${id.project}'`);
+	await db.query(`INSERT INTO in_flight SELECT project_id, workflow_id, id FROM runs
+		WHERE project_id = '${id.project}'`);
+	await db.query(`UPDATE work_orders SET state = 'running' WHERE project_id = '${id.project}'`);
+	await db.query('COMMIT');
+	return id;
+};
+
+// Each start of a run, at its time whether the one before is answered or not: {at, ms}.
+const speak = async (helds, times, until) => {
+	const open = [];
+	while (helds.length && !until.over) {
+		const at = performance.now();
+		open.push(
+			helds.pop().say('run:start', runStart()).then(({ status }) => {
+				assert.equal(status, 'ok');
+				times.push({ at, ms: performance.now() - at });
+			}),
+		);
+		await pause(EVERY_MS);
+	}
+	await Promise.all(open);
+};
+
+const quantile = (times, q) => times.map(({ ms }) => ms).sort((a, b) => a - b)[Math.floor(times.length * q)];
+const both = (times) => [0.5, 0.99].map((q) => quantile(times, q));
+const shown = (times) => both(times).map((ms) => `${ms.toFixed(1)} ms`).join(' / ');
+
+test(`${LOST} runs are overdue and three janitors come for them`, async () => {
+	const { db, coordinators } = await stageFor('sweep', ['sweep-a', 'sweep-b', 'sweep-c']);
+	const id = await inherit(db, LOST);
+	const own = await runs(db, SPEAKERS * MESSAGES);
+	const groups = [];
+	for (let i = 0; i < SPEAKERS; i++) groups.push(await hold(coordinators[i % 3], own, MESSAGES));
+	await judges(coordinators[0], 'deadline');
+
+	const times = [];
+	const until = { over: false };
+	const speaking = groups.map((helds) => speak(helds, times, until));
+	await pause(BEFORE_MS);
+	const begun = performance.now();
+	await db.query(`UPDATE runs SET deadline_at = clock_timestamp() WHERE project_id = '${id.project}'`);
+	const left = `SELECT count(*) FROM in_flight WHERE project_id = '${id.project}'`;
+	const rows = await db.until(left, ([[n]]) => n === '0', LOST * 6);
+	const ended = performance.now();
+	until.over = true;
+	await Promise.all(speaking);
+	assert.deepEqual(rows, [['0']]);
+
+	const before = times.filter(({ at }) => at < begun - 500);
+	const during = times.filter(({ at, ms }) => at + ms > begun && at < ended);
+	const a_second = Math.round((LOST * 1000) / (ended - begun));
+	console.log(`${LOST} runs declared lost, ${a_second} a second; run:start before, p50 / p99: ${shown(before)}` +
+		` (${before.length}), meanwhile: ${shown(during)} (${during.length})`);
+	assert.ok(before.length > 100 && during.length > 10);
+	const [[p50, p99], [slow50, slow99]] = [both(before), both(during)];
+	assert.ok(slow50 < 5 * p50 + 20, 'half of the messages are answered nearly as ever');
+	assert.ok(slow99 < 5 * p99 + 100, 'and nearly all not much later');
+
+	assert.deepEqual(await states(db, id.project), { lost: LOST });
+	assert.deepEqual(await journal(db, id.project), { 'lost accepted': LOST });
+	const orders = await db.query(`SELECT state, count(*) FROM work_orders
+		WHERE project_id = '${id.project}' GROUP BY state`);
+	assert.deepEqual(orders, [['lost', String(LOST)]]);
+	const sum = async (series) => {
+		const each = await Promise.all(coordinators.map((one) => one.metric(series)));
+		return each.reduce((a, b) => a + b);
+	};
+	assert.equal(await sum('interlock_lost_total{clock="deadline"}'), LOST);
+	assert.equal(await sum('interlock_sweep_runs_sum'), LOST);
+	const all = await sum('interlock_sweep_runs_count');
+	assert.equal(await sum(`interlock_sweep_runs_bucket{le="${BATCH}"}`), all, 'no transaction took more');
+	const shares = await Promise.all(coordinators.map((one) => one.metric('interlock_sweep_runs_sum')));
+	console.log(`in ${all} transactions; the three janitors took ${shares.join(', ')}`);
+});
