@@ -215,6 +215,7 @@ static void on_up(struct db *db, void *arg)
 	struct lane_conn *lane = arg;
 
 	(void)db;
+	lane->plans_for = lane->plans_left = BATCH_PLANS_MIN;
 	tell_up(lane->batch, "");
 	pump(lane);
 }

@@ -15,6 +15,10 @@ enum {
 	BATCH_ITEMS = 256,
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
 	BATCH_RETRIES = 5, /* of a deadlock, a serialization failure, a vanished reference */
+	/* Messages for which plans are kept, at first and at most. They are made for the tables'
+	 * sizes: one that was made for a nearly empty table reads all of it, however it grows. */
+	BATCH_PLANS_MIN = 256,
+	BATCH_PLANS_MAX = 65536,
 };
 
 TAILQ_HEAD(batch_queue, batch_item);
@@ -45,7 +49,9 @@ struct lane_conn {
 	struct batch_group groups[BATCH_ITEMS];
 	int ngroups, nitems; /* in flight; 0: none */
 	int answered;        /* results that have come */
-	int first_group;     /* the result that is the first group's: 1 behind a prologue */
+	int first_group;     /* the result that is the first group's: how many are before it */
+	int plans_for,
+		plans_left; /* messages for which the plans are kept, of which so many to come */
 	struct batch_error error;
 	int64_t sent_at; /* mono_ms() */
 

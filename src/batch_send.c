@@ -154,6 +154,21 @@ static void send_group(struct lane_conn *lane, const struct batch_group *g)
 		buf_free(&columns[c]);
 }
 
+/* Has the statements planned anew, if their plans have served long enough: twice as long as the
+ * ones before, as a new database grows ever slower in proportion. False, with nothing sent, if not.
+ */
+static bool renew_plans(struct lane_conn *lane)
+{
+	lane->plans_left -= lane->nitems;
+	if (lane->plans_left > 0)
+		return false;
+	lane->plans_left = lane->plans_for;
+	if (lane->plans_for < BATCH_PLANS_MAX)
+		lane->plans_for *= 2;
+	db_query(lane->db, "discard_plans", NULL, 0);
+	return true;
+}
+
 void batch_send(struct lane_conn *lane)
 {
 	const char *first = prologue(lane->kind);
@@ -165,11 +180,13 @@ void batch_send(struct lane_conn *lane)
 	choose(lane);
 	if (lane->nitems == 0)
 		return;
+	if (renew_plans(lane))
+		lane->first_group++;
 	if (send_orders(lane, "lock", locks)) {
-		lane->first_group = 1;
+		lane->first_group++;
 	} else if (first != NULL) {
 		db_query(lane->db, first, NULL, 0);
-		lane->first_group = 1;
+		lane->first_group++;
 	}
 	for (int g = 0; g < lane->ngroups; g++)
 		send_group(lane, &lane->groups[g]);
