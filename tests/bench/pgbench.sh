@@ -14,7 +14,11 @@ id() { echo "md5($run::text || '$1')::uuid"; }
 message() { message="$((++messages)) $1"; }
 line() { echo "$1" && echo "$message" >>"$names"; }
 begin() { message "$1" && line 'BEGIN;'; }
-statement() { line "$("$BUILD/bench/statement" "$@");"; }
+statement() {
+	local sql
+	sql=$("$BUILD/bench/statement" "$@")
+	line "$sql;"
+}
 lock() { statement lock "$project" "$order"; }
 settle() { statement settle "$project" "$order"; }
 commit() { line 'COMMIT;'; }
@@ -74,7 +78,7 @@ script() {
 	: >"$names"
 	project="'$project_id'::uuid" run='md5(:k::text)::uuid' order=$run
 	run_of=("$project" "$run" 1)
-	common=("${run_of[@]}" "'yield'" 3600000000 false "$sent")
+	common=("${run_of[@]}" "'yield'" 3600000000 false "$sent" $text)
 	{
 		echo '\set n :n + 1'
 		echo '\set k :first + :n * :clients + :client_id'

@@ -69,6 +69,17 @@ const rows = [
 	['runs/s', life.runs_s, peer, life.runs_s / peer, 'pgbench -c 32, without claims', ''],
 	['messages/s', life.messages_s, null, null, '', ''],
 ];
+// What a claim costs, beside one while ten wait; a worker that asks every ten seconds and gets nothing.
+const claim = (name) => json(`claims.${name}`).events.claim.p50_ms;
+const [asleep, awake, ticks, seconds] = numbers('asking.cost');
+rows.push(
+	['a claim while 10,000 runs wait, p50 ms', claim('10000'), claim('10'), claim('10000') / claim('10'), 'while 10 wait', ''],
+	['a claim while 1,000,000 wait, p50 ms', claim('many'), claim('10'), claim('many') / claim('10'), 'while 10 wait', ''],
+	['a claim beside 1,000,000 finished, p50 ms', claim('finished'), claim('10'), claim('finished') / claim('10'), 'beside few', ''],
+	['empty claims/s', json('empty').messages_s, ours.heartbeats, json('empty').messages_s / ours.heartbeats, 'heartbeats/s', ''],
+	['one of 5,000 idle workers, KiB', (awake - asleep) / 5000, null, null, '', '≤ 20'],
+	['5,000 idle workers, part of a processor', ticks / 100 / seconds, null, null, '500 empty claims/s', ''],
+);
 const shown = (value) => (value === null ? '' : value >= 100 ? value.toFixed(0) : value.toFixed(2));
 const width = Math.max(...rows.map(([name]) => name.length));
 console.log();

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Sourced by tests/bench/run: what a claim costs when little and when much waits, and when much is finished; what
+# idle workers cost, who ask all the time.
+
+many=1000000
+[ -z "${QUICK:-}" ] || many=50000
+
+# claims NAME N: one worker claims 200 times while at least N runs wait.
+claims() {
+	fill_up $(($2 + 200))
+	load "claims.$1" --mode claim --sockets 1 --in-flight 1 --runs 200 --seconds 60
+}
+
+# Nobody joins what is claimed here, so the runs are taken out of flight by hand.
+land() { sql -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE in_flight, waiting, runs' >/dev/null; }
+
+claiming() {
+	sql -c 'DELETE FROM waiting' -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE' >/dev/null
+	restart
+	claims 10 10
+	claims 10000 10000
+	claims many $many
+	sql -c 'DELETE FROM waiting' >/dev/null
+	land
+	fill $many success
+	claims finished 10
+	land
+}
+
+# Nothing waits. Five thousand workers ask every ten seconds; looked at when all of them are there.
+idling() {
+	local before after asking settled=10
+	sql -c 'DELETE FROM waiting' >/dev/null
+	ulimit -n "$(ulimit -Hn)"
+	restart
+	load empty --mode claim-empty --sockets 100 --in-flight 4 --warmup 1 --seconds $short
+	restart
+	resident >"$out/asking.cost"
+	load asking --mode claim-empty --sockets 5000 --in-flight 1 --rate 500 --warmup 1 --seconds $((settled + long)) &
+	asking=$!
+	sleep $settled
+	mapfile -t before < <(ticks)
+	sleep $((long - 2))
+	mapfile -t after < <(ticks)
+	resident >>"$out/asking.cost"
+	echo "$((after[0] - before[0])) $((long - 2))" >>"$out/asking.cost"
+	wait $asking
+}
