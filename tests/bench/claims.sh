@@ -15,7 +15,7 @@ claims() {
 land() { sql -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE in_flight, waiting, runs' >/dev/null; }
 
 claiming() {
-	sql -c 'DELETE FROM waiting' -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE' >/dev/null
+	sql -c 'DELETE FROM waiting' -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE' >/dev/null 2>&1
 	restart
 	claims 10 10
 	claims 10000 10000
