@@ -102,6 +102,15 @@ void req_unheard(struct req *req)
 		fail(req, "busy");
 }
 
+/* Of a run's message the journal has a row. */
+static void refuse(struct req *req, const struct refusal *why)
+{
+	if (req->route->locks && req->chan != NULL)
+		req_reject(req, why);
+	else
+		req_refuse(req, why);
+}
+
 static void on_done(struct batch_item *item, const struct batch_result *res)
 {
 	struct req *req = container_of(item, struct req, item);
@@ -118,7 +127,7 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	case BATCH_UNAVAILABLE: fail(req, "unavailable"); return;
 	case BATCH_CONSTRAINT:
 		if (refuse_of_constraint(res->constraint, &why)) {
-			req_refuse(req, &why);
+			refuse(req, &why);
 			return;
 		}
 		break;
@@ -303,10 +312,7 @@ bool req_fields(struct req *req, struct value *v)
 		observe_skew(req, v);
 		return true;
 	}
-	if (req->route->locks)
-		req_reject(req, &why);
-	else
-		req_refuse(req, &why);
+	refuse(req, &why);
 	return false;
 }
 

@@ -108,6 +108,21 @@ test('why an output could not be stored stands in the row of its step:complete',
 	await db.query('ALTER TABLE dataclips DROP CONSTRAINT small');
 });
 
+test('what a foreign key refuses, whatever the statement sees, is journaled too', async () => {
+	const held = await started();
+	await db.query(`CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			RAISE 'gone' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'steps_job_id_fkey';
+		END $$;
+		CREATE TRIGGER gone BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION gone()`);
+	assert.deepEqual(
+		answer(await held.say('step:start', stage.stepStart(randomUUID(), held.id.job_a))),
+		refused('job_id', 'does not exist', 'does_not_exist', 'started'),
+	);
+	const { event, outcome, code } = await last(held.id);
+	assert.deepEqual([event, outcome, code], ['step:start', 'refused', 'does_not_exist']);
+	await db.query('DROP TRIGGER gone ON steps; DROP FUNCTION gone()');
+});
+
 // -- The metrics --------------------------------------------------------------------------------------
 
 const counts = async (...series) => Promise.all(series.map((one) => a.metric(`interlock_${one}`)));
