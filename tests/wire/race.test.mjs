@@ -55,7 +55,7 @@ const playRun = async (held, policy) => {
 	const say = async (event, message) => note(event, await held.say(event, message));
 	await say('run:start', stage.runStart());
 	await say('step:start', stage.stepStart(step, id.job_a));
-	await db.query(`UPDATE runs SET deadline_at = clock_timestamp() + interval '${around(deadline)} ms'
+	await db.query(`UPDATE runs SET deadline_at = clock_timestamp() + interval '${around(deadline).toFixed(3)} ms'
 		WHERE project_id = '${id.project}' AND id = '${id.run}'`);
 	await pause(around(SPREAD / 2));
 	if (Math.random() < 0.3) assert.equal((await held.rejoin(either())).status, 'ok');
