@@ -76,6 +76,7 @@ struct chan {
 
 	TAILQ_ENTRY(chan) queue_entry; /* of the server's queues */
 	int capacity;
+	int64_t told; /* mono_ms(), when it was told of runs; 0: it has had an answer since */
 
 	struct uuid project_id, run_id, work_order_id;
 	int epoch;

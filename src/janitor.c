@@ -15,6 +15,7 @@ enum {
 	TAKE = 128,            /* runs taken in one transaction */
 	CHORES_MS = 60 * 1000, /* between looks for what is left over */
 	ASKED = 4,             /* statements between two syncs, at most */
+	ANSWER_MS = 60 * 1000, /* for what was asked between two syncs */
 };
 
 /* A run that was found overdue. */
@@ -36,6 +37,7 @@ static struct {
 	void (*got[ASKED])(const PGresult *res);
 	int asked, answered;
 	bool failed, busy;
+	int64_t synced_at; /* mono_ms(), when the last sync was sent */
 	void (*then)(void);
 
 	struct found found[FIND];
@@ -62,6 +64,7 @@ static void sync_then(void (*then)(void))
 {
 	j.then = then;
 	j.busy = true;
+	j.synced_at = mono_ms();
 	db_sync(j.db);
 }
 
@@ -325,6 +328,8 @@ void janitor_turn(void)
 	}
 	if (db_is_up(j.db) && !j.busy)
 		sweep();
+	else if (db_is_up(j.db) && mono_ms() - j.synced_at > ANSWER_MS)
+		db_reset(j.db, "no answer from the database");
 }
 
 int64_t janitor_every(void)

@@ -9,7 +9,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { DEMAND_MAX = 64, QUEUES_MAX = 1024 };
+enum {
+	DEMAND_MAX = 64,
+	QUEUES_MAX = 1024,
+	TOLD_MS = 1000, /* who was told of a run has so long to ask for it */
+};
 
 /* Seconds: how far a run token's nbf lies back and its exp ahead. The real worker shuts down over a
  * token that its own clock calls invalid. */
@@ -38,6 +42,7 @@ static struct {
 	struct chan_server *server;
 	struct db_stmt stmt;
 	bool looking, again, nothing_waits;
+	int64_t looked_at; /* mono_ms() */
 } listener;
 
 static const char default_queues[] = "manual\x1f*";
@@ -98,6 +103,7 @@ static void check_claim(struct req *req)
 	if (listener.nothing_waits || !batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
 		if (listener.nothing_waits)
 			stats_add(stats_series(STATS_EMPTY_CLAIMS, NULL), 1);
+		req->chan->told = 0;
 		req_ok(req, slice_of("{\"runs\":[]}"));
 		return;
 	}
@@ -257,6 +263,7 @@ static void reply_claim(struct req *req, const struct batch_result *r)
 	struct claim *claim = req->own;
 	struct sign_job *job = &claim->job;
 
+	req->chan->told = 0;
 	if (r->rows == 0) {
 		req_ok(req, slice_of("{\"runs\":[]}"));
 		return;
@@ -321,6 +328,18 @@ static void look(void)
 		&(struct db_param){ limit, (int)strlen(limit), false }, 1);
 	db_sync(listener.db);
 	listener.looking = true;
+	listener.looked_at = mono_ms();
+}
+
+/* Those who were told and have had no answer to a claim since are on their way to as many runs. */
+static int on_their_way(int64_t now)
+{
+	const struct chan *chan;
+	int n = 0;
+
+	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
+		n += chan->told != 0 && now - chan->told < TOLD_MS;
+	return n;
 }
 
 /* Tells as many workers as there are runs, each time beginning with those that were not told the
@@ -328,14 +347,17 @@ static void look(void)
 static void tell(int runs)
 {
 	struct chan_server *server = listener.server;
+	int64_t now = mono_ms();
 	struct chan *chan = TAILQ_FIRST(&server->queues), *next,
 		    *last = TAILQ_LAST(&server->queues, queue_list);
 
+	runs -= on_their_way(now);
 	for (; runs > 0 && chan != NULL; chan = next) {
 		next = chan == last ? NULL : TAILQ_NEXT(chan, queue_entry);
 		if (!has_capacity(chan))
 			continue;
 		chan_push(chan, "work-available", "{}");
+		chan->told = now;
 		TAILQ_REMOVE(&server->queues, chan, queue_entry);
 		TAILQ_INSERT_TAIL(&server->queues, chan, queue_entry);
 		runs--;
@@ -423,8 +445,16 @@ void queue_listen(struct chan_server *server, const char *conninfo)
 					    });
 }
 
+/* A look without an answer says nothing, and after a while its connection is given up. */
 void queue_poll(void)
 {
+	int64_t patience = listener.server->conf->patience;
+
+	if (listener.looking) {
+		listener.nothing_waits = false;
+		if (db_is_up(listener.db) && mono_ms() - listener.looked_at > patience)
+			db_reset(listener.db, "no answer from the database");
+	}
 	look();
 }
 
