@@ -81,6 +81,10 @@ bool ws_listen_fd(struct ws *ws, int fd, unsigned serves, struct buf *bound)
 	__attribute__((warn_unused_result));
 /* Closes the listening sockets. */
 void ws_stop_listening(struct ws *ws);
+/* What a good end waits for: is a request on its way to its answer; how many connections are there
+ * that are no peer's, those without a request yet among them. */
+bool ws_is_asked(const struct ws *ws);
+int ws_callers(const struct ws *ws);
 
 /* Room in front of a message for the websocket header: begin every outgoing buffer with ws_begin,
  * append the message, and ws_send it. */

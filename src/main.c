@@ -207,17 +207,16 @@ static void on_stage(uv_timer_t *timer)
 	switch (d.stage) {
 	case SERVING: break;
 	case DRAINING:
-		if (d.server.open_reqs > 0 && spent < d.conf->drain)
+		if ((d.server.open_reqs > 0 || ws_is_asked(d.server.ws)) && spent < d.conf->drain)
 			break;
 		chan_close_all(&d.server, 1001);
 		enter(CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
 		if (sign_open() > 0 ||
-			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0)))
+			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
+						       ws_callers(d.server.ws) > 0)))
 			break;
-		for (size_t i = 0; i < countof(chores); i++)
-			uv_timer_stop(&chores[i].timer);
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);

@@ -205,6 +205,16 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	return ws;
 }
 
+bool ws_is_asked(const struct ws *ws)
+{
+	return !TAILQ_EMPTY(&ws->requests);
+}
+
+int ws_callers(const struct ws *ws)
+{
+	return ws->nconns - ws->npeers;
+}
+
 void ws_shutdown(struct ws *ws)
 {
 	ws_stop_listening(ws);
