@@ -240,7 +240,7 @@ void chan_free(struct chan *chan)
 	TAILQ_REMOVE(&conn->chans, chan, entry);
 	if (chan->queue_entry.tqe_prev != NULL)
 		TAILQ_REMOVE(&conn->server->queues, chan, queue_entry);
-	if (chan->joined)
+	if (chan_is_run(chan))
 		stats_add(stat_channels, -1);
 	snapshot_drop(chan->snapshot);
 	free(chan->topic);
@@ -318,7 +318,7 @@ static void leave(struct req *req, struct chan *chan)
 	end(chan);
 }
 
-static bool is_run(const struct chan *chan)
+bool chan_is_run(const struct chan *chan)
 {
 	return chan->joined && chan->capacity == 0;
 }
@@ -328,7 +328,7 @@ static void hear_all(struct chan_conn *conn)
 	struct chan *chan;
 
 	TAILQ_FOREACH (chan, &conn->chans, entry)
-		if (is_run(chan))
+		if (chan_is_run(chan))
 			conn->server->heard(chan);
 }
 
@@ -338,7 +338,7 @@ int chan_runs_held(const struct chan_conn *conn)
 	int n = 0;
 
 	TAILQ_FOREACH (chan, &conn->chans, entry)
-		n += is_run(chan);
+		n += chan_is_run(chan);
 	return n;
 }
 
@@ -389,7 +389,7 @@ static void dispatch(struct req *req)
 	req->chan = chan;
 	TAILQ_REMOVE(&req->conn->reqs, req, entry);
 	TAILQ_INSERT_TAIL(&chan->reqs, req, entry);
-	if (is_run(chan))
+	if (chan_is_run(chan))
 		req->server->heard(chan);
 	req_run(req, route);
 }

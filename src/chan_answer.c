@@ -171,7 +171,8 @@ void req_joined(struct req *req, struct slice response)
 	struct chan *chan = req->chan;
 
 	chan->joined = true;
-	stats_add(stats_series(STATS_CHANNELS, NULL), 1);
+	if (chan_is_run(chan))
+		stats_add(stats_series(STATS_CHANNELS, NULL), 1);
 	req_ok(req, response);
 	chan_unhold(chan);
 }

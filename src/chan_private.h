@@ -36,6 +36,8 @@ void chan_flow(struct chan_conn *conn);
 /* The same for all sockets, after memory was given back. */
 void chan_flow_all(struct chan_server *server);
 void chan_free(struct chan *chan);
+/* Joined, and a run's. */
+bool chan_is_run(const struct chan *chan);
 /* Sends what came while the channel was being joined on its way. */
 void chan_unhold(struct chan *chan);
 
