@@ -46,13 +46,14 @@ export class Coordinator {
 	#log = '';
 	#heard = [];
 
-	static async start(name, options = {}, database = null) {
+	// `under`: the command that starts it, if it is not started by itself.
+	static async start(name, options = {}, database = null, under = []) {
 		const coordinator = new Coordinator(name, database);
 		coordinator.write(options);
 		if (database) execFileSync(INTERLOCK_BIN, ['-c', coordinator.file, 'migrate']);
-		coordinator.child = spawn(INTERLOCKD_BIN, ['-c', coordinator.file], {
-			stdio: ['ignore', 'ignore', 'pipe'],
-		});
+		const [program, ...args] = [...under, INTERLOCKD_BIN, '-c', coordinator.file];
+		const pipe = under.length ? 'pipe' : 'ignore';
+		coordinator.child = spawn(program, args, { stdio: [pipe, pipe, 'pipe'] });
 		running.add(coordinator);
 		coordinator.exited = once(coordinator.child, 'exit').then(([code, signal]) => {
 			coordinator.#gone = `it left with ${code ?? signal}`;
@@ -143,13 +144,6 @@ export class Coordinator {
 
 	worker(id) {
 		return new Worker(this.url, secret, id).opened;
-	}
-
-	// As a crash of the machine does.
-	async kill() {
-		running.delete(this);
-		this.child.kill('SIGKILL');
-		await this.exited;
 	}
 
 	// Ends it as a crash does.
