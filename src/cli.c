@@ -34,6 +34,7 @@ static const struct cli_command *const commands[] = {
 	&cli_verify,
 	&cli_lost,
 	&cli_workers,
+	&cli_top,
 	&cli_prune,
 	&cli_keys,
 	&cli_rekey,

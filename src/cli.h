@@ -53,6 +53,7 @@ extern const struct cli_command
 	cli_verify,
 	cli_lost,
 	cli_workers,
+	cli_top,
 	cli_prune,
 	cli_keys,
 	cli_rekey,
@@ -125,6 +126,7 @@ char *cli_project_of(PGconn *db, const char *run);
 /* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
  * durations. */
 void cli_table(const PGresult *rows);
+void cli_table_to(FILE *out, const PGresult *rows);
 
 /* Runs a query (n text parameters) and prints its rows as a table, or the one row as a record; as
  * JSON by the server itself, without a newline, so that both show the same columns. False (said) if

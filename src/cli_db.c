@@ -178,16 +178,21 @@ static void add_cell(struct buf *b, const PGresult *rows, int row, int col)
 	buf_addc(b, '\0');
 }
 
-static void print_row(const char *const *cells, const int *widths, int cols)
+/* What is a state has its colour. */
+static void print_row(FILE *out, const char *const *cells, const int *widths, int cols)
 {
-	for (int i = 0; i < cols; i++)
-		printf("%s%*s", cells[i], i + 1 < cols ? widths[i] - count_chars(cells[i]) + 2 : 0,
-			"");
-	putchar('\n');
+	for (int i = 0; i < cols; i++) {
+		enum cli_colour colour = cli_state_colour(cells[i]);
+
+		fprintf(out, "%s%s%s%*s", colour != CLI_PLAIN ? cli_colour(colour) : "", cells[i],
+			colour != CLI_PLAIN ? cli_colour(CLI_PLAIN) : "",
+			i + 1 < cols ? widths[i] - count_chars(cells[i]) + 2 : 0, "");
+	}
+	fputc('\n', out);
 }
 
 /* All cells first, one behind the other: their widths decide where the first one's column ends. */
-void cli_table(const PGresult *rows)
+void cli_table_to(FILE *out, const PGresult *rows)
 {
 	int cols = PQnfields(rows), n = PQntuples(rows),
 	    *widths = xcalloc((size_t)cols, sizeof(int));
@@ -208,12 +213,17 @@ void cli_table(const PGresult *rows)
 			if (pass == 0 && chars > widths[col])
 				widths[col] = chars;
 			if (pass == 1 && col == cols - 1)
-				print_row(cells, widths, cols);
+				print_row(out, cells, widths, cols);
 		}
 	}
 	free(cells);
 	free(widths);
 	buf_free(&text);
+}
+
+void cli_table(const PGresult *rows)
+{
+	cli_table_to(stdout, rows);
 }
 
 void cli_record(const PGresult *row)
