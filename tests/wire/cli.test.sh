@@ -26,7 +26,7 @@ owner=$(with "$DATABASE_OWNER_URL" dbname=$db)
 daemon=$(with "$DATABASE_URL" dbname=$db)
 
 leave() {
-	psql -qX "$super" -c "DROP DATABASE IF EXISTS $db WITH (FORCE)" 2>/dev/null
+	psql -qX "$super" -c "DROP DATABASE IF EXISTS $db WITH (FORCE)" -c "DROP ROLE IF EXISTS interlock_app_$$" 2>/dev/null
 	rm -rf "$dir"
 }
 trap leave EXIT
@@ -337,6 +337,13 @@ cli enqueue nobody
 said 'so is another workflow' 1 '' '*no workflow is called "nobody"'
 cli enqueue "$(id nobody)"
 said 'also by its id' 1 '' '*no workflow *'
+app=interlock_app_$$
+as_app() { psql -qXAt "$(with "$owner" user=$app)" -c "BEGIN; SELECT (interlock_enqueue('$(id W)')).run_id IS NOT NULL; ROLLBACK" 2>&1; }
+psql -qX "$super" -c "CREATE ROLE $app LOGIN"
+matches "$(as_app)" '*permission denied*'
+report $? "an application's role may not enqueue"
+sql "GRANT EXECUTE ON FUNCTION interlock_enqueue TO $app"
+is 'unless it is granted' t "$(as_app)"
 cli enqueue intake --count 0
 said 'none at all is a fault of usage' 2 '' '*--count: got "0"*'
 is 'nothing of it came to be' "$runs" "$(sql 'SELECT count(*) FROM runs')"
