@@ -162,7 +162,7 @@ test('every reply agrees with the journal, and both with the policy', async () =
 	console.log(seen);
 	// It was a race: neither side always won.
 	for (const policy of policies)
-		for (const key of Object.keys(allowed[policy])) assert.ok(seen[`${policy} ${key}`] > 20, key);
+		for (const key of Object.keys(allowed[policy])) assert.ok(seen[`${policy} ${key}`] > 5, key);
 });
 
 test('interlock verify finds nothing, and the metrics count what the journal has', async () => {
