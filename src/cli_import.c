@@ -11,6 +11,9 @@
 
 #include "cli_field.h"
 
+/* Workflows in a file from which on a person is told how far it is. */
+enum { MANY = 10 };
+
 /* Everything about the file that only the database can tell, as sentences. $1 the project, $2 its
  * workflows, $3 the ids of its credentials. */
 static const char conflicts[] =
@@ -216,8 +219,15 @@ static bool store(struct import *im)
 	if (cli_change(im->db, "BEGIN", 0, NULL) < 0 || !store_project(im) ||
 		!refuse_conflicts(im) || !import_credentials(im))
 		return false;
-	json_array_foreach(json_object_get(im->project->root, "workflows"), i,
-		workflow) if (!store_workflow(im, workflow)) return false;
+	const json_t *workflows = json_object_get(im->project->root, "workflows");
+	json_array_foreach(workflows, i, workflow)
+	{
+		if (!store_workflow(im, workflow))
+			return false;
+		if (json_array_size(workflows) >= MANY)
+			cli_progress(
+				"workflows", (int64_t)i + 1, (int64_t)json_array_size(workflows));
+	}
 	return cli_change(im->db, "COMMIT", 0, NULL) >= 0;
 }
 
