@@ -49,6 +49,7 @@ struct batch_item {
 	struct uuid project_id, work_order_id, run_id;
 	bool locks;   /* changes the run or a step: the work order is locked first */
 	bool settles; /* may change the run's class: the work order is computed anew */
+	bool waits;   /* keeps its place in the queue, but is not sent before batch_release */
 	void (*done)(struct batch_item *item, const struct batch_result *result);
 	/* ---- */
 	TAILQ_ENTRY(batch_item) entry;
@@ -73,6 +74,10 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config);
 
 /* Queues the item; done is called from the loop, never from here. */
 void batch_submit(struct batch *b, enum lane lane, struct batch_item *item);
+/* What an item waited for is there: it may be sent, or is taken out of the queue (and is not done).
+ * Until then no later message of its run is sent either. */
+void batch_release(struct batch *b, struct batch_item *item);
+void batch_withdraw(struct batch *b, enum lane lane, struct batch_item *item);
 
 bool batch_is_up(const struct batch *b); /* all connections are */
 bool batch_lane_is_up(const struct batch *b, enum lane lane);

@@ -265,7 +265,7 @@ static void on_patience(uv_timer_t *timer)
 			db_reset(lane->db, "no answer from the database");
 		for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 			next = TAILQ_NEXT(item, entry);
-			if (item->since >= limit)
+			if (item->since >= limit || item->waits)
 				continue;
 			TAILQ_REMOVE(&lane->queue, item, entry);
 			stats_add(lane->stat_queued, -1);
@@ -354,6 +354,12 @@ static struct lane_conn *lane_of(
 	return &b->lanes[hash % (uint32_t)b->writers];
 }
 
+static void wake(struct batch *b)
+{
+	if (!uv_is_active((uv_handle_t *)&b->soon))
+		uv_timer_start(&b->soon, on_soon, 0, 0);
+}
+
 void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
 {
 	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
@@ -367,8 +373,21 @@ void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
 	item->tries = 0;
 	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
 	stats_add(lane->stat_queued, 1);
-	if (!uv_is_active((uv_handle_t *)&b->soon))
-		uv_timer_start(&b->soon, on_soon, 0, 0);
+	wake(b);
+}
+
+void batch_release(struct batch *b, struct batch_item *item)
+{
+	item->waits = false;
+	wake(b);
+}
+
+void batch_withdraw(struct batch *b, enum lane kind, struct batch_item *item)
+{
+	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
+
+	TAILQ_REMOVE(&lane->queue, item, entry);
+	stats_add(lane->stat_queued, -1);
 }
 
 bool batch_lane_is_up(const struct batch *b, enum lane kind)
@@ -454,7 +473,8 @@ void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 	b->on_closed = on_closed;
 	b->closed_arg = arg;
 	b->open = b->nlanes + 2;
-	for (int i = 0; i < b->nlanes; i++)
+	/* The bodies, which come last, before the messages that wait for them. */
+	for (int i = b->nlanes - 1; i >= 0; i--)
 		forget(&b->lanes[i]);
 	for (int i = 0; i < b->nlanes; i++)
 		db_close(b->lanes[i].db, on_db_closed, b);

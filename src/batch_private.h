@@ -14,6 +14,7 @@ enum {
 	 * won. */
 	BATCH_ITEMS = 256,
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
+	BATCH_WAITING = 1024,      /* messages that wait for their bodies, before others wait too */
 	BATCH_RETRIES = 5, /* of a deadlock, a serialization failure, a vanished reference */
 	/* Messages for which plans are kept, at first and at most. They are made for the tables'
 	 * sizes: one that was made for a nearly empty table reads all of it, however it grows. */

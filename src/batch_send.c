@@ -54,12 +54,21 @@ static bool run_is_taken(const struct uuid *runs, int n, const struct uuid *run)
 
 static void choose(struct lane_conn *lane)
 {
-	struct uuid runs[BATCH_ITEMS];
+	struct uuid runs[BATCH_ITEMS], waiting[BATCH_WAITING];
 	struct batch_item *item, *next;
 	size_t bytes = 0;
+	int nwaiting = 0;
 
 	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, entry);
+		if (item->waits) {
+			if (nwaiting == BATCH_WAITING)
+				return;
+			waiting[nwaiting++] = item->run_id;
+			continue;
+		}
+		if (run_is_taken(waiting, nwaiting, &item->run_id))
+			continue;
 		if (lane->nitems > 0 && (item->alone || bytes + item->bytes > BATCH_BYTES))
 			return;
 		if (run_is_taken(runs, lane->nitems, &item->run_id))
