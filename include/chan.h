@@ -54,11 +54,12 @@ struct chan_server {
 	int nroutes;
 	TAILQ_HEAD(queue_list, chan) queues; /* joined worker:queue channels */
 	TAILQ_HEAD(, chan_conn) conns;
+	TAILQ_HEAD(, chan_conn) large;   /* those that wait for room for a large message */
 	struct route_stats *route_stats; /* one for each route */
-	size_t memory;                   /* bytes of frames in flight */
+	size_t memory;                   /* bytes that requests hold */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
-	bool draining;
+	bool draining, full;
 	/* A run's worker was heard: a message for the run, or a heartbeat of the socket that holds
 	 * its channel. */
 	void (*heard)(struct chan *chan);
@@ -88,6 +89,9 @@ struct chan {
 	const struct snapshot *snapshot;
 };
 
+/* Why a worker's socket is not being read. */
+enum chan_pause { PAUSE_NOT, PAUSE_REQUESTS, PAUSE_MEMORY, PAUSE_DRAINING, PAUSES };
+
 /* A worker's socket. */
 struct chan_conn {
 	TAILQ_ENTRY(chan_conn) entry;
@@ -98,7 +102,10 @@ struct chan_conn {
 	TAILQ_HEAD(, chan) chans;
 	struct req_list reqs; /* open ones without a channel: joins */
 	int open_reqs;
-	bool paused, closing;
+	enum chan_pause paused;
+	TAILQ_ENTRY(chan_conn) large_entry;
+	size_t wanted; /* bytes of the large message that waits for room; 0: none */
+	bool closing;
 };
 
 /* A request, from its frame to its reply. It owns the frame, whose bytes everything else borrows.
@@ -194,6 +201,8 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 void chan_open(void *user, struct ws_peer *peer);
 void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
+bool chan_begin(void *user, size_t size);
+void chan_held(void *arg);
 
 /* Runs whose channels the socket holds. */
 int chan_runs_held(const struct chan_conn *conn);

@@ -44,6 +44,11 @@ struct ws_ops {
 	 * head (at least 4 KiB, or what there was) and the rest was read and dropped; n is the
 	 * head's size. data[n] is NUL. */
 	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
+	/* A message has begun that will have this size, or more. False: the rest of it is not read
+	 * before ws_resume. May be NULL. */
+	bool (*begin)(void *user, size_t size);
+	/* ws_held has changed. May be NULL. */
+	void (*held)(void *arg);
 	/* The peer is gone, for whatever reason; the last call for this user. */
 	void (*closed)(void *user);
 	/* A plain request, with its whole body (borrowed, may be absent). Answer by ws_http_reply,
@@ -63,7 +68,8 @@ struct ws_config {
 			* above hard beyond the largest single message it is  closed with 1013 */
 	int silence;   /* seconds without a frame or a pong after which a peer is dropped; it is
 			  pinged at half of that */
-	int max_peers; /* handshakes beyond this are answered 503 */
+	int max_peers; /* handshakes beyond this are answered 503, for which, and for requests,
+			  there may be 64 connections more */
 	const struct ws_ops *ops;
 	void *arg;
 };
@@ -93,14 +99,21 @@ void ws_begin(struct buf *b);
 void ws_send(struct ws_peer *peer, struct buf *b, bool binary);
 /* Bytes queued for the peer. */
 size_t ws_queued(const struct ws_peer *peer);
+/* Bytes held for all peers: messages that are coming, and what is queued for them. A frame counts
+ * whole as soon as it has begun (and may); one that comes in a single piece does not count. */
+struct ws_held {
+	size_t coming, queued;
+};
+struct ws_held ws_held(const struct ws *ws);
 
-/* Stops and resumes reading from a peer; neither nests. Frames already read by lws may still come
- * after a pause. */
+/* Stops and resumes reading from a peer; neither nests. A message that has begun (and may, see
+ * ws_ops) is read to its end, or what it holds would be held for ever. Frames already read by lws
+ * may still come after a pause. */
 void ws_pause(struct ws_peer *peer);
 void ws_resume(struct ws_peer *peer);
 
-/* Closes with this code after what is queued has been written (or after 2 s); no message comes from
- * the peer any more. `closed` follows from the loop. Never 1000. */
+/* Closes, and counts it, with this code after what is queued has been written (or after 2 s); no
+ * message comes from the peer any more. `closed` follows from the loop. Never 1000. */
 void ws_close(struct ws_peer *peer, int code);
 /* Drops the connection without a word. `closed` follows from the loop. */
 void ws_abort(struct ws_peer *peer);

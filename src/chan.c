@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-static struct series *stat_sockets, *stat_paused, *stat_channels, *stat_memory;
+static struct series *stat_sockets, *stat_channels;
 
 static void count_handshake(const char *result)
 {
@@ -20,10 +20,10 @@ void chan_init(struct chan_server *server)
 {
 	TAILQ_INIT(&server->queues);
 	TAILQ_INIT(&server->conns);
+	TAILQ_INIT(&server->large);
 	stat_sockets = stats_series(STATS_SOCKETS, NULL);
-	stat_paused = stats_series(STATS_SOCKETS_PAUSED, NULL);
 	stat_channels = stats_series(STATS_CHANNELS, NULL);
-	stat_memory = stats_series(STATS_MEMORY_IN_FLIGHT, NULL);
+	chan_flow_init();
 	server->route_stats = xcalloc((size_t)server->nroutes, sizeof(*server->route_stats));
 	for (int i = 0; i < server->nroutes; i++) {
 		const char *event = server->routes[i].event;
@@ -162,43 +162,10 @@ void chan_closed(void *user)
 	TAILQ_REMOVE(&server->conns, conn, entry);
 	server->nconns--;
 	stats_add(stat_sockets, -1);
-	if (conn->paused)
-		stats_add(stat_paused, -1);
+	chan_flow_forget(conn);
 	free(conn->worker_id);
 	free(conn->address);
 	free(conn);
-}
-
-void chan_account(struct chan_server *server, ptrdiff_t bytes)
-{
-	server->memory += (size_t)bytes;
-	stats_set(stat_memory, (double)server->memory);
-}
-
-void chan_flow(struct chan_conn *conn)
-{
-	const struct chan_server *server = conn->server;
-	bool full = server->memory > (size_t)server->conf->memory;
-	bool pause = conn->paused ? full || conn->open_reqs > REQS_RESUME
-				  : full || conn->open_reqs >= REQS_PAUSE;
-
-	pause = pause || server->draining;
-	if (pause == conn->paused || conn->peer == NULL)
-		return;
-	conn->paused = pause;
-	stats_add(stat_paused, pause ? 1 : -1);
-	if (pause)
-		ws_pause(conn->peer);
-	else
-		ws_resume(conn->peer);
-}
-
-void chan_flow_all(struct chan_server *server)
-{
-	struct chan_conn *conn;
-
-	TAILQ_FOREACH (conn, &server->conns, entry)
-		chan_flow(conn);
 }
 
 static struct chan *find(struct chan_conn *conn, struct slice topic)
@@ -431,19 +398,12 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 		int code = e == PHX_NOT_JSON ? 1007 : 1002;
 
 		log_info("worker %s: a frame that is none; closed with %d", conn->worker_id, code);
-		stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
 		conn->closing = true;
 		ws_close(conn->peer, code);
 		free(data);
 		return;
 	}
 	dispatch(req_new(conn, NULL, &frame, data, n));
-}
-
-void chan_drain(struct chan_server *server)
-{
-	server->draining = true;
-	chan_flow_all(server);
 }
 
 void chan_close_all(struct chan_server *server, int code)
@@ -454,7 +414,6 @@ void chan_close_all(struct chan_server *server, int code)
 		if (conn->peer == NULL || conn->closing)
 			continue;
 		conn->closing = true;
-		stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
 		ws_close(conn->peer, code);
 	}
 }

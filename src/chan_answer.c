@@ -114,7 +114,6 @@ void req_close_socket(struct req *req, int code)
 	if (conn == NULL || conn->closing)
 		return;
 	conn->closing = true;
-	stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
 	ws_close(conn->peer, code);
 }
 

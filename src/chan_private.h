@@ -10,6 +10,9 @@
 /* From architecture.md, bounds. */
 enum { REQS_PAUSE = 64, REQS_RESUME = 32 };
 
+/* Bytes: a larger message waits for room, a larger body goes ahead of its message. */
+enum { LARGE = 64 * 1024 };
+
 /* Counted by route; refusals are made as they come, by code. */
 struct route_stats {
 	struct series *ok, *seconds;
@@ -29,12 +32,13 @@ void req_note_warning(const struct req *req, const char *field, const char *mess
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 
-/* So many bytes more, or fewer, are in flight. */
+/* chan_flow.c: so many bytes more, or fewer, are held by requests. */
 void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
-/* The same for all sockets, after memory was given back. */
-void chan_flow_all(struct chan_server *server);
+void chan_flow_init(void);
+/* The socket is gone. */
+void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);
 /* Joined, and a run's. */
 bool chan_is_run(const struct chan *chan);

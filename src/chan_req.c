@@ -9,15 +9,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Larger bodies go ahead of their message (architecture.md). */
-enum { BODY_AHEAD = 64 * 1024 };
-
 /* A large body on its way. */
 struct req_body {
 	struct batch_item item;
 	struct req *req;
 	struct value *stored; /* what the message says of it afterwards … */
 	const char *field;    /* … and under which name it is warned about */
+	size_t size;
 };
 
 struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
@@ -30,7 +28,7 @@ struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_
 	req->chan = chan;
 	req->frame = *frame;
 	req->data = data;
-	req->size = size + sizeof(*req);
+	req->size = size + sizeof(*req) + (size > LARGE ? size : 0);
 	req->received = now_us();
 	TAILQ_INSERT_TAIL(&conn->reqs, req, entry);
 	conn->open_reqs++;
@@ -49,11 +47,23 @@ static void free_values(struct batch_item *item)
 	free(item->values);
 }
 
+/* The large body, for which the frame counts twice. */
+static void free_body(struct req *req)
+{
+	if (req->body == NULL)
+		return;
+	req->size -= req->body->size;
+	chan_account(req->server, -(ptrdiff_t)req->body->size);
+	free_values(&req->body->item);
+	free(req->body);
+	req->body = NULL;
+}
+
 void req_free(struct req *req)
 {
 	struct chan_server *server = req->server;
-	size_t limit = (size_t)server->conf->memory, before = server->memory;
 
+	free_body(req);
 	if (req->chan != NULL && req->conn != NULL) {
 		struct req_list *list = &req->chan->reqs;
 
@@ -70,15 +80,10 @@ void req_free(struct req *req)
 		chan_flow(req->conn);
 	}
 	free_values(&req->item);
-	if (req->body != NULL)
-		free_values(&req->body->item);
-	free(req->body);
 	buf_free(&req->warnings);
 	free(req->own);
 	free(req->data);
 	free(req);
-	if (before > limit && server->memory <= limit)
-		chan_flow_all(server);
 }
 
 static void fail(struct req *req, const char *code)
@@ -156,7 +161,8 @@ void req_values(struct req *req, int rows)
 	values_for(req, req->route->stmt, rows);
 }
 
-void req_submit(struct req *req)
+/* Gives the statement the warnings, for the journal. */
+static void note_warnings(struct req *req)
 {
 	if (req->noted != NULL && req->warnings.n > 0) {
 		struct buf b = { 0 };
@@ -164,23 +170,32 @@ void req_submit(struct req *req)
 		buf_addf(&b, "{\"warnings\":{%s}}", req->warnings.p);
 		value_take(req->noted, &b);
 	}
+}
+
+void req_submit(struct req *req)
+{
+	note_warnings(req);
 	batch_submit(req->server->batch, req->route->lane, &req->item);
 }
 
-/* The body is in dataclips, or cannot be: the message itself follows. */
+/* The body is in dataclips, or cannot be: the message itself, which has kept its place, follows. */
 static void on_body_done(struct batch_item *item, const struct batch_result *res)
 {
 	struct req_body *body = container_of(item, struct req_body, item);
 	struct req *req = body->req;
+	struct batch *batch = req->server->batch;
 
 	if (res->status == BATCH_UNAVAILABLE) {
+		batch_withdraw(batch, req->route->lane, &req->item);
 		on_done(&req->item, res);
 		return;
 	}
 	value_bool(body->stored, res->status == BATCH_DONE);
 	if (res->status != BATCH_DONE)
 		req_warn(req, body->field, "could not be stored");
-	req_submit(req);
+	free_body(req);
+	note_warnings(req);
+	batch_release(batch, &req->item);
 }
 
 void req_submit_body(struct req *req, const struct value *step, const struct value *clip,
@@ -189,12 +204,12 @@ void req_submit_body(struct req *req, const struct value *step, const struct val
 	struct batch_item *item;
 	struct value *v;
 
-	if (body->p == NULL || body->n <= BODY_AHEAD) {
+	if (body->p == NULL || body->n <= LARGE) {
 		req_submit(req);
 		return;
 	}
 	req->body = xmalloc(sizeof(*req->body));
-	*req->body = (struct req_body){ req->item, req, stored, field };
+	*req->body = (struct req_body){ req->item, req, stored, field, (size_t)body->n };
 	item = &req->body->item;
 	item->stmt = stmt_get("body");
 	item->values = v = xcalloc((size_t)item->stmt->columns, sizeof(*v));
@@ -206,6 +221,8 @@ void req_submit_body(struct req *req, const struct value *step, const struct val
 	v++;
 	value_copy16(v++, clip);
 	value_move(v, body);
+	req->item.waits = true;
+	req_submit(req);
 	batch_submit(req->server->batch, LANE_BODY, item);
 }
 

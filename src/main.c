@@ -28,7 +28,7 @@ enum {
 	WORKER_SOFT = 256 * 1024, /* architecture.md, bounds */
 	WORKER_HARD = 16 * 1024 * 1024,
 	SILENCE = 60,      /* seconds */
-	FD_RESERVE = 64,   /* descriptors beside the workers' */
+	FD_RESERVE = 128,  /* descriptors beside the workers': 64 for requests, as many for us */
 	CLOSING_MS = 2000, /* for close frames to be written */
 	STAGE_MS = 20,
 	STOP_MS = 30000, /* for everything behind the draining */
@@ -172,6 +172,8 @@ static const struct ws_ops ws_ops = {
 	.open = chan_open,
 	.message = chan_message,
 	.closed = chan_closed,
+	.begin = chan_begin,
+	.held = chan_held,
 	.request = on_request,
 	.request_gone = intake_gone,
 };

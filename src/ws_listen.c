@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* Connections beyond max_peers: health checks, webhooks, and handshakes that are told 503. */
-#define SPARE_CONNS 256
+#define SPARE_CONNS 64
 #define ACCEPTS_PER_TURN 64
 
 struct listener {

@@ -24,11 +24,13 @@ struct ws_peer {
 	void *user;
 	struct lws *wsi; /* NULL before it is open and after it is closed */
 
-	struct buf in; /* of the message that is coming */
-	bool cut;
-	uint64_t heard;            /* uv_now() of the last sign of life */
-	bool pinged;               /* since then */
-	bool held, choked, unread; /* paused by the owner, by the soft limit; what lws was told */
+	struct buf in;              /* of the message that is coming */
+	bool coming, admitted, cut; /* more of it follows; and may be read */
+	size_t expected;            /* how large it will be, as far as that is known */
+	struct ws_held counted;     /* what of ws->held is this peer's */
+	uint64_t heard;             /* uv_now() of the last sign of life */
+	bool pinged;                /* since then */
+	bool held, choked, unread;  /* paused by the owner, by the soft limit; what lws was told */
 
 	struct ws_out out;
 	bool due; /* in the server's list of those to be written to */
@@ -80,6 +82,45 @@ void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
 	peer->ws->config.ops->open(peer->user, peer);
 }
 
+/* Brings ws->held up to date; true if that changes it. */
+static bool count_held(struct ws_peer *peer)
+{
+	struct ws_held *sum = &peer->ws->held, *mine = &peer->counted;
+	struct ws_held now = { .coming = peer->expected, .queued = peer->out.queued };
+	bool changed = now.coming != mine->coming || now.queued != mine->queued;
+
+	sum->coming += now.coming - mine->coming;
+	sum->queued += now.queued - mine->queued;
+	*mine = now;
+	return changed;
+}
+
+static void tell_held(struct ws_peer *peer)
+{
+	const struct ws_config *config = &peer->ws->config;
+
+	if (count_held(peer) && config->ops->held != NULL)
+		config->ops->held(config->arg);
+}
+
+struct ws_held ws_held(const struct ws *ws)
+{
+	return ws->held;
+}
+
+static void drop_queue(struct ws_peer *peer)
+{
+	ws_out_drop(&peer->out);
+	tell_held(peer);
+}
+
+static void choke(struct ws_peer *peer, bool choked)
+{
+	if (choked != peer->choked)
+		stats_add(peer->ws->stat_choked, choked ? 1 : -1);
+	peer->choked = choked;
+}
+
 static void not_due(struct ws_peer *peer)
 {
 	if (peer->due)
@@ -91,7 +132,7 @@ void ws_peer_closed(struct ws_peer *peer)
 {
 	peer->wsi = NULL;
 	peer->closing = true;
-	ws_out_drop(&peer->out);
+	drop_queue(peer);
 }
 
 void ws_peer_free(struct ws_peer *peer)
@@ -99,7 +140,9 @@ void ws_peer_free(struct ws_peer *peer)
 	void (*closed)(void *user) = peer->ws->config.ops->closed;
 	void *user = peer->user;
 
-	ws_out_drop(&peer->out);
+	peer->expected = 0;
+	drop_queue(peer);
+	choke(peer, false);
 	not_due(peer);
 	buf_free(&peer->in);
 	TAILQ_REMOVE(&peer->ws->peers, peer, link);
@@ -142,6 +185,48 @@ static void collect(struct ws_peer *peer, const void *p, size_t n)
 	peer->in.p[peer->in.n] = '\0';
 }
 
+/* Without the flag lws would only take note and not tell the loop. */
+static void apply_pause(struct ws_peer *peer)
+{
+	bool unread = (peer->held || peer->choked) && !(peer->coming && peer->admitted);
+
+	if (peer->wsi == NULL || unread == peer->unread)
+		return;
+	peer->unread = unread;
+	lws_rx_flow_control(peer->wsi, (unread ? 0 : 1) | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
+}
+
+/* As much of the message as is known to come, and will be kept. */
+static size_t size_of(const struct ws_peer *peer)
+{
+	size_t room = peer->ws->config.max_message - peer->in.n;
+	size_t rest = lws_remaining_packet_payload(peer->wsi);
+
+	return peer->cut ? peer->in.n : peer->in.n + (rest < room ? rest : room);
+}
+
+/* Makes room for the rest of the frame. */
+static void expect(struct ws_peer *peer)
+{
+	if (!peer->admitted)
+		return;
+	peer->expected = size_of(peer);
+	buf_reserve(&peer->in, peer->expected - peer->in.n);
+	tell_held(peer);
+}
+
+/* More of the message follows. */
+static void go_on(struct ws_peer *peer)
+{
+	const struct ws_ops *ops = peer->ws->config.ops;
+
+	if (!peer->coming) {
+		peer->coming = true;
+		peer->admitted = ops->begin == NULL || ops->begin(peer->user, size_of(peer));
+	}
+	expect(peer);
+}
+
 void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
 {
 	struct buf whole;
@@ -152,27 +237,23 @@ void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
 	if (peer->closing)
 		return;
 	collect(peer, p, n);
-	if (!lws_is_final_fragment(peer->wsi) || lws_remaining_packet_payload(peer->wsi) > 0)
+	if (!lws_is_final_fragment(peer->wsi) || lws_remaining_packet_payload(peer->wsi) > 0) {
+		go_on(peer);
 		return;
+	}
+	peer->coming = false;
 	buf_reserve(&peer->in, 0); /* an empty message is an allocation too */
 	whole = peer->in;
 	whole.p[whole.n] = '\0';
 	cut = peer->cut;
 	peer->in = (struct buf){ 0 };
 	peer->cut = false;
+	apply_pause(peer);
+	/* From here on it is the owner's, who counts it: not twice, and not less in between. */
+	peer->expected = 0;
+	count_held(peer);
 	peer->ws->config.ops->message(
 		peer->user, whole.p, whole.n, lws_frame_is_binary(peer->wsi), cut);
-}
-
-/* Without the flag lws would only take note and not tell the loop. */
-static void apply_pause(struct ws_peer *peer)
-{
-	bool unread = peer->held || peer->choked;
-
-	if (peer->wsi == NULL || unread == peer->unread)
-		return;
-	peer->unread = unread;
-	lws_rx_flow_control(peer->wsi, (unread ? 0 : 1) | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
 }
 
 void ws_pause(struct ws_peer *peer)
@@ -185,6 +266,10 @@ void ws_resume(struct ws_peer *peer)
 {
 	peer->held = false;
 	heard(peer);
+	if (peer->coming && !peer->admitted && peer->wsi != NULL) {
+		peer->admitted = true;
+		expect(peer);
+	}
 	apply_pause(peer);
 }
 
@@ -203,7 +288,7 @@ static void flush(struct ws_peer *peer)
 			ws_abort(peer);
 			return;
 		}
-		if (peer->choked) /* all that can be seen of a peer that we do not read */
+		if (peer->unread) /* all that can be seen of a peer that we do not read */
 			heard(peer);
 	}
 	stats_add(peer->ws->stat_out, (double)(before - peer->out.queued));
@@ -212,10 +297,11 @@ static void flush(struct ws_peer *peer)
 	else
 		peer->out.largest = 0;
 	if (peer->out.queued > soft)
-		peer->choked = true;
+		choke(peer, true);
 	else if (peer->out.queued < soft / 2)
-		peer->choked = false;
+		choke(peer, false);
 	apply_pause(peer);
+	tell_held(peer);
 }
 
 void ws_peer_writable(struct ws_peer *peer)
@@ -249,7 +335,7 @@ void ws_send(struct ws_peer *peer, struct buf *b, bool binary)
 	if (peer->out.queued >= ENOUGH)
 		flush(peer);
 	if (peer->out.queued > peer->ws->config.hard + peer->out.largest) {
-		ws_out_drop(&peer->out);
+		drop_queue(peer);
 		ws_close(peer, 1013);
 	}
 }
@@ -266,6 +352,7 @@ void ws_close(struct ws_peer *peer, int code)
 	assert(code != 1000); /* Phoenix clients take that for a good-bye and never come back */
 	if (peer->closing)
 		return;
+	stats_add(stats_seriesf(STATS_CLOSES, "code=\"%d\"", code), 1);
 	peer->closing = true;
 	peer->code = code;
 	peer->deadline = uv_now(peer->ws->loop) + DRAIN_MS;
@@ -285,7 +372,7 @@ void ws_peer_leaving(struct ws_peer *peer)
 	peer->closing = true;
 	peer->code = 0;
 	peer->deadline = uv_now(peer->ws->loop) + LINGER_MS;
-	ws_out_drop(&peer->out);
+	drop_queue(peer);
 }
 
 /* Says good-bye by our own hand. lws's way (lws_close_reason) has to read the peer for its answer,
@@ -310,7 +397,7 @@ static void say_close(struct ws_peer *peer)
 /* lws first wants to get rid of what it has buffered; on a socket that is shut it cannot. */
 static void drop(struct ws_peer *peer)
 {
-	ws_out_drop(&peer->out);
+	drop_queue(peer);
 	shutdown(lws_get_socket_fd(peer->wsi), SHUT_RDWR);
 	lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
@@ -336,9 +423,10 @@ static void tick(struct ws_peer *peer, uint64_t now)
 		else if (peer->code != 0 && TAILQ_EMPTY(&peer->out.queue) &&
 			 !lws_partial_buffered(peer->wsi))
 			say_close(peer);
-	} else if (peer->held) {
+	} else if (peer->unread && peer->out.queued == 0) {
 		peer->heard = now; /* it is we who do not listen */
 	} else if (now - peer->heard >= limit) {
+		stats_add(stats_series(STATS_CLOSES, "code=\"1006\""), 1);
 		drop(peer);
 	} else if (now - peer->heard >= limit / 2 && !peer->pinged) {
 		ping(peer);

@@ -32,11 +32,12 @@ struct ws {
 	TAILQ_HEAD(, ws_http) requests; /* handed on, until they are destroyed */
 	LIST_HEAD(, listener) listeners;
 	int nconns, npeers;
-	int spare;      /* a descriptor to give up when there are no others left */
-	bool exhausted; /* the log knows that there are none */
+	struct ws_held held; /* the sums of what its peers hold */
+	int spare;           /* a descriptor to give up when there are no others left */
+	bool exhausted;      /* the log knows that there are none */
 	bool stopping;
 	unsigned accepting; /* what the socket that is being adopted is for */
-	struct series *stat_in, *stat_out;
+	struct series *stat_in, *stat_out, *stat_choked;
 };
 
 /* One accepted socket: lws's opaque user data, from its adoption to its destruction. */

@@ -247,8 +247,8 @@ static void on_signal(uv_signal_t *handle, int number)
 
 int main(int argc, char **argv)
 {
-	static const struct ws_ops ops = { handshake, on_open, on_message, on_closed, on_request,
-		on_request_gone };
+	static const struct ws_ops ops = { handshake, on_open, on_message, NULL, NULL, on_closed,
+		on_request, on_request_gone };
 	struct ws_config config = { .max_message = 4 << 20,
 		.max_body = 1 << 20,
 		.soft = 256 << 10,

@@ -1,0 +1,137 @@
+/*
+ * Which sockets are read. Invariant: what is in flight stays within [limits] memory, but for one
+ * message that is itself larger. A large message counts whole from its beginning; three quarters of
+ * the memory are for those, and the next ones wait for room in the order in which they came, so
+ * that small messages need not wait for them. What a message holds is given back with its reply,
+ * what a reply holds when it is written.
+ */
+#include "chan_private.h"
+
+static struct series *stat_memory, *stat_paused[PAUSES];
+
+void chan_flow_init(void)
+{
+	static const char *const reasons[PAUSES] = { NULL, "requests", "memory", "draining" };
+
+	stat_memory = stats_series(STATS_MEMORY_IN_FLIGHT, NULL);
+	for (int i = PAUSE_NOT + 1; i < PAUSES; i++)
+		stat_paused[i] = stats_seriesf(STATS_SOCKETS_PAUSED, "reason=\"%s\"", reasons[i]);
+}
+
+static enum chan_pause pause_of(const struct chan_conn *conn)
+{
+	int limit = conn->paused == PAUSE_REQUESTS ? REQS_RESUME + 1 : REQS_PAUSE;
+
+	if (conn->server->draining)
+		return PAUSE_DRAINING;
+	if (conn->server->full || conn->wanted > 0)
+		return PAUSE_MEMORY;
+	return conn->open_reqs >= limit ? PAUSE_REQUESTS : PAUSE_NOT;
+}
+
+static void count(enum chan_pause reason, int n)
+{
+	if (reason != PAUSE_NOT)
+		stats_add(stat_paused[reason], n);
+}
+
+void chan_flow(struct chan_conn *conn)
+{
+	enum chan_pause before = conn->paused, now = pause_of(conn);
+
+	if (now == before || conn->peer == NULL)
+		return;
+	conn->paused = now;
+	count(before, -1);
+	count(now, 1);
+	if (now == PAUSE_NOT)
+		ws_resume(conn->peer);
+	else if (before == PAUSE_NOT)
+		ws_pause(conn->peer);
+}
+
+static void stop_waiting(struct chan_conn *conn)
+{
+	if (conn->wanted > 0)
+		TAILQ_REMOVE(&conn->server->large, conn, large_entry);
+	conn->wanted = 0;
+}
+
+void chan_flow_forget(struct chan_conn *conn)
+{
+	stop_waiting(conn);
+	count(conn->paused, -1);
+}
+
+static void flow_all(struct chan_server *server)
+{
+	struct chan_conn *conn;
+
+	TAILQ_FOREACH (conn, &server->conns, entry)
+		chan_flow(conn);
+}
+
+/* What is coming will be there twice for a while, as it came and decoded. */
+static size_t held(const struct chan_server *server)
+{
+	struct ws_held ws = ws_held(server->ws);
+
+	return server->memory + 2 * ws.coming + ws.queued;
+}
+
+/* Is there room for a large message? Whatever its size, there is when little else is there. */
+static bool fits(const struct chan_server *server, size_t size)
+{
+	size_t limit = (size_t)server->conf->memory, now = held(server);
+
+	return now <= limit / 4 || now + 2 * size <= limit - limit / 4;
+}
+
+bool chan_begin(void *user, size_t size)
+{
+	struct chan_conn *conn = user;
+	struct chan_server *server = conn->server;
+
+	if (size <= LARGE || (TAILQ_EMPTY(&server->large) && fits(server, size)))
+		return true;
+	conn->wanted = size;
+	TAILQ_INSERT_TAIL(&server->large, conn, large_entry);
+	chan_flow(conn);
+	return false;
+}
+
+/* Full beyond the limit, and until a quarter of it is free again: or each message would pause all
+ * sockets, and the next reply resume them. */
+static void weigh(struct chan_server *server)
+{
+	size_t now = held(server), limit = (size_t)server->conf->memory;
+	bool full = server->full ? now > limit - limit / 4 : now > limit;
+	struct chan_conn *conn;
+
+	stats_set(stat_memory, (double)now);
+	if (full != server->full) {
+		server->full = full;
+		flow_all(server);
+	}
+	while ((conn = TAILQ_FIRST(&server->large)) != NULL && fits(server, conn->wanted)) {
+		stop_waiting(conn);
+		chan_flow(conn); /* and by that into ws.coming, and here again */
+	}
+}
+
+void chan_account(struct chan_server *server, ptrdiff_t bytes)
+{
+	server->memory += (size_t)bytes;
+	weigh(server);
+}
+
+void chan_held(void *arg)
+{
+	weigh(arg);
+}
+
+void chan_drain(struct chan_server *server)
+{
+	server->draining = true;
+	flow_all(server);
+}
