@@ -142,6 +142,14 @@ export class Coordinator {
 		return line ? Number(line.slice(series.length)) : 0;
 	}
 
+	// Asks again until the value is such that holds(value); resolves with the last one.
+	async untilMetric(series, holds, timeout = 10_000) {
+		for (const end = Date.now() + timeout; ; await new Promise((r) => setTimeout(r, 20))) {
+			const value = await this.metric(series);
+			if (holds(value) || Date.now() > end) return value;
+		}
+	}
+
 	worker(id) {
 		return new Worker(this.url, secret, id).opened;
 	}
@@ -289,9 +297,11 @@ export const play = async (seconds = 120, { together = false } = {}) => {
 	}, seconds * 1000).unref();
 	const attempt = async ({ name, play: run }) => {
 		open.add(name);
+		const begun = Date.now();
 		try {
 			await run();
 			passed++;
+			console.log(`${name}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 		} catch (error) {
 			failures.push(name);
 			console.log(`FAILED ${name}\n${error.stack ?? error}`);
