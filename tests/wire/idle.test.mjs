@@ -1,0 +1,201 @@
+// Nothing to do: what a claim costs then, how soon it is over, and who is told. On a database of its own,
+// where nothing waits but what a test enqueues.
+
+import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Database, fixture } from '../client/db.mjs';
+import * as stage from './stage.mjs';
+import { Coordinator, test } from './stage.mjs';
+
+const POLL_MS = 500;
+
+const urls = await stage.newDatabase('idle');
+const db = new Database(urls.migrate_url);
+const claims = (poll) => ({ claims: { poll }, database: { patience: '1s' } });
+const polls = await Coordinator.start('idle-polls', claims(`${POLL_MS}ms`), urls);
+const listens = await Coordinator.start('idle-listens', claims('1h'), urls);
+
+const id = await fixture(db);
+const clear = () => db.query('DELETE FROM waiting');
+const enqueue = (n = 1) =>
+	db.query(`SELECT interlock_enqueue('${id.workflow}') FROM generate_series(1, ${n})`);
+
+const idleWorker = async (coordinator, capacity = 1) => {
+	const worker = await coordinator.worker();
+	assert.equal((await worker.join('worker:queue', { capacity })).status, 'ok');
+	return worker;
+};
+const claim = async (worker) => (await worker.ask('worker:queue', 'claim', { demand: 1 })).response.runs;
+const empty = (coordinator) => coordinator.metric('interlock_empty_claims_total');
+const asked = (coordinator) => coordinator.metric('interlock_batches_total{lane="claim",result="committed"}');
+
+// Resolves when the coordinator knows that nothing waits; it looks when it is notified.
+const knows = async (coordinator, worker) => {
+	await db.query('NOTIFY interlock_waiting');
+	for (const before = await empty(coordinator); (await empty(coordinator)) === before; )
+		assert.deepEqual(await claim(worker), []);
+};
+
+// Claims until there is a run; resolves with how long it took.
+const firstRun = async (worker) => {
+	const begun = performance.now();
+	while (!(await claim(worker)).length)
+		if (performance.now() - begun > 20_000) assert.fail('the run is not found');
+	return Math.round(performance.now() - begun);
+};
+
+// Those who have been told, each as often as it was.
+const told = (workers) =>
+	workers.flatMap((worker) => worker.pushed.filter(({ event }) => event === 'work-available').map(() => worker));
+const toldOnce = async (workers, n) => {
+	for (const end = Date.now() + 10_000; told(workers).length < n; await pause(5))
+		assert.ok(Date.now() < end, `${told(workers).length} of ${n} were told`);
+	return told(workers);
+};
+
+test('an empty claim costs no transaction', async () => {
+	await clear();
+	const N = 20, EACH = 50;
+	const workers = await Promise.all(Array.from({ length: N }, () => idleWorker(polls)));
+	await knows(polls, workers[0]);
+	const commits = async () => {
+		const [[n]] = await db.query(`SELECT xact_commit FROM pg_stat_database
+			WHERE datname = current_database()`);
+		return Number(n);
+	};
+	const [from, batches] = [await empty(polls), await asked(polls)];
+	const before = await commits();
+	const begun = performance.now();
+	for (let i = 0; i < EACH; i++)
+		for (const runs of await Promise.all(workers.map(claim))) assert.deepEqual(runs, []);
+	const seconds = (performance.now() - begun) / 1000;
+	assert.equal((await empty(polls)) - from, N * EACH);
+	assert.equal((await asked(polls)) - batches, 0);
+	// Sessions report what they did once a second.
+	await pause(1500);
+	const spent = (await commits()) - before;
+	console.log(`${Math.round((N * EACH) / seconds)} empty claims a second, of ${N} workers; ` +
+		`${spent} transactions of everybody meanwhile`);
+	assert.ok(spent < EACH, 'not even one for all workers together');
+	for (const worker of workers) worker.cut();
+});
+
+test('an inserted run is heard of at once: NOTIFY', async () => {
+	await clear();
+	const worker = await idleWorker(listens);
+	await knows(listens, worker);
+	await enqueue();
+	const ms = await firstRun(worker);
+	console.log(`heard by NOTIFY within ${ms} ms`);
+	await toldOnce([worker], 1);
+	worker.cut();
+});
+
+test('a webhook’s run is heard of at once, whatever becomes of the notification', async () => {
+	await clear();
+	const worker = await idleWorker(listens);
+	await knows(listens, worker);
+	await db.query('ALTER TABLE waiting DISABLE TRIGGER waiting_notify');
+	await db.query(`UPDATE triggers SET enabled = true WHERE id = '${id.trigger}'`);
+	const url = `http://${listens.address}/i/${id.trigger}`;
+	assert.equal((await fetch(url, { method: 'POST', body: '{}' })).status, 200);
+	assert.equal((await claim(worker)).length, 1);
+	await toldOnce([worker], 1);
+	await db.query('ALTER TABLE waiting ENABLE TRIGGER waiting_notify');
+	worker.cut();
+});
+
+test('without any notification a claim is wrong for no longer than the poll', async () => {
+	await clear();
+	const worker = await idleWorker(polls);
+	await knows(polls, worker);
+	await db.query('ALTER TABLE waiting DISABLE TRIGGER waiting_notify');
+	await enqueue();
+	const ms = await firstRun(worker);
+	await db.query('ALTER TABLE waiting ENABLE TRIGGER waiting_notify');
+	console.log(`found after ${ms} ms, with a poll of ${POLL_MS} ms`);
+	assert.ok(ms < POLL_MS + 500);
+	worker.cut();
+});
+
+test('a listener whose backend hangs keeps no run from being claimed, and is replaced', async () => {
+	await clear();
+	const worker = await idleWorker(polls);
+	await knows(polls, worker);
+	// That asked for the count last; the others have only prepared it when they began.
+	const root = new Database(urls.admin_url);
+	const listening = await root.until(`SELECT pid FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name = 'interlockd'
+			AND query LIKE '%(SELECT FROM waiting LIMIT%' AND query_start > backend_start + interval '1 s'`,
+		(rows) => rows.length > 0);
+	const connects = 'interlock_db_connects_total{lane="listen"}';
+	const before = await polls.metric(connects);
+	assert.ok(listening.length > 0 && listening.length <= 2);
+	for (const [pid] of listening) process.kill(pid, 'SIGSTOP');
+	try {
+		await enqueue();
+		const ms = await firstRun(worker);
+		assert.ok(ms < 2 * POLL_MS + 500, `${ms} ms`);
+		for (const end = Date.now() + 10_000; (await polls.metric(connects)) === before; await pause(50))
+			assert.ok(Date.now() < end, 'it is given up');
+	} finally {
+		for (const [pid] of listening) process.kill(pid, 'SIGCONT');
+	}
+	await knows(polls, worker);
+	worker.cut();
+});
+
+test('a thousand idle workers and one new run: one is told', async () => {
+	await clear();
+	const workers = [];
+	while (workers.length < 1000)
+		workers.push(...(await Promise.all(Array.from({ length: 50 }, () => idleWorker(polls)))));
+	await knows(polls, workers[0]);
+	const claimed = 'interlock_messages_total{event="claim",outcome="ok"}';
+	const before = await polls.metric(claimed);
+	await enqueue();
+	const [first] = await toldOnce(workers, 1);
+	assert.equal((await claim(first)).length, 1);
+	await pause(3 * POLL_MS);
+	assert.equal(told(workers).length, 1);
+	assert.equal((await polls.metric(claimed)) - before, 1);
+
+	// Who was told and does not ask is not waited for: but one at a time, and never the same one.
+	await enqueue();
+	const three = (await toldOnce(workers, 4)).filter((worker) => worker !== first);
+	assert.equal(new Set(three).size, 3);
+	assert.ok(told(workers).length <= 5);
+	assert.equal((await claim(three[2])).length, 1);
+	await knows(polls, workers[0]);
+
+	// As many as there are runs.
+	const so = told(workers).length;
+	await enqueue(7);
+	await toldOnce(workers, so + 7);
+	for (const worker of told(workers).slice(so)) await claim(worker);
+	assert.ok(told(workers).length <= so + 7, `${told(workers).length - so} were told of seven runs`);
+	for (const worker of workers) worker.cut();
+});
+
+test('only workers with capacity left are told', async () => {
+	await clear();
+	await enqueue(4);
+	const workers = [];
+	for (let i = 0; i < 4; i++) {
+		const worker = await idleWorker(polls);
+		const [run] = await stage.claimOne(worker, {});
+		assert.equal((await worker.join(`run:${run.id}`, { token: run.token })).status, 'ok');
+		worker.pushed = [];
+		workers.push(worker);
+	}
+	const idle = await idleWorker(polls);
+	await knows(polls, idle);
+	await enqueue(5);
+	await toldOnce([...workers, idle], 1);
+	await pause(2 * POLL_MS);
+	assert.deepEqual(told(workers), []);
+	assert.ok(told([idle]).length >= 1);
+	await clear();
+});
+
+await stage.play(120);
