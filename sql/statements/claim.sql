@@ -2,7 +2,8 @@
 -- and the worker's name; then the list (separated by the unit separator, U+001F), the default run time,
 -- the grace and the lease (0: none) in milliseconds. Order: the list's preference, priority, fairness
 -- between projects, age. The cost follows the workflows that have something waiting, not the runs:
--- `grp` skips through the primary key. Comes back: for each run its claimer and what its token needs.
+-- `grp` skips through the primary key, and what is in flight is counted in its order up to the limit (a bitmap
+-- would be made of all of it). Comes back: for each run its claimer and what its token needs.
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
 	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
@@ -22,10 +23,10 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		coalesce(array_position(q.queues, g.queue), array_position(q.queues, '*')) AS pref,
 		CASE WHEN w.concurrency IS NULL THEN want.n ELSE w.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id AND f.workflow_id = g.workflow_id
-			LIMIT w.concurrency) x) END AS free_w,
+			ORDER BY f.run_id LIMIT w.concurrency) x) END AS free_w,
 		CASE WHEN p.concurrency IS NULL THEN want.n ELSE p.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id
-			LIMIT p.concurrency) x) END AS free_p
+			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) x) END AS free_p
 	FROM grp g
 	JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id
 	JOIN projects p ON p.id = g.project_id
