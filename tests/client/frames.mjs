@@ -76,7 +76,10 @@ const play = async (recorded) => {
 
 	const reply = await session.ask([joinRef, ref, topic, event, payload]);
 	session.cut();
-	assert(reply.status === 'ok' && !reply.response?.warnings, recorded, 'was answered', reply);
+	// What a worker says of its own output comes back as a warning, and nothing else does.
+	const warned = Object.values(reply.response?.warnings ?? {}).flat();
+	const expected = payload?.output_dataclip_error ? [payload.output_dataclip_error] : [];
+	assert(`${reply.status} ${warned}` === `ok ${expected}`, recorded, 'was answered', reply);
 	if (event !== 'run:complete') return;
 	const [[state]] = await db.query(`SELECT state FROM runs WHERE id = '${ids.run}'`);
 	assert(state === STATES[payload.reason], payload.reason, 'made the run', state);
