@@ -11,6 +11,7 @@
 #include "base.h"
 #include "conf.h"
 #include "keys.h"
+#include "schema.h"
 
 /* Exit statuses. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE };
@@ -96,11 +97,11 @@ void cli_progress(const char *what, int64_t done, int64_t total);
  * (url). NULL (said) if that fails. The caller gives it to PQfinish. */
 PGconn *cli_connect(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
 
-/* As cli_connect, and refuses a schema of another version than this build's. */
+/* As cli_connect, and refuses a schema that this build cannot work on. */
 PGconn *cli_open(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
 
-/* The version of the schema, 0 if there is none yet; -1 (said) if that cannot be read. */
-int cli_schema(PGconn *db) __attribute__((warn_unused_result));
+/* The schema that is there, version 0 for none yet; false (said) if that cannot be read. */
+bool cli_schema(PGconn *db, struct schema *found) __attribute__((warn_unused_result));
 
 /* As cli_connect and cli_query, but the sentence is appended to why instead of said. */
 PGconn *cli_dial(const struct conf *conf, bool owner, struct buf *why)

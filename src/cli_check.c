@@ -140,17 +140,17 @@ static void look_database(struct doctor *d)
 static void look_schema(struct doctor *d)
 {
 	struct buf why = { 0 };
-	int found = schema_found(d->db);
+	struct schema found = schema_found(d->db);
 
-	d->schema = found == schema_version();
-	if (found >= 0 && !d->schema)
-		schema_mismatch(&why, found);
+	d->schema = schema_fits(&found);
+	if (found.version >= 0 && !d->schema)
+		schema_mismatch(&why, &found);
 	else if (!d->schema)
 		buf_adds(&why, PQerrorMessage(d->db));
 	if (!d->schema)
 		check_found(d, CHECK_FAIL,
-			found > schema_version() ? NULL : "interlock migrate, as the owner", "%s",
-			why.p);
+			found.version > schema_version() ? NULL : "interlock migrate, as the owner",
+			"%s", why.p);
 	buf_free(&why);
 }
 

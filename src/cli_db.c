@@ -82,25 +82,25 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 	return rows;
 }
 
-int cli_schema(PGconn *db)
+bool cli_schema(PGconn *db, struct schema *found)
 {
-	int version = schema_found(db);
-
-	if (version < 0)
+	*found = schema_found(db);
+	if (found->version < 0)
 		cli_error("%s", PQerrorMessage(db));
-	return version;
+	return found->version >= 0;
 }
 
 PGconn *cli_open(const struct conf *conf, bool owner)
 {
 	PGconn *db = cli_connect(conf, owner);
-	int found = db ? cli_schema(db) : -1;
 	struct buf why = { 0 };
+	struct schema found;
+	bool known = db && cli_schema(db, &found);
 
-	if (found == schema_version())
+	if (known && schema_fits(&found))
 		return db;
-	if (found >= 0) {
-		schema_mismatch(&why, found);
+	if (known) {
+		schema_mismatch(&why, &found);
 		cli_error("%s", why.p);
 		buf_free(&why);
 	}

@@ -1,11 +1,13 @@
 /*
  * cli migrate: brings the database to this build's schema. Any number of them may run at once: an
  * advisory lock lets one work and the others find nothing left to do. A migration is applied whole,
- * together with its row in schema_migrations, or not at all.
+ * together with its row in schema_migrations, or not at all. It never lets messages wait behind a
+ * lock that it waits for itself: after two seconds it lets go, and tries again a little later.
  */
 #include "cli.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "schema.h"
 #include "sql.h"
@@ -63,7 +65,8 @@ static bool make_role(PGconn *db)
 	return made;
 }
 
-static bool apply(PGconn *db, const struct sql_file *migration)
+/* busy: somebody else has a lock that it needs. */
+static bool try(PGconn *db, const struct sql_file *migration, bool *busy)
 {
 	char version[12];
 	const char *values[] = { version, migration->name };
@@ -79,7 +82,11 @@ static bool apply(PGconn *db, const struct sql_file *migration)
 	if (cli_change(db, "BEGIN", 0, NULL) < 0)
 		return false;
 	res = PQexec(db, migration->text);
-	if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	*busy = state && strcmp(state, "55P03") == 0;
+	if (*busy)
+		*busy = cli_change(db, "ROLLBACK", 0, NULL) >= 0;
+	else if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
 		cli_error("%s: %s", migration->name,
 			PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) ?: PQerrorMessage(db));
 	else if (cli_change(db, "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)", 2,
@@ -91,27 +98,49 @@ static bool apply(PGconn *db, const struct sql_file *migration)
 	return ok; /* what is not committed goes with the connection */
 }
 
+static bool apply(PGconn *db, const struct sql_file *migration)
+{
+	enum { TRIES = 20 };
+	bool busy = false;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (i > 0)
+			sleep(1);
+		if (try(db, migration, &busy))
+			return true;
+		if (!busy)
+			return false;
+	}
+	cli_error("%s: somebody has locked what it changes; nothing was changed, try again later",
+		migration->name);
+	return false;
+}
+
 static bool migrate(PGconn *db)
 {
-	struct buf why = { 0 };
-	int found;
+	struct schema found;
 
 	if (!check_server(db) || cli_change(db, search_path, 0, NULL) < 0 ||
 		cli_change(db, "SELECT pg_advisory_lock(hashtext('interlock migrate'))", 0, NULL) <
 			0 ||
-		(found = cli_schema(db)) < 0)
+		!cli_schema(db, &found))
 		return false;
-	if (found > schema_version()) {
-		schema_mismatch(&why, found);
-		cli_error("%s", why.p);
-		buf_free(&why);
+	if (found.version > schema_version()) {
+		cli_error("the database has schema version %d already, and this build knows only "
+			  "%d: install the newer interlock",
+			found.version, schema_version());
 		return false;
 	}
 	if (!make_role(db) ||
 		cli_change(db,
 			"CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, "
 			"name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-			0, NULL) < 0)
+			0, NULL) < 0 ||
+		cli_change(db,
+			"ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS "
+			"serves int NOT NULL DEFAULT 0",
+			0, NULL) < 0 ||
+		cli_change(db, "SET lock_timeout = '2s'", 0, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < countof(sql_migrations); i++)
 		if (!apply(db, &sql_migrations[i]))

@@ -71,15 +71,16 @@ static void set_not_ready(const char *why)
 static void on_version(struct batch_item *item, const struct batch_result *res)
 {
 	struct buf why = { 0 };
-	int found;
+	struct schema found;
 
 	(void)item;
 	d.version_asked = false;
 	if (res->status != BATCH_DONE || res->rows != 1)
 		return;
-	found = atoi(PQgetvalue(res->res, res->first, 1));
-	if (found != schema_version())
-		schema_mismatch(&why, found);
+	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, 1)),
+		atoi(PQgetvalue(res->res, res->first, 2)) };
+	if (!schema_fits(&found))
+		schema_mismatch(&why, &found);
 	set_not_ready(why.n > 0 ? why.p : "");
 	buf_free(&why);
 }
@@ -436,6 +437,7 @@ int main(int argc, char **argv)
 	d.conf = conf_load(d.conf_path, &err);
 	if (d.conf == NULL) {
 		fputs(err.p, stderr);
+		buf_free(&err);
 		return 1;
 	}
 	if (mode == 'p') {

@@ -158,7 +158,11 @@ sql "INSERT INTO schema_migrations (version, name) VALUES (999, '999_future')" >
 cli migrate
 said 'a newer schema is refused' 1 '' '*schema version 999 *install the newer interlock'
 cli runs
-said 'by the other commands too' 1 '' '*schema version 999 *'
+is 'it serves the other commands, if it says nothing else' 0 "$status"
+sql 'UPDATE schema_migrations SET serves = 999' >/dev/null
+cli runs
+said 'and if it says so, it does not' 1 '' '*schema version 999, which serves builds for version 999 *'
+sql 'UPDATE schema_migrations SET serves = 0' >/dev/null
 sql 'DELETE FROM schema_migrations WHERE version = 999' >/dev/null
 
 # ---- keys

@@ -1,0 +1,69 @@
+// Two versions of the daemon on one schema: it is migrated first, a daemon goes on and another starts on it,
+// until a migration says that it does not serve them any more. And a migration lets no message wait.
+
+import assert from 'node:assert/strict';
+import { execFile, spawnSync } from 'node:child_process';
+import { promisify } from 'node:util';
+import { Database, fixture } from '../client/db.mjs';
+import * as stage from './stage.mjs';
+import { Coordinator, Held, test } from './stage.mjs';
+
+const { INTERLOCK_BIN, INTERLOCKD_BIN } = process.env;
+const urls = await stage.newDatabase('upgrade');
+const db = new Database(urls.migrate_url);
+const a = await Coordinator.start('upgrade-a', {}, urls);
+const held = await Held.join(a, await fixture(db));
+const [[newest]] = await db.query('SELECT max(version) FROM schema_migrations');
+const next = Number(newest) + 1;
+
+// So that it connects, and asks for the version, anew; resolves when it says so.
+const root = new Database(urls.admin_url);
+const reconnect = async (...says) => {
+	const from = a.logged.length;
+	await root.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND usename = 'interlock'`);
+	for (const pattern of says) await a.says(pattern, from);
+};
+
+test('a schema of the next version serves this one', async () => {
+	await db.query(`BEGIN; ALTER TABLE runs ADD COLUMN of_the_future int; CREATE TABLE future (n int);
+		INSERT INTO schema_migrations (version, name) VALUES (${next}, 'next'); COMMIT`);
+	await reconnect(/not ready/, /msg="ready"/);
+	assert.equal((await held.say('run:start', stage.runStart())).status, 'ok');
+	const b = await Coordinator.start('upgrade-b', { database: { url: urls.url, migrate_url: urls.migrate_url } });
+	const other = await Held.join(b, await fixture(db));
+	assert.equal((await other.say('run:complete', stage.runComplete())).status, 'ok');
+	await b.stop();
+	assert.equal((await held.say('run:complete', stage.runComplete())).status, 'ok');
+});
+
+test('one that says that it does not is refused', async () => {
+	await db.query(`UPDATE schema_migrations SET serves = ${next}`);
+	await reconnect(/not ready: .*which serves builds for version/);
+	const ready = await fetch(`http://${a.address}/readyz`);
+	assert.equal(ready.status, 503);
+	assert.match(await ready.text(), /install the newer interlock/);
+	const { status, stderr } = spawnSync(INTERLOCKD_BIN, ['-c', a.file], { encoding: 'utf8', timeout: 20_000 });
+	assert.equal(status, 1);
+	assert.match(stderr, /install the newer interlock/);
+	await db.query('UPDATE schema_migrations SET serves = 0');
+	await db.query(`DELETE FROM schema_migrations WHERE version = ${next}`);
+});
+
+test('a migration that finds its table locked lets go, tries again, and is done', async () => {
+	await a.stop();
+	await db.query(`DROP TABLE coordinators, wipes CASCADE; DROP INDEX steps_recent;
+		DELETE FROM schema_migrations WHERE version = 2`);
+	const holder = new Database(urls.migrate_url);
+	await holder.query('BEGIN');
+	await holder.query('LOCK TABLE steps IN ROW EXCLUSIVE MODE');
+	const migration = promisify(execFile)(INTERLOCK_BIN, ['-c', a.file, 'migrate']);
+	const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'steps'::regclass`;
+	const times = (n) => ([[is]]) => Number(is) === n;
+	assert.ok(times(1)(await db.until(waits, times(1))), 'it waits');
+	assert.ok(times(0)(await db.until(waits, times(0))), 'and lets go');
+	await holder.query('COMMIT');
+	assert.match((await migration).stdout, /applied 002_coordinators/);
+});
+
+await stage.play(90);
