@@ -104,6 +104,7 @@ test("by systemd's sockets, each for what its name says", async () => {
 		['-c', `LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=metrics:interlockd:intake exec "$0" -c "$1"`, process.env.INTERLOCKD_BIN, conf.file],
 		{ stdio: ['ignore', 'ignore', 'pipe', ...servers.map((server) => server._handle)] },
 	);
+	stage.atEnd(() => child.kill('SIGKILL'));
 	let log = '';
 	const ready = new Promise((resolve) =>
 		child.stderr.setEncoding('utf8').on('data', (text) => {

@@ -73,6 +73,7 @@ class Terminal {
 		const command = `stty rows ${rows} cols ${cols}; exec ${INTERLOCK_BIN} -c ${a.file} top --interval 100ms`;
 		this.script = spawn('script', ['-qfec', command, '/dev/null'], { env: { ...process.env, TERM: 'xterm' } });
 		this.exited = once(this.script, 'exit');
+		stage.atEnd(() => this.script.kill('SIGKILL')); // what it runs is hung up on
 		this.script.stdout.setEncoding('utf8').on('data', (part) => (this.text += part));
 	}
 
