@@ -59,13 +59,11 @@ const play = async (recorded) => {
 		await prepare([joinRef, joinRef, topic, 'phx_join', { capacity: 1 }]);
 	if (topic.startsWith('run:')) {
 		await prepare(['q', 'q', 'worker:queue', 'phx_join', { capacity: 1 }]);
-		const { runs } = await prepare([
-			'q',
-			'claim',
-			'worker:queue',
-			'claim',
-			{ demand: 1, queues: [ids.queue] },
-		]);
+		const claim = { demand: 1, queues: [ids.queue] };
+		let runs = [];
+		// Of a run that was inserted a moment ago the daemon may not have heard yet.
+		for (const until = Date.now() + 5000; !runs.length && Date.now() < until; )
+			({ runs } = await prepare(['q', 'claim', 'worker:queue', 'claim', claim]));
 		assert(runs[0]?.id === ids.run, 'claimed', runs);
 		const { token } = runs[0];
 		if (event === 'phx_join') payload.token = token;
