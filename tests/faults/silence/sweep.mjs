@@ -16,17 +16,19 @@ const MESSAGES = Math.ceil(100 + LOST / 50); // of each, at most
 // Runs that were started by workers of whom nothing is known.
 const inherit = async (db, n) => {
 	const id = await fixture(db);
-	await db.query(`SELECT interlock_enqueue('${id.workflow}', queue => '${id.queue}')
-		FROM generate_series(2, ${n})`);
-	await db.query('BEGIN');
-	await db.query(`DELETE FROM waiting WHERE project_id = '${id.project}'`);
+	const ours = `project_id = '${id.project}'`;
+	await db.query(`DELETE FROM waiting WHERE ${ours}`);
+	await db.query(`INSERT INTO work_orders (project_id, id, workflow_id, state)
+		SELECT '${id.project}', gen_random_uuid(), '${id.workflow}', 'running' FROM generate_series(2, ${n})`);
+	await db.query(`INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id)
+		SELECT project_id, gen_random_uuid(), id, workflow_id, '${id.snapshot}', '${id.trigger}'
+		FROM work_orders WHERE ${ours} AND id <> '${id.work_order}'`);
+	await db.query(`DELETE FROM waiting WHERE ${ours}`);
 	await db.query(`UPDATE runs SET state = 'started', claimed_at = now(), joined_at = now(), started_at = now(),
-		claim_epoch = 1, joined_epochs = '{1}', worker_name = 'w' || seq % 100, deadline_at = now() + interval '1 h'
-		WHERE project_id = '${id.project}'`);
-	await db.query(`INSERT INTO in_flight SELECT project_id, workflow_id, id FROM runs
-		WHERE project_id = '${id.project}'`);
-	await db.query(`UPDATE work_orders SET state = 'running' WHERE project_id = '${id.project}'`);
-	await db.query('COMMIT');
+		claim_epoch = 1, joined_epochs = '{1}', worker_name = 'w' || seq % 100,
+		deadline_at = now() + interval '1 h' WHERE ${ours}`);
+	await db.query(`INSERT INTO in_flight SELECT project_id, workflow_id, id FROM runs WHERE ${ours}`);
+	await db.query(`UPDATE work_orders SET state = 'running' WHERE ${ours}`);
 	return id;
 };
 
