@@ -17,13 +17,7 @@ WITH seen AS MATERIALIZED (
 	WHERE w.project_id = v.project_id AND w.workflow_id = v.workflow_id
 		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
 ), wiped AS (
-	UPDATE dataclips d SET body = NULL, request = NULL, wiped_at = now()
-	FROM moved v
-	WHERE NOT v.save_dataclips AND d.project_id = v.project_id AND d.id = v.dataclip_id
-		AND d.wiped_at IS NULL
-		AND NOT EXISTS (SELECT FROM runs o	-- a retry may still want it
-			WHERE o.project_id = v.project_id AND o.work_order_id = v.work_order_id
-				AND o.id <> v.id AND o.state IN ('available', 'claimed', 'started'))
+	{{wipe}}
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, epoch)
 	SELECT v.project_id, v.id, v.revision, 'cancel', s.state, v.state, 'accepted', v.claim_epoch

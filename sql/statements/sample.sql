@@ -2,14 +2,7 @@
 -- has, by state how many are in flight. The cost is bounded: of what waits the first 20,000 are
 -- counted, the oldest is looked for in 500 groups (`grp` skips through the primary key), and 4,000 in flight.
 WITH RECURSIVE grp AS (
-	(SELECT project_id, workflow_id, queue, priority FROM waiting
-	ORDER BY project_id, workflow_id, queue, priority LIMIT 1)
-	UNION ALL
-	SELECT n.* FROM grp g CROSS JOIN LATERAL (
-		SELECT w.project_id, w.workflow_id, w.queue, w.priority FROM waiting w
-		WHERE (w.project_id, w.workflow_id, w.queue, w.priority)
-			> (g.project_id, g.workflow_id, g.queue, g.priority)
-		ORDER BY w.project_id, w.workflow_id, w.queue, w.priority LIMIT 1) n
+	{{groups}}
 ), oldest AS (
 	SELECT g.queue, min(h.seq) AS seq
 	FROM (SELECT * FROM grp LIMIT 500) g
