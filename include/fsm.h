@@ -57,6 +57,12 @@ bool fsm_can(enum run_state from, enum run_state to);
 /* The state that a run:complete's reason leads to; NULL if it is none that a worker may say. */
 const char *fsm_state_of_reason(struct slice reason);
 
+/* Is this what a statement says of a message that it did not refuse? Any other word is the code of
+ * a refusal. */
+bool fsm_is_outcome(const char *verdict);
+/* Appends those words as a list of SQL literals. */
+void fsm_sql_outcomes(struct buf *out);
+
 /* Appends the states in which the event is welcome as a list of SQL literals. False if there is no
  * such event. */
 bool fsm_sql_from(const char *event, struct buf *out) __attribute__((warn_unused_result));

@@ -4,6 +4,8 @@
  */
 #include "chan_private.h"
 
+#include "fsm.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -157,8 +159,7 @@ bool req_refused(struct req *req, const struct batch_result *res)
 		buf_free(&b);
 		return true;
 	}
-	if (strcmp(verdict, "implicit") == 0 || strcmp(verdict, "replayed") == 0 ||
-		strcmp(verdict, "yielded") == 0 || strcmp(verdict, "observed") == 0)
+	if (fsm_is_outcome(verdict))
 		return false;
 	/* A worker whose claim is over learns nothing of what became of the run. */
 	req_refuse_code(req, verdict, strcmp(verdict, "superseded") == 0 ? NULL : state);

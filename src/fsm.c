@@ -70,6 +70,10 @@ static const struct {
 	{ "exception", RUN_EXCEPTION },
 };
 
+/* What becomes of a message that is not refused. */
+static const char *const outcomes[] = { "accepted", "implicit", "replayed", "yielded", "too_late",
+	"observed" };
+
 /* Why a message is refused in a state that does not welcome it. */
 static const struct {
 	unsigned states;
@@ -127,6 +131,20 @@ static void add_states(struct buf *out, unsigned states)
 		buf_addf(out, "%s'%s'", comma, state_names[s]);
 		comma = ", ";
 	}
+}
+
+bool fsm_is_outcome(const char *verdict)
+{
+	for (size_t i = 0; i < countof(outcomes); i++)
+		if (strcmp(outcomes[i], verdict) == 0)
+			return true;
+	return false;
+}
+
+void fsm_sql_outcomes(struct buf *out)
+{
+	for (size_t i = 0; i < countof(outcomes); i++)
+		buf_addf(out, "%s'%s'", i > 0 ? ", " : "", outcomes[i]);
 }
 
 bool fsm_sql_from(const char *event, struct buf *out)

@@ -34,6 +34,10 @@ static void fill(const char *name, const char *event, struct buf *out)
 		return;
 	if (strcmp(name, "refusal") == 0 && fsm_sql_refusal(event, out))
 		return;
+	if (strcmp(name, "outcomes") == 0) {
+		fsm_sql_outcomes(out);
+		return;
+	}
 	for (size_t i = 0; i < countof(sql_fragments); i++) {
 		if (strcmp(sql_fragments[i].name, name) == 0) {
 			expand(sql_fragments[i].text, event, out);

@@ -108,6 +108,20 @@ static void refusals(void **state)
 	buf_free(&b);
 }
 
+static void outcomes(void **state)
+{
+	struct buf b = { 0 };
+
+	(void)state;
+	fsm_sql_outcomes(&b);
+	assert_string_equal(
+		b.p, "'accepted', 'implicit', 'replayed', 'yielded', 'too_late', 'observed'");
+	assert_true(fsm_is_outcome("observed"));
+	assert_false(fsm_is_outcome("already_final"));
+	assert_false(fsm_is_outcome("superseded"));
+	buf_free(&b);
+}
+
 static void picture(void **state)
 {
 	struct buf b = { 0 };
@@ -136,6 +150,7 @@ int main(void)
 		cmocka_unit_test(reasons),
 		cmocka_unit_test(guards),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(outcomes),
 		cmocka_unit_test(picture),
 	};
 

@@ -1,1 +1,0 @@
-'accepted', 'implicit', 'replayed', 'yielded', 'too_late', 'observed'
