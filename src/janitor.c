@@ -88,7 +88,7 @@ static struct db_param ids(struct buf *b, size_t offset, bool locked)
 
 	for (int i = j.next; i < j.end; i++)
 		n += !locked || j.found[i].locked;
-	value_array(b, 2950 /* uuid, from pg_type */, n);
+	value_array(b, stmt_get("sweep_lock")->types[0], n);
 	for (int i = j.next; i < j.end; i++) {
 		if (locked && !j.found[i].locked)
 			continue;
@@ -115,6 +115,21 @@ static int64_t calm(void)
 static bool leases_count(void)
 {
 	return j.lease > 0 && calm() >= j.lease;
+}
+
+/* By what a run is judged, as sweep_find and sweep_take take it. */
+enum { RULES = 6 };
+
+static void add_rules(struct db_param params[RULES], struct number numbers[RULES])
+{
+	const struct conf *conf = j.server->conf;
+
+	params[0] = number(&numbers[0], conf->join_timeout);
+	params[1] = text(leases_count() ? "t" : "f");
+	params[2] = text(conf_after_claim_name(conf->after_claim));
+	params[3] = number(&numbers[3], conf->max_requeues);
+	params[4] = number(&numbers[4], j.jumped_at);
+	params[5] = number(&numbers[5], j.jump);
 }
 
 static void say_judging(bool judging)
@@ -226,23 +241,18 @@ static void slice_done(void)
 /* Behind the locks: a statement that locked for itself would see a snapshot older than they are. */
 static void take_locked(void)
 {
-	const struct conf *conf = j.server->conf;
 	struct buf projects = { 0 }, orders = { 0 }, runs = { 0 };
-	struct number n[5];
-	struct db_param project_ids = ids(&projects, offsetof(struct found, project_id), true);
+	struct number clock, n[RULES];
+	struct db_param params[3 + RULES] = {
+		ids(&projects, offsetof(struct found, project_id), true),
+		ids(&runs, offsetof(struct found, run_id), true),
+		number(&clock, j.clock),
+	};
 
-	ask("sweep_take",
-		(const struct db_param[]){ project_ids,
-			ids(&runs, offsetof(struct found, run_id), true), number(&n[0], j.clock),
-			number(&n[1], conf->join_timeout), text(leases_count() ? "t" : "f"),
-			text(conf_after_claim_name(conf->after_claim)),
-			number(&n[2], conf->max_requeues), number(&n[3], j.jumped_at),
-			number(&n[4], j.jump) },
-		9, got_taken);
-	ask("settle",
-		(const struct db_param[]){
-			project_ids, ids(&orders, offsetof(struct found, work_order_id), true) },
-		2, NULL);
+	add_rules(params + 3, n);
+	ask("sweep_take", params, countof(params), got_taken);
+	params[1] = ids(&orders, offsetof(struct found, work_order_id), true);
+	ask("settle", params, 2, NULL);
 	ask("commit", NULL, 0, NULL);
 	sync_then(slice_done);
 	buf_free(&projects);
@@ -294,16 +304,12 @@ static void do_chores(void)
 
 static void find(void)
 {
-	const struct conf *conf = j.server->conf;
-	struct number n[6];
+	struct number ahead, most, n[RULES];
+	struct db_param params[1 + RULES + 1] = { number(&ahead, 0) };
 
-	ask("sweep_find",
-		(const struct db_param[]){ number(&n[0], 0), number(&n[1], conf->join_timeout),
-			text(leases_count() ? "t" : "f"),
-			text(conf_after_claim_name(conf->after_claim)),
-			number(&n[2], conf->max_requeues), number(&n[3], j.jumped_at),
-			number(&n[4], j.jump), number(&n[5], FIND) },
-		8, got_found);
+	add_rules(params + 1, n);
+	params[1 + RULES] = number(&most, FIND);
+	ask("sweep_find", params, countof(params), got_found);
 }
 
 static void sweep(void)
