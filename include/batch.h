@@ -55,6 +55,8 @@ struct batch_item {
 	TAILQ_ENTRY(batch_item) entry;
 	int64_t since;
 	size_t bytes;
+	bool under_way; /* from batch_submit until done is called: whoever asks again and again
+			   looks */
 	bool alone, resent;
 	int tries;
 };

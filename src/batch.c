@@ -57,9 +57,15 @@ static enum remedy remedy_of(const char *sqlstate)
 	return ANSWER;
 }
 
+static void done(struct batch_item *item, const struct batch_result *result)
+{
+	item->under_way = false;
+	item->done(item, result);
+}
+
 static void finish(struct batch_item *item, enum batch_status status, const char *constraint)
 {
-	item->done(item, &(struct batch_result){ .status = status, .constraint = constraint });
+	done(item, &(struct batch_result){ .status = status, .constraint = constraint });
 }
 
 static void pump(struct lane_conn *lane)
@@ -105,7 +111,7 @@ static void deliver(struct lane_conn *lane)
 				row++;
 			r.rows = row - r.first;
 			TAILQ_REMOVE(&group->items, item, entry);
-			item->done(item, &r);
+			done(item, &r);
 		}
 		PQclear(group->res);
 		group->res = NULL;
@@ -369,6 +375,7 @@ void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
 	item->bytes = 0;
 	for (int i = 0; i < values; i++)
 		item->bytes += (size_t)item->values[i].n + 4;
+	item->under_way = true;
 	item->alone = item->resent = false;
 	item->tries = 0;
 	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
@@ -387,6 +394,7 @@ void batch_withdraw(struct batch *b, enum lane kind, struct batch_item *item)
 	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
 
 	TAILQ_REMOVE(&lane->queue, item, entry);
+	item->under_way = false;
 	stats_add(lane->stat_queued, -1);
 }
 

@@ -48,7 +48,6 @@ static struct {
 	uv_signal_t sigterm, sigint, sighup;
 	uv_timer_t stage_timer;
 	struct batch_item version_item, partitions_item;
-	bool version_asked, partitions_asked;
 	char not_ready[300]; /* "" when ready */
 	enum stage stage;
 	int64_t stage_since;
@@ -74,7 +73,6 @@ static void on_version(struct batch_item *item, const struct batch_result *res)
 	struct schema found;
 
 	(void)item;
-	d.version_asked = false;
 	if (res->status != BATCH_DONE || res->rows != 1)
 		return;
 	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, 1)),
@@ -88,18 +86,16 @@ static void on_version(struct batch_item *item, const struct batch_result *res)
 static void on_partitions(struct batch_item *item, const struct batch_result *res)
 {
 	(void)item;
-	d.partitions_asked = false;
 	if (res->status != BATCH_DONE)
 		log_warnx("the journal's partitions could not be made ahead");
 }
 
 /* Asks a statement without parameters, unless it is being asked. */
-static void ask(struct batch_item *item, bool *asked, const char *stmt,
+static void ask(struct batch_item *item, const char *stmt,
 	void (*done)(struct batch_item *, const struct batch_result *))
 {
-	if (*asked)
+	if (item->under_way)
 		return;
-	*asked = true;
 	*item = (struct batch_item){ .stmt = stmt_get(stmt), .rows = 1, .done = done };
 	batch_submit(d.server.batch, LANE_READ, item);
 }
@@ -113,7 +109,7 @@ static int64_t poll_ms(void)
 
 static void make_partitions(void)
 {
-	ask(&d.partitions_item, &d.partitions_asked, "journal_partitions", on_partitions);
+	ask(&d.partitions_item, "journal_partitions", on_partitions);
 }
 
 static void publish(void)
@@ -150,7 +146,7 @@ static void on_database(void *arg, bool up, const char *why)
 		set_not_ready(text);
 		return;
 	}
-	ask(&d.version_item, &d.version_asked, "schema_version", on_version);
+	ask(&d.version_item, "schema_version", on_version);
 	make_partitions();
 	publish();
 	sample();

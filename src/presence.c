@@ -11,9 +11,8 @@
 static struct {
 	struct batch_item item;
 	struct value values[4]; /* of publish.sql */
-	bool saying;
-	int64_t started;   /* now_us() */
-	char differs[256]; /* the coordinator that decides differently, "" if there is none */
+	int64_t started;        /* now_us() */
+	char differs[256];      /* the coordinator that decides differently, "" if there is none */
 } presence;
 
 /* Times as seconds ago: whose clock it was does not matter then. */
@@ -57,7 +56,6 @@ static void on_published(struct batch_item *item, const struct batch_result *r)
 	const char *other = "";
 
 	(void)item;
-	presence.saying = false;
 	for (size_t i = 0; i < countof(presence.values); i++)
 		value_clear(&presence.values[i]);
 	if (r->status != BATCH_DONE)
@@ -76,9 +74,8 @@ void presence_publish(struct chan_server *server, const char *name)
 	struct value *v = presence.values;
 	struct buf policy = { 0 }, workers = { 0 };
 
-	if (presence.saying)
+	if (presence.item.under_way)
 		return;
-	presence.saying = true;
 	if (presence.started == 0)
 		presence.started = now_us();
 	print_policy(&policy, server->conf);

@@ -14,7 +14,6 @@ static const char others[] = "(others)";
 
 static struct {
 	struct batch_item item;
-	bool asked;
 	struct queue {
 		char *name;
 		struct series *waiting, *oldest;
@@ -58,7 +57,6 @@ static void on_sampled(struct batch_item *item, const struct batch_result *r)
 	static const char *const states[] = { "claimed", "started" };
 
 	(void)item;
-	sample.asked = false;
 	if (r->status != BATCH_DONE)
 		return;
 	for (int i = 0; i < sample.nqueues; i++) {
@@ -80,9 +78,8 @@ static void on_sampled(struct batch_item *item, const struct batch_result *r)
 
 void sample_take(struct batch *batch)
 {
-	if (sample.asked || !batch_lane_is_up(batch, LANE_READ))
+	if (sample.item.under_way || !batch_lane_is_up(batch, LANE_READ))
 		return;
-	sample.asked = true;
 	sample.item = (struct batch_item){
 		.stmt = stmt_get("sample"),
 		.rows = 1,
