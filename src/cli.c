@@ -20,8 +20,6 @@ static const char default_file[] = "/etc/interlock/interlock.conf";
 
 /* In the order in which they are listed. */
 /* clang-format off */
-/* In the order in which they are listed. */
-/* clang-format off */
 static const struct cli_command *const commands[] = {
 	&cli_migrate,
 	&cli_import,
@@ -91,6 +89,27 @@ bool cli_number(const struct cli *cli, const char *name, int min, int max, int d
 	}
 	*out = (int)n;
 	return true;
+}
+
+bool cli_duration(
+	const struct cli *cli, const char *name, int64_t min, const char *expected, int64_t *ms)
+{
+	const char *text = cli_option(cli, name);
+
+	if (!text || (conf_parse_duration(text, ms) && *ms >= min))
+		return true;
+	cli_error("--%s: got \"%s\", expected a duration %s", name, text, expected);
+	return false;
+}
+
+bool cli_is_id(const char *what, const char *text)
+{
+	struct uuid id;
+
+	if (!text || uuid_parse(slice_of(text), &id))
+		return true;
+	cli_error("%s: got \"%s\", expected a UUID", what, text);
+	return false;
 }
 
 bool cli_read(const char *path, struct buf *b)

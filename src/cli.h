@@ -69,6 +69,14 @@ const char *cli_option(const struct cli *cli, const char *name);
 bool cli_number(const struct cli *cli, const char *name, int min, int max, int def, int *out)
 	__attribute__((warn_unused_result));
 
+/* The option as milliseconds, or *ms as it is; false (said, with what is expected) if it is no
+ * duration, or one shorter than min. */
+bool cli_duration(const struct cli *cli, const char *name, int64_t min, const char *expected,
+	int64_t *ms) __attribute__((warn_unused_result));
+
+/* Is the argument a UUID, or not there? False (said, by this name) if it is something else. */
+bool cli_is_id(const char *what, const char *text) __attribute__((warn_unused_result));
+
 /* One line on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -122,7 +130,7 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 const char *cli_sql(const char *name);
 
 /* The project of a run; NULL (said) if there is no such run. The caller frees it. */
-char *cli_project_of(PGconn *db, const char *run);
+char *cli_project_of(PGconn *db, const char *run) __attribute__((warn_unused_result));
 
 /* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
  * durations. */
@@ -135,6 +143,10 @@ void cli_table_to(FILE *out, const PGresult *rows);
  */
 bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
 	__attribute__((warn_unused_result));
+
+/* All of a command that lists what a query finds: connects, shows it (as JSON with --json), and
+ * gives the exit status. */
+int cli_list(const struct cli *cli, const char *query, int n, const char *const *values);
 
 /* Prints one row, a line for each column that is not NULL. */
 void cli_record(const PGresult *row);

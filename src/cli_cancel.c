@@ -47,12 +47,9 @@ static int run_cancel(const struct cli *cli)
 {
 	const char *run = cli->operand;
 	char *project = NULL, *order = NULL, *projects = NULL;
-	struct uuid id;
 
-	if (!uuid_parse(slice_of(run), &id)) {
-		cli_error("RUN: got \"%s\", expected a UUID", run);
+	if (!cli_is_id("RUN", run))
 		return CLI_USAGE;
-	}
 	PGconn *db = cli_open(cli->conf, false);
 	bool ok = db && (project = cli_project_of(db, run)) != NULL &&
 		  (order = order_of(db, project, run)) != NULL;

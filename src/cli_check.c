@@ -204,13 +204,10 @@ static void look_at_all(struct doctor *d)
 
 static int run_check(const struct cli *cli)
 {
-	struct doctor d = { .cli = cli, .json = cli_option(cli, "json") };
-	const char *old = cli_option(cli, "old") ?: "5m";
+	struct doctor d = { .cli = cli, .json = cli_option(cli, "json"), .old = 5 * 60 * 1000 };
 
-	if (!conf_parse_duration(old, &d.old)) {
-		cli_error("--old: got \"%s\", expected a duration like 5m", old);
+	if (!cli_duration(cli, "old", 0, "like 5m", &d.old))
 		return CLI_USAGE;
-	}
 	if (d.json)
 		printf("{\"findings\":[");
 	look_at_all(&d);

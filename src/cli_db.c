@@ -257,3 +257,15 @@ bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const c
 	PQclear(res);
 	return res;
 }
+
+int cli_list(const struct cli *cli, const char *query, int n, const char *const *values)
+{
+	bool json = cli_option(cli, "json");
+	PGconn *db = cli_open(cli->conf, false);
+	bool ok = db && cli_show(db, query, false, json, n, values);
+
+	if (ok && json)
+		putchar('\n');
+	PQfinish(db);
+	return ok ? CLI_OK : CLI_FAILED;
+}

@@ -85,17 +85,6 @@ static bool enqueue(
 	return true;
 }
 
-/* An argument that ought to be a UUID, or is not there. */
-static bool check_id(const char *what, const char *text)
-{
-	struct uuid id;
-
-	if (!text || uuid_parse(slice_of(text), &id))
-		return true;
-	cli_error("%s: got \"%s\", expected a UUID", what, text);
-	return false;
-}
-
 static int run_enqueue(const struct cli *cli)
 {
 	struct buf input = { 0 };
@@ -104,7 +93,7 @@ static int run_enqueue(const struct cli *cli)
 	PGconn *db = NULL;
 
 	if (!cli_number(cli, "count", 1, MAX_COUNT, 1, &count) ||
-		!check_id("--trigger", cli_option(cli, "trigger")))
+		!cli_is_id("--trigger", cli_option(cli, "trigger")))
 		return CLI_USAGE;
 	bool ok = read_input(cli, &input) && (db = cli_open(cli->conf, false)) != NULL &&
 		  (workflow = find_workflow(db, cli->operand)) != NULL &&
@@ -117,7 +106,7 @@ static int run_enqueue(const struct cli *cli)
 
 static int run_retry(const struct cli *cli)
 {
-	if (!check_id("RUN", cli->operand))
+	if (!cli_is_id("RUN", cli->operand))
 		return CLI_USAGE;
 	PGconn *db = cli_open(cli->conf, false);
 	const char *run = cli->operand;

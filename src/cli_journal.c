@@ -87,9 +87,6 @@ static bool show(PGconn *db, const struct wanted *w)
 /* False (said) if an option is none. */
 static bool read_options(const struct cli *cli, struct wanted *w)
 {
-	const char *since = cli_option(cli, "since");
-	struct uuid id;
-
 	*w = (struct wanted){
 		.run = cli->operand,
 		.outcome = cli_option(cli, "outcome"),
@@ -97,15 +94,9 @@ static bool read_options(const struct cli *cli, struct wanted *w)
 		.message = cli_option(cli, "message"),
 		.since = cli->operand ? 0 : 86400 * 1000,
 	};
-	if (w->run && !uuid_parse(slice_of(w->run), &id)) {
-		cli_error("RUN: got \"%s\", expected a UUID", w->run);
-		return false;
-	}
-	if (since && (!conf_parse_duration(since, &w->since) || w->since == 0)) {
-		cli_error("--since: got \"%s\", expected a duration like 10m or 1d", since);
-		return false;
-	}
-	return (!w->outcome || is_outcome(w->outcome)) &&
+	return cli_is_id("RUN", w->run) &&
+	       cli_duration(cli, "since", 1, "like 10m or 1d", &w->since) &&
+	       (!w->outcome || is_outcome(w->outcome)) &&
 	       cli_number(cli, "limit", 1, 1000000, w->run ? 1000 : 20, &w->limit);
 }
 

@@ -12,18 +12,13 @@
 static int run_lost(const struct cli *cli)
 {
 	const struct conf *conf = cli->conf;
-	const char *within = cli_option(cli, "within");
-	bool json = cli_option(cli, "json");
 	char numbers[4][24], *query;
 	int64_t ahead = 0;
-	int limit;
+	int limit, status;
 
-	if (!cli_number(cli, "limit", 1, 1000000, 100, &limit))
+	if (!cli_number(cli, "limit", 1, 1000000, 100, &limit) ||
+		!cli_duration(cli, "within", 0, "like 10m", &ahead))
 		return CLI_USAGE;
-	if (within && !conf_parse_duration(within, &ahead)) {
-		cli_error("--within: got \"%s\", expected a duration like 10m", within);
-		return CLI_USAGE;
-	}
 	const int64_t values[] = { ahead, conf->join_timeout, conf->max_requeues, limit };
 	for (size_t i = 0; i < countof(values); i++)
 		snprintf(numbers[i], sizeof(numbers[i]), "%lld", (long long)values[i]);
@@ -32,26 +27,16 @@ static int run_lost(const struct cli *cli)
 	query = xasprintf("SELECT id AS run, state, worker_name AS worker, clock, overdue, fate "
 			  "FROM (%s) found",
 		stmt_get("sweep_find")->sql);
-	PGconn *db = cli_open(conf, false);
-	bool ok = db && cli_show(db, query, false, json, countof(params), params);
-	if (ok && json)
-		putchar('\n');
-	PQfinish(db);
+	status = cli_list(cli, query, countof(params), params);
 	free(query);
-	return ok ? CLI_OK : CLI_FAILED;
+	return status;
 }
 
 static int run_workers(const struct cli *cli)
 {
 	const char *all = cli_option(cli, "all") ? "t" : "f";
-	bool json = cli_option(cli, "json");
-	PGconn *db = cli_open(cli->conf, false);
-	bool ok = db && cli_show(db, cli_sql("workers"), false, json, 1, &all);
 
-	if (ok && json)
-		putchar('\n');
-	PQfinish(db);
-	return ok ? CLI_OK : CLI_FAILED;
+	return cli_list(cli, cli_sql("workers"), 1, &all);
 }
 
 const struct cli_command cli_lost = {

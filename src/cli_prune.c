@@ -119,13 +119,10 @@ static bool preview(PGconn *db, int64_t keep)
 
 static int run_prune(const struct cli *cli)
 {
-	const char *text = cli_option(cli, "wait");
 	int64_t keep = cli->conf->keep, wait = 60 * 1000;
 
-	if (text && !conf_parse_duration(text, &wait)) {
-		cli_error("--wait: got \"%s\", expected a duration like 10s or 5m", text);
+	if (!cli_duration(cli, "wait", 0, "like 10s or 5m", &wait))
 		return CLI_USAGE;
-	}
 	PGconn *db = cli_open(cli->conf, true);
 	bool ok = db && (cli_option(cli, "dry-run") ? preview(db, keep)
 						    : alone(db) && prune(db, keep, wait));

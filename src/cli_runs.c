@@ -72,25 +72,14 @@ static const struct view {
 static int run_runs(const struct cli *cli)
 {
 	const char *project = cli_option(cli, "project");
-	bool json = cli_option(cli, "json");
-	struct uuid id;
 	char count[12];
 	int limit;
 
-	if (!cli_number(cli, "limit", 1, 100000, 20, &limit))
+	if (!cli_number(cli, "limit", 1, 100000, 20, &limit) || !cli_is_id("--project", project))
 		return CLI_USAGE;
-	if (project && !uuid_parse(slice_of(project), &id)) {
-		cli_error("--project: got \"%s\", expected a UUID", project);
-		return CLI_USAGE;
-	}
 	snprintf(count, sizeof(count), "%d", limit);
 	const char *values[] = { cli_option(cli, "state"), project, count };
-	PGconn *db = cli_open(cli->conf, false);
-	bool ok = db && cli_show(db, newest, false, json, 3, values);
-	if (ok && json)
-		putchar('\n');
-	PQfinish(db);
-	return ok ? CLI_OK : CLI_FAILED;
+	return cli_list(cli, newest, 3, values);
 }
 
 static bool show_all(PGconn *db, const char *project, const char *run, const char *lines, bool json)
@@ -116,15 +105,10 @@ static int run_run(const struct cli *cli)
 {
 	const char *run = cli->operand;
 	char *project = NULL, lines[12];
-	struct uuid id;
 	int count;
 
-	if (!cli_number(cli, "logs", 0, 1000000, 20, &count))
+	if (!cli_number(cli, "logs", 0, 1000000, 20, &count) || !cli_is_id("RUN", run))
 		return CLI_USAGE;
-	if (!uuid_parse(slice_of(run), &id)) {
-		cli_error("RUN: got \"%s\", expected a UUID", run);
-		return CLI_USAGE;
-	}
 	snprintf(lines, sizeof(lines), "%d", count);
 	PGconn *db = cli_open(cli->conf, false);
 	bool ok = db &&

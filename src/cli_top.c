@@ -253,15 +253,13 @@ static int watch(struct top *t)
 
 static int run_top(const struct cli *cli)
 {
-	const char *interval = cli_option(cli, "interval") ?: "2s";
-	struct top t = { .late_ms = LATE_MAX_MS,
+	struct top t = { .interval = 2000,
+		.late_ms = LATE_MAX_MS,
 		.once = cli_option(cli, "once"),
 		.json = cli_option(cli, "json") };
 
-	if (!conf_parse_duration(interval, &t.interval) || t.interval < 100) {
-		cli_error("--interval: got \"%s\", expected a duration of 100ms or more", interval);
+	if (!cli_duration(cli, "interval", 100, "of 100ms or more", &t.interval))
 		return CLI_USAGE;
-	}
 	t.db = cli_open(cli->conf, false);
 	int status = t.db ? watch(&t) : CLI_FAILED;
 	PQfinish(t.db);

@@ -45,12 +45,9 @@ static int make_key(const struct cli *cli)
 static int run_trigger_key(const struct cli *cli)
 {
 	bool none = cli_option(cli, "none");
-	struct uuid id;
 
-	if (!uuid_parse(slice_of(cli->operand), &id)) {
-		cli_error("TRIGGER: got \"%s\", expected a UUID", cli->operand);
+	if (!cli_is_id("TRIGGER", cli->operand))
 		return CLI_USAGE;
-	}
 	if (none && cli_option(cli, "only")) {
 		cli_error("trigger-key takes either --only or --none");
 		return CLI_USAGE;

@@ -74,14 +74,10 @@ static int run_verify(const struct cli *cli)
 {
 	const char *project = cli_option(cli, "project");
 	struct verify v = { .json = cli_option(cli, "json") };
-	struct uuid id;
 
-	if (!cli_number(cli, "limit", 0, 1000000000, 100, &v.left))
+	if (!cli_number(cli, "limit", 0, 1000000000, 100, &v.left) ||
+		!cli_is_id("--project", project))
 		return CLI_USAGE;
-	if (project && !uuid_parse(slice_of(project), &id)) {
-		cli_error("--project: got \"%s\", expected a UUID", project);
-		return CLI_USAGE;
-	}
 	v.db = cli_open(cli->conf, false);
 	bool ok = v.db && cli_change(v.db, "SET jit = off", 0, NULL) >= 0 &&
 		  cli_change(v.db, "SET work_mem = '64MB'", 0, NULL) >= 0 &&
