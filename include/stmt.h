@@ -1,8 +1,8 @@
 /*
  * stmt: the SQL that the daemon speaks, one prepared statement for each file of sql/statements.
  * What the state machine says stands in the files as {{from EVENT}}, {{refusal EVENT}} and
- * {{outcomes}}, text that several share as {{fragment EVENT}}; both are filled in here, once, at the
- * start.
+ * {{outcomes}}, text that several share as {{fragment EVENT}}; both are filled in here, once, at
+ * the start.
  */
 #ifndef STMT_H
 #define STMT_H
@@ -22,6 +22,9 @@ struct stmt {
 
 /* The statement of that name; fatal() if there is none. Expands all of them at the first call. */
 const struct stmt *stmt_get(const char *name);
+
+/* A text like the files' with everything filled in. The caller frees it. */
+char *stmt_expand(const char *text) __attribute__((warn_unused_result));
 
 /* All of them, as db_open wants them; for ever. */
 const struct db_stmt *stmt_all(size_t *n);

@@ -126,7 +126,7 @@ PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *value
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
-/* The text of sql/commands/NAME.sql. */
+/* The text of sql/commands/NAME.sql, filled in as the statements are; for ever. */
 const char *cli_sql(const char *name);
 
 /* The project of a run; NULL (said) if there is no such run. The caller frees it. */

@@ -8,6 +8,7 @@
 
 #include "schema.h"
 #include "sql.h"
+#include "stmt.h"
 
 enum { TYPE_NUMERIC = 1700 }; /* pg_type's number for it, which is fixed */
 
@@ -110,9 +111,15 @@ PGconn *cli_open(const struct conf *conf, bool owner)
 
 const char *cli_sql(const char *name)
 {
-	for (size_t i = 0; i < countof(sql_commands); i++)
-		if (strcmp(sql_commands[i].name, name) == 0)
-			return sql_commands[i].text;
+	static char *texts[countof(sql_commands)];
+
+	for (size_t i = 0; i < countof(sql_commands); i++) {
+		if (strcmp(sql_commands[i].name, name) != 0)
+			continue;
+		if (texts[i] == NULL)
+			texts[i] = stmt_expand(sql_commands[i].text);
+		return texts[i];
+	}
 	fatalx("sql: no command %s", name);
 }
 

@@ -69,6 +69,14 @@ static void expand(const char *text, const char *event, struct buf *out)
 	}
 }
 
+char *stmt_expand(const char *text)
+{
+	struct buf sql = { 0 };
+
+	expand(text, "", &sql);
+	return sql.p;
+}
+
 /* Reads the parameters off their casts: $3::uuid[] is a column, $4::bigint a scalar. */
 static void read_types(struct stmt *s)
 {
@@ -97,11 +105,8 @@ static void read_types(struct stmt *s)
 static void expand_all(void)
 {
 	for (size_t i = 0; i < countof(stmts); i++) {
-		struct buf sql = { 0 };
-
-		expand(sql_statements[i].text, "", &sql);
 		stmts[i].name = sql_statements[i].name;
-		stmts[i].sql = sql.p;
+		stmts[i].sql = stmt_expand(sql_statements[i].text);
 		read_types(&stmts[i]);
 		prepared[i].name = stmts[i].name;
 		prepared[i].sql = stmts[i].sql;

@@ -1,10 +1,5 @@
 -- interlock top: the busiest workers.
-SELECT w.worker, c.name AS coordinator, w.address, w.capacity, w.runs,
-	extract(epoch FROM now() - c.seen_at) + w.connected AS connected,
-	extract(epoch FROM now() - c.seen_at) + w.silent AS last_heard
-FROM coordinators c
-CROSS JOIN json_to_recordset(c.workers::json) AS w(worker text, address text, capacity int, runs int,
-	connected numeric, silent numeric)
+{{connected}}
 WHERE c.seen_at > now() - interval '1 minute'
 ORDER BY w.runs DESC, w.connected DESC
 LIMIT 8

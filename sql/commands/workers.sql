@@ -1,10 +1,5 @@
 -- Who is connected where: each coordinator says so every ten seconds. $1: also what was said last by coordinators
 -- that are not there any more.
-SELECT w.worker, c.name AS coordinator, w.address, w.capacity, w.runs,
-	extract(epoch FROM now() - c.seen_at) + w.connected AS connected,
-	extract(epoch FROM now() - c.seen_at) + w.silent AS last_heard
-FROM coordinators c
-CROSS JOIN json_to_recordset(c.workers::json) AS w(worker text, address text, capacity int, runs int,
-	connected numeric, silent numeric)
+{{connected}}
 WHERE c.seen_at > now() - interval '1 minute' OR $1::boolean
 ORDER BY c.name, w.worker, w.connected
