@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "stmt.h"
+
 /* A secret of fewer bytes can be guessed by whoever has one token. */
 enum { SHORT_SECRET = 16 };
 
@@ -57,8 +59,7 @@ void check_clock(struct doctor *d)
 	enum { BAD_MS = 30000, WARN_MS = 2000 };
 	struct buf why = { 0 };
 	int64_t before = now_us();
-	PGresult *res = cli_ask(d->db,
-		"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0, NULL, &why);
+	PGresult *res = cli_ask(d->db, stmt_get("clock")->sql, 0, NULL, &why);
 	int64_t after = now_us(), theirs = res ? atoll(PQgetvalue(res, 0, 0)) : 0;
 	int64_t ahead = theirs > after ? theirs - after : theirs < before ? theirs - before : 0;
 	int64_t ms = llabs(ahead) / 1000;
