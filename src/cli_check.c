@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "batch.h"
 #include "schema.h"
 #include "slice.h"
 #include "sql.h"
@@ -106,7 +107,7 @@ static void look_configuration(struct doctor *d)
 /* What the statements are told: how old is old, and what a coordinator takes. */
 static bool prepare(PGconn *db, const struct conf *conf, int64_t old, struct buf *why)
 {
-	enum { BESIDE_WRITERS = 4 }; /* reads, claims, bodies, the listener */
+	enum { BESIDE_WRITERS = LANES - 1 + 2 }; /* the other lanes, the listener, the janitor */
 	char age[32], connections[24];
 	const char *values[] = { age, connections };
 

@@ -267,7 +267,7 @@ finding(
 	'no room for another coordinator',
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT 7'),
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT -1'),
-	['connections', 'warn', /^\d more connections are possible, and a coordinator takes 6/],
+	['connections', 'warn', /^\d more connections are possible, and a coordinator takes 7/],
 );
 
 test('a transaction that is open for long', async () => {
