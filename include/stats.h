@@ -19,6 +19,7 @@ enum stats_family {
 	STATS_MESSAGE_SECONDS, /* histogram by event: receipt to reply */
 	STATS_SOCKETS,         /* gauge: open worker sockets */
 	STATS_SOCKETS_PAUSED,  /* gauge: sockets not read just now, by reason */
+	STATS_PAUSES,          /* how often one began, by reason: most last no longer than a look */
 	STATS_CHANNELS,        /* gauge: joined run channels */
 	STATS_HANDSHAKES, /* by result: accepted, unauthorized, unavailable, busy, bad_request */
 	STATS_CLOSES,     /* sockets closed by us, by code */

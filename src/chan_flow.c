@@ -7,15 +7,17 @@
  */
 #include "chan_private.h"
 
-static struct series *stat_memory, *stat_paused[PAUSES];
+static struct series *stat_memory, *stat_paused[PAUSES], *stat_pauses[PAUSES];
 
 void chan_flow_init(void)
 {
 	static const char *const reasons[PAUSES] = { NULL, "requests", "memory", "draining" };
 
 	stat_memory = stats_series(STATS_MEMORY_IN_FLIGHT, NULL);
-	for (int i = PAUSE_NOT + 1; i < PAUSES; i++)
+	for (int i = PAUSE_NOT + 1; i < PAUSES; i++) {
 		stat_paused[i] = stats_seriesf(STATS_SOCKETS_PAUSED, "reason=\"%s\"", reasons[i]);
+		stat_pauses[i] = stats_seriesf(STATS_PAUSES, "reason=\"%s\"", reasons[i]);
+	}
 }
 
 static enum chan_pause pause_of(const struct chan_conn *conn)
@@ -31,8 +33,11 @@ static enum chan_pause pause_of(const struct chan_conn *conn)
 
 static void count(enum chan_pause reason, int n)
 {
-	if (reason != PAUSE_NOT)
-		stats_add(stat_paused[reason], n);
+	if (reason == PAUSE_NOT)
+		return;
+	stats_add(stat_paused[reason], n);
+	if (n > 0)
+		stats_add(stat_pauses[reason], n);
 }
 
 void chan_flow(struct chan_conn *conn)

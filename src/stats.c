@@ -46,6 +46,8 @@ static const struct family families[STATS_FAMILIES] = {
 	[STATS_SOCKETS] = { "interlock_sockets", GAUGE, "Open sockets of workers." },
 	[STATS_SOCKETS_PAUSED] = { "interlock_sockets_paused", GAUGE,
 		"Sockets that are not being read." },
+	[STATS_PAUSES] = { "interlock_pauses_total", COUNTER,
+		"Times that a socket was no longer read." },
 	[STATS_CHANNELS] = { "interlock_channels", GAUGE, "Joined channels of runs." },
 	[STATS_HANDSHAKES] = { "interlock_handshakes_total", COUNTER, "Handshakes of workers." },
 	[STATS_CLOSES] = { "interlock_closes_total", COUNTER,

@@ -186,6 +186,7 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->stat_in = stats_series(STATS_BYTES_IN, NULL);
 	ws->stat_out = stats_series(STATS_BYTES_OUT, NULL);
 	ws->stat_choked = stats_series(STATS_SOCKETS_PAUSED, "reason=\"output\"");
+	ws->stat_chokes = stats_series(STATS_PAUSES, "reason=\"output\"");
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
 	TAILQ_INIT(&ws->due);

@@ -118,6 +118,8 @@ static void choke(struct ws_peer *peer, bool choked)
 {
 	if (choked != peer->choked)
 		stats_add(peer->ws->stat_choked, choked ? 1 : -1);
+	if (choked && !peer->choked)
+		stats_add(peer->ws->stat_chokes, 1);
 	peer->choked = choked;
 }
 

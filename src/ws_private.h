@@ -37,7 +37,7 @@ struct ws {
 	bool exhausted;      /* the log knows that there are none */
 	bool stopping;
 	unsigned accepting; /* what the socket that is being adopted is for */
-	struct series *stat_in, *stat_out, *stat_choked;
+	struct series *stat_in, *stat_out, *stat_choked, *stat_chokes;
 };
 
 /* One accepted socket: lws's opaque user data, from its adoption to its destruction. */

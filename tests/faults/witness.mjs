@@ -36,12 +36,11 @@ const saying = (async () => {
 	while (!stopped) during.push(await say());
 })();
 
-const most = { paused: 0, held: 0 };
+const most = { held: 0 };
 const value = (text, series) => Number(text.match(new RegExp(`^${series} (.*)$`, 'm'))?.[1] ?? 0);
 while (!stopped) {
 	await pause(20); // or the watching would be the load
 	const text = await (await fetch(`http://${address}/metrics`)).text();
-	most.paused = Math.max(most.paused, value(text, 'interlock_sockets_paused{reason="memory"}'));
 	most.held = Math.max(most.held, value(text, 'interlock_in_flight_bytes'));
 }
 await saying;
