@@ -19,10 +19,13 @@ for service in "$units"/*.service; do
 		{ cat "$BUILD/exposure" && wrong "${service##*/} is exposed by 2.0 or more"; }
 done
 mkdir -p "$at/root/etc" "$at/root/run"
-systemd-sysusers --root="$at/root" "$PWD/systemd/sysusers.conf" 2>/dev/null
-systemd-tmpfiles --create --root="$at/root" "$PWD/systemd/tmpfiles.conf"
+# Who is not root gives nothing away; fakeroot remembers what was given to whom.
+made_for=$(fakeroot sh -c '
+	systemd-sysusers --root="$1/root" "$2/sysusers.conf" 2>/dev/null
+	systemd-tmpfiles --create --root="$1/root" "$2/tmpfiles.conf"
+	stat -c %u "$1/root/run/interlock"' - "$at" "$PWD/systemd")
 id=$(sed -n 's/^interlock:x:\([0-9]*\):.*nologin$/\1/p' "$at/root/etc/passwd")
-[[ -n $id && $(stat -c %u "$at/root/run/interlock") == "$id" ]] || wrong 'sysusers and tmpfiles do not make the user and its folder'
+[[ -n $id && $made_for == "$id" ]] || wrong 'sysusers and tmpfiles do not make the user and its folder'
 
 # A second installation leaves a configuration alone.
 echo '# mine' >"$at/etc/interlock/interlock.conf"
