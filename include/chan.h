@@ -59,7 +59,7 @@ struct chan_server {
 	size_t memory;                   /* bytes that requests hold */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
-	bool draining, full;
+	bool draining, deaf, full; /* deaf: nothing is read any more */
 	/* A run's worker was heard: a message for the run, or a heartbeat of the socket that holds
 	 * its channel. */
 	void (*heard)(struct chan *chan);
@@ -210,8 +210,14 @@ int chan_runs_held(const struct chan_conn *conn);
 const struct chan *chan_queue_of(const struct chan_conn *conn);
 
 void chan_init(struct chan_server *server);
-/* Reads no more; the last request has been answered when open_reqs is 0. */
+/* No more workers, and no more runs for those that are there. */
 void chan_drain(struct chan_server *server);
+/* Closes the sockets (1001) at which no request is open and for so many milliseconds nothing was
+ * heard or said: an event that is on its way when its socket is closed is lost, since workers say
+ * nothing twice. */
+void chan_close_quiet(struct chan_server *server, int64_t ms);
+/* Reads no more; the last request has been answered when open_reqs is 0. */
+void chan_stop_reading(struct chan_server *server);
 /* Closes all sockets with this code. */
 void chan_close_all(struct chan_server *server, int code);
 

@@ -112,6 +112,10 @@ struct ws_held ws_held(const struct ws *ws);
 void ws_pause(struct ws_peer *peer);
 void ws_resume(struct ws_peer *peer);
 
+/* Milliseconds since anything came from the peer or was written to it; 0 while something does: a
+ * message has begun, waits unread in the socket, or is queued. */
+int64_t ws_quiet(const struct ws_peer *peer);
+
 /* Closes, and counts it, with this code after what is queued has been written (or after 2 s); no
  * message comes from the peer any more. `closed` follows from the loop. Never 1000. */
 void ws_close(struct ws_peer *peer, int code);

@@ -376,6 +376,14 @@ void chan_unhold(struct chan *chan)
 	}
 }
 
+void chan_close(struct chan_conn *conn, int code)
+{
+	if (conn->peer == NULL || conn->closing)
+		return;
+	conn->closing = true;
+	ws_close(conn->peer, code);
+}
+
 void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 {
 	struct chan_conn *conn = user;
@@ -398,22 +406,31 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 		int code = e == PHX_NOT_JSON ? 1007 : 1002;
 
 		log_info("worker %s: a frame that is none; closed with %d", conn->worker_id, code);
-		conn->closing = true;
-		ws_close(conn->peer, code);
+		chan_close(conn, code);
 		free(data);
 		return;
 	}
 	dispatch(req_new(conn, NULL, &frame, data, n));
 }
 
+void chan_drain(struct chan_server *server)
+{
+	server->draining = true;
+}
+
+void chan_close_quiet(struct chan_server *server, int64_t ms)
+{
+	struct chan_conn *conn;
+
+	TAILQ_FOREACH (conn, &server->conns, entry)
+		if (conn->peer != NULL && conn->open_reqs == 0 && ws_quiet(conn->peer) >= ms)
+			chan_close(conn, 1001);
+}
+
 void chan_close_all(struct chan_server *server, int code)
 {
 	struct chan_conn *conn;
 
-	TAILQ_FOREACH (conn, &server->conns, entry) {
-		if (conn->peer == NULL || conn->closing)
-			continue;
-		conn->closing = true;
-		ws_close(conn->peer, code);
-	}
+	TAILQ_FOREACH (conn, &server->conns, entry)
+		chan_close(conn, code);
 }

@@ -113,10 +113,8 @@ void req_close_socket(struct req *req, int code)
 
 	count(req, "closed");
 	req_free(req);
-	if (conn == NULL || conn->closing)
-		return;
-	conn->closing = true;
-	ws_close(conn->peer, code);
+	if (conn != NULL)
+		chan_close(conn, code);
 }
 
 /* Counts what became of a late, stale or repeated message. */

@@ -24,7 +24,7 @@ static enum chan_pause pause_of(const struct chan_conn *conn)
 {
 	int limit = conn->paused == PAUSE_REQUESTS ? REQS_RESUME + 1 : REQS_PAUSE;
 
-	if (conn->server->draining)
+	if (conn->server->deaf)
 		return PAUSE_DRAINING;
 	if (conn->server->full || conn->wanted > 0)
 		return PAUSE_MEMORY;
@@ -135,8 +135,8 @@ void chan_held(void *arg)
 	weigh(arg);
 }
 
-void chan_drain(struct chan_server *server)
+void chan_stop_reading(struct chan_server *server)
 {
-	server->draining = true;
+	server->deaf = true;
 	flow_all(server);
 }

@@ -40,6 +40,8 @@ void chan_flow_init(void);
 /* The socket is gone. */
 void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);
+/* Closes the socket with this code, unless it is on its way already. */
+void chan_close(struct chan_conn *conn, int code);
 /* Joined, and a run's. */
 bool chan_is_run(const struct chan *chan);
 /* Sends what came while the channel was being joined on its way. */

@@ -27,7 +27,7 @@ const struct option conf_options[] = {
 	  .doc = "This coordinator's name in the journal; empty: host name and port." },
 	{ .section = "server", .name = "drain", .type = OPTION_DURATION,
 	  .def = "10s", .min = "0", .max = "10m", .field = offsetof(struct conf, drain),
-	  .doc = "How long a stopping coordinator waits for its open requests." },
+	  .doc = "How long a stopping coordinator waits for a quiet moment at each socket." },
 
 	{ .section = "database", .name = "url", .type = OPTION_URL,
 	  .def = "", .field = offsetof(struct conf, url),

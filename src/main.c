@@ -1,7 +1,7 @@
 /*
  * interlockd: options, keys, the loop, signals; puts the pieces together and takes them apart in
- * order. It shuts down in stages: stop listening, stop reading, wait until no request is open,
- * close the workers, then the database, then lws, then the loop.
+ * order. It shuts down in stages: stop listening, close each worker at a quiet moment, stop reading
+ * those that have none, answer what is open, then the database, then lws, then the loop.
  */
 #include "chore.h"
 #include "http.h"
@@ -29,13 +29,14 @@ enum {
 	WORKER_HARD = 16 * 1024 * 1024,
 	SILENCE = 60,      /* seconds */
 	FD_RESERVE = 128,  /* descriptors beside the workers': 64 for requests, as many for us */
-	CLOSING_MS = 2000, /* for close frames to be written */
+	QUIET_MS = 200,    /* of silence before a worker is closed; less, the longer it drains */
+	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
 	STOP_MS = 30000, /* for everything behind the draining */
 	HOUR_MS = 3600 * 1000,
 };
 
-enum stage { SERVING, DRAINING, CLOSING_WORKERS, CLOSING_DATABASE, CLOSING_SERVER };
+enum stage { SERVING, DRAINING, ANSWERING, CLOSING_WORKERS, CLOSING_DATABASE, CLOSING_SERVER };
 
 /* The one daemon of this process. */
 static struct {
@@ -206,7 +207,17 @@ static void on_stage(uv_timer_t *timer)
 	switch (d.stage) {
 	case SERVING: break;
 	case DRAINING:
-		if ((d.server.open_reqs > 0 || ws_is_asked(d.server.ws)) && spent < d.conf->drain)
+		if (spent < d.conf->drain && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
+						     ws_is_asked(d.server.ws))) {
+			chan_close_quiet(&d.server, QUIET_MS - QUIET_MS * spent / d.conf->drain);
+			break;
+		}
+		chan_stop_reading(&d.server);
+		enter(ANSWERING);
+		break;
+	case ANSWERING:
+		chan_close_quiet(&d.server, 0);
+		if (d.server.open_reqs > 0 && spent < CLOSING_MS)
 			break;
 		chan_close_all(&d.server, 1001);
 		enter(CLOSING_WORKERS);

@@ -100,7 +100,8 @@ static void check_claim(struct req *req)
 	struct value *v;
 	int64_t demand;
 
-	if (listener.nothing_waits || !batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
+	if (listener.nothing_waits || req->server->draining ||
+		!batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
 		if (listener.nothing_waits)
 			stats_add(stats_series(STATS_EMPTY_CLAIMS, NULL), 1);
 		req->chan->told = 0;
@@ -321,7 +322,7 @@ static void look(void)
 	}
 	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
 		idle += has_capacity(chan);
-	if (!db_is_up(listener.db))
+	if (!db_is_up(listener.db) || listener.server->draining)
 		return;
 	snprintf(limit, sizeof(limit), "%d", idle);
 	db_query(listener.db, listener.stmt.name,

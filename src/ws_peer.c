@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define ENOUGH 65536 /* bytes for which the end of the turn is not waited for */
@@ -28,7 +29,7 @@ struct ws_peer {
 	bool coming, admitted, cut; /* more of it follows; and may be read */
 	size_t expected;            /* how large it will be, as far as that is known */
 	struct ws_held counted;     /* what of ws->held is this peer's */
-	uint64_t heard;             /* uv_now() of the last sign of life */
+	uint64_t heard, written;    /* uv_now() of the last sign of life, and of our last word */
 	bool pinged;                /* since then */
 	bool held, choked, unread;  /* paused by the owner, by the soft limit; what lws was told */
 
@@ -78,7 +79,7 @@ int ws_peer_upgrade(struct conn *conn, struct lws *wsi, const char *protocol)
 void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
 {
 	peer->wsi = wsi;
-	peer->heard = uv_now(peer->ws->loop);
+	peer->heard = peer->written = uv_now(peer->ws->loop);
 	peer->ws->config.ops->open(peer->user, peer);
 }
 
@@ -286,6 +287,7 @@ static void flush(struct ws_peer *peer)
 	if (peer->wsi == NULL)
 		return;
 	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi)) {
+		peer->written = uv_now(peer->ws->loop);
 		if (!ws_out_write(&peer->out, peer->wsi)) {
 			ws_abort(peer);
 			return;
@@ -345,6 +347,18 @@ void ws_send(struct ws_peer *peer, struct buf *b, bool binary)
 size_t ws_queued(const struct ws_peer *peer)
 {
 	return peer->out.queued;
+}
+
+int64_t ws_quiet(const struct ws_peer *peer)
+{
+	uint64_t last = peer->heard > peer->written ? peer->heard : peer->written;
+	int unread = 0;
+
+	if (peer->wsi == NULL || peer->coming || peer->unread || peer->out.queued > 0 ||
+		lws_partial_buffered(peer->wsi) ||
+		ioctl(lws_get_socket_fd(peer->wsi), FIONREAD, &unread) < 0 || unread > 0)
+		return 0;
+	return (int64_t)(uv_now(peer->ws->loop) - last);
 }
 
 /* Closing. */

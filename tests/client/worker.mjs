@@ -247,7 +247,8 @@ export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => 
 	new Promise(async (resolve) => {
 		const socket = await connect(url, workerParams(secret));
 		const finished = [];
-		let queue = null; // the channel that counts: every reconnect makes a new one
+		let queue = null; // the channel that was joined last
+		let loops = 0; // begun: the last one counts
 		let claimed = 0;
 		let rung = false; // since the last claim: there is work, or a slot
 		let wake = () => {};
@@ -281,10 +282,11 @@ export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => 
 		};
 
 		const claim = async (channel) => {
+			const mine = ++loops;
 			const request = { demand: 1, worker_name: null, queues: ['manual', '*'] };
 			for (
 				let pause = 1000;
-				channel === queue && claimed < runs;
+				mine === loops && claimed < runs;
 				pause = Math.min(pause * 1.5, 10_000)
 			) {
 				rung = false;
@@ -308,14 +310,13 @@ export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => 
 				capacity,
 				queues: { 'manual>*': capacity },
 			});
-			queue = channel;
 			channel.on('work-available', ring);
-			// phoenix calls this after its own re-joins too: only a new channel gets a loop.
-			let looping = false;
+			// phoenix calls this after its own re-joins too: a reconnect joins the new channel,
+			// and then the old one in its place.
 			channel.join().receive('ok', () => {
 				note('joined worker:queue');
-				if (!looping) claim(channel);
-				looping = true;
+				queue = channel;
+				claim(channel);
 			});
 		};
 
