@@ -150,6 +150,8 @@ test a claim whose queue channel was left before the answer is given back
 	sql BEGIN
 	sql SELECT pg_advisory_xact_lock(hashtext('interlock claims'))
 	> ["1","2","worker:queue","claim",{"demand":1,"queues":["${queue}"]}]
+	wait sql> SELECT count(*) FROM pg_locks WHERE NOT granted
+	= 1
 	> ["1","3","worker:queue","phx_leave",{}]
 	< ["1","3","worker:queue","phx_reply",{"status":"ok","response":{}}]
 	< ["1","1","worker:queue","phx_close",{}]
