@@ -172,9 +172,15 @@ export const empty = (db) => db.query('DELETE FROM waiting');
 
 // -- What the janitor does, by hand ---------------------------------------------------------------
 
-// The daemon's own statements, with an SQL expression for each parameter.
-const statement = (name, ...expressions) =>
-	execFileSync(STATEMENT_BIN, [name, ...expressions], { encoding: 'utf8' });
+// The daemon's own statements, with an SQL expression for each parameter. A program prints them; it is asked
+// once for each.
+const texts = new Map();
+const statement = (name, ...expressions) => {
+	const marks = expressions.map((_, i) => `{{${i}}}`);
+	if (!texts.has(name))
+		texts.set(name, execFileSync(STATEMENT_BIN, [name, ...marks], { encoding: 'utf8' }));
+	return texts.get(name).replace(/\{\{(\d+)\}\}/g, (_, i) => expressions[i]);
+};
 
 const ofOrder = (order) => [
 	`(SELECT project_id FROM work_orders WHERE id = '${order}')`,
