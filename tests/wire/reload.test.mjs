@@ -25,7 +25,7 @@ const db = new Database(urls.migrate_url);
 const root = new Database(urls.admin_url);
 
 // What is in force; what a case changes stays so, unless it says otherwise.
-const options = { claims: { poll: '1h' }, janitor: { interval: '10m' }, log: { burst: '0' } };
+const options = { claims: { poll: '1h' }, janitor: { interval: '10m' }, log: { burst: '0' }, lost: { lease: '90s' } };
 const manager = ['perl', 'tests/wire/manager.pl', '--journal', journal];
 const a = await Coordinator.start('reload', structuredClone(options), urls, manager);
 const change = (changes, ...says) => {
@@ -235,7 +235,8 @@ option('log.target log.socket', async () => {
 	assert.equal([...a.logged.slice(from).matchAll(/configuration reloaded/g)].length, 1);
 });
 
-// The last ones, because the janitor judges deadlines only half a minute after its start.
+// The last ones, because the janitor judges deadlines only half a minute after its start, and after the lease
+// that it knows has changed: it is what it was then.
 option('janitor.interval lost.after_claim lost.max_requeues claims.join_timeout', async () => {
 	const overdue = async () => {
 		const held = await Held.join(a, await given());
