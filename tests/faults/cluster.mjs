@@ -14,13 +14,16 @@ import { atEnd } from '../wire/stage.mjs';
 
 const BIN = '/usr/lib/postgresql/15/bin';
 
+// Not one of those that the system gives to whoever asks for any, or it is somebody's before it is used.
 export const freePort = async () => {
-	const server = net.createServer().listen(0, '127.0.0.1');
-	await once(server, 'listening');
-	const { port } = server.address();
-	server.close();
-	await once(server, 'close');
-	return port;
+	for (;;) {
+		const port = 10_000 + Math.floor(Math.random() * 10_000);
+		const server = net.createServer().listen(port, '127.0.0.1');
+		if (!(await once(server, 'listening').then(() => true, () => false))) continue;
+		server.close();
+		await once(server, 'close');
+		return port;
+	}
 };
 
 // A folder that the cluster's user can enter.
