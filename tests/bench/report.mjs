@@ -46,9 +46,9 @@ const life = lives.reduce((a, b) => (b.runs_s > a.runs_s ? b : a));
 const ones = rounds('one').map(json);
 const one = (event) => least(ones.map((o) => o.events[event].p50_ms));
 const seventy = json('seventy');
-const perKiB = (name, n) => {
+const perKiB = (name) => {
 	const [before, after] = numbers(`${name}.memory`);
-	return (after - before) / n;
+	return (after - before) / JSON.parse(text(`${name}.hold`)).holding;
 };
 const each = { ...messages('each', 'lifecycle'), ...messages('claim', 'claim') };
 
@@ -78,8 +78,8 @@ const rows = [
 	['changes at 70 %, p99 ms', seventy.changes.p99_ms, seventy.changes.p50_ms, seventy.changes.p99_ms / seventy.changes.p50_ms, 'p50', '≤ 10'],
 	['runs/s there', seventy.runs_s, seventy.rate, seventy.runs_s / seventy.rate, 'wanted', '≥ 0.95'],
 	['heartbeats/s', ours.heartbeats, theirs.heartbeats, ours.heartbeats / theirs.heartbeats, 'ws in Node', '≥ 1.5'],
-	['an idle connection, KiB', perKiB('idle', 2000), null, null, '', '≤ 20'],
-	["a joined run's channel, KiB", perKiB('joined', 2000), null, null, '', '≤ 2'],
+	['an idle connection, KiB', perKiB('idle'), null, null, '', '≤ 20'],
+	["a joined run's channel, KiB", perKiB('joined'), null, null, '', '≤ 2'],
 	['processor time per message, µs', life.daemon_us, life.server_us, null, "PostgreSQL's", ''],
 	['HOT updates of runs, %', ...numbers('hot'), null, null, '', '> 90'],
 	['runs/s', life.runs_s, peer, life.runs_s / peer, 'pgbench -c 32, without claims', ''],
