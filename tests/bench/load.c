@@ -100,13 +100,14 @@ void load_answered(struct slot *slot, bool ok, struct slice response)
 		begin(l.idle[--l.nidle]);
 }
 
-/* Those that hold: all that there will be is there. */
+/* Those that hold: all that there will be is there, runs or only sockets. */
 static void hold(void)
 {
 	static bool told;
 
 	if (!told)
-		printf("{\"holding\": %lld}\n", (long long)l.begun);
+		printf("{\"holding\": %lld}\n",
+			l.sockets.mode->n > 0 ? (long long)l.begun : l.sockets.sockets);
 	told = true;
 	fflush(stdout);
 }
