@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BUILD=${BUILD:-build}
-cluster=
+clusters=() locks=()
 
 die() { echo "$0: $*" >&2 && exit 1; }
 
@@ -23,11 +23,11 @@ end() {
 }
 
 leave() {
-	local code=$?
+	local code=$? cluster
 	trap '' INT TERM HUP
 	trap - EXIT
 	end $(jobs -pr) || true
-	[ -z "$cluster" ] || tests/cluster stop "$cluster" || true
+	for cluster in "${clusters[@]}"; do tests/cluster stop "$cluster" || true; done
 	finish $code
 }
 finish() { exit "$1"; }
@@ -37,14 +37,17 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # postgres DIR [--tcp PORT]: starts the cluster in it and exports the urls. Only one script at a time
-# has the folder; the lock goes with the script and its daemon, the cluster does not hold it.
+# has the folder; the lock goes with the script and its daemons, no cluster holds it.
 postgres() {
-	local exports
+	local exports lock
 	mkdir -p "$(dirname "$1")"
 	exec {lock}>"$1.lock"
 	flock -n "$lock" || die "$1 is in use by another script, or by a daemon that outlived one"
-	cluster=$1
-	exports=$(tests/cluster start "$@" {lock}>&-)
+	locks+=("$lock") clusters+=("$1")
+	exports=$(
+		for lock in "${locks[@]}"; do exec {lock}>&-; done
+		tests/cluster start "$@"
+	)
 	eval "$exports"
 }
 
@@ -54,7 +57,7 @@ configured() { sed -n "/^\[$2\]/,/^\[/p" "$1" | grep -Eq "^$3 *[=:] *[^ ]"; }
 # embed DIR [FILE]: the cluster, keys and $conf, which is FILE and what it leaves open.
 embed() {
 	local key
-	[ -n "$cluster" ] || postgres "$1/pg"
+	[[ " ${clusters[*]} " == *" $1/pg "* ]] || postgres "$1/pg"
 	"$BUILD/interlock" keys --dir "$1/keys" >/dev/null
 	conf=$1/interlock.conf
 	{

@@ -1,6 +1,8 @@
 // Who is silent, who is dead, and who could not be heard: the janitor against the clock. It judges
 // deadlines half a minute after its start and leases a whole lease after it, so that all of these tests are
 // played at once, each on a database and at coordinators of its own.
+//
+// long: it waits for two minutes
 
 import { play } from '../wire/stage.mjs';
 import './silence/deaths.mjs';
@@ -8,6 +10,5 @@ import './silence/back.mjs';
 import './silence/leases.mjs';
 import './silence/outages.mjs';
 import './silence/clocks.mjs';
-import './silence/sweep.mjs';
 
 await play(240, { together: true });

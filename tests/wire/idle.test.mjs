@@ -1,5 +1,7 @@
 // Nothing to do: what a claim costs then, how soon it is over, and who is told. On a database of its own,
 // where nothing waits but what a test enqueues.
+//
+// alone: it measures how soon a claim is over
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';

@@ -1,12 +1,14 @@
 // Thousands of runs are overdue at once and three janitors come for them, while workers go on. Each run is
 // taken once, in batches of a bounded size, and the workers hardly notice. $INTERLOCK_LOST says how many.
+//
+// alone: it compares how soon messages are answered
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { runStart, test } from '../../wire/stage.mjs';
-import { fixture } from '../../client/db.mjs';
-import { runs } from '../load.mjs';
-import { hold, journal, judges, stageFor, states } from './lib.mjs';
+import { fixture } from '../client/db.mjs';
+import { play, runStart, test } from '../wire/stage.mjs';
+import { runs } from './load.mjs';
+import { hold, journal, judges, stageFor, states } from './silence/lib.mjs';
 
 const LOST = Number(process.env.INTERLOCK_LOST ?? 10_000);
 const BATCH = 128; // runs in one transaction
@@ -99,3 +101,5 @@ test(`${LOST} runs are overdue and three janitors come for them`, async () => {
 	const shares = await Promise.all(coordinators.map((one) => one.metric('interlock_sweep_runs_sum')));
 	console.log(`in ${all} transactions; the three janitors took ${shares.join(', ')}`);
 });
+
+await play(240);
