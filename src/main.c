@@ -17,6 +17,7 @@
 #include "schema.h"
 #include "sd.h"
 #include "sign.h"
+#include "waiting.h"
 
 #include <assert.h>
 #include <getopt.h>
@@ -129,7 +130,7 @@ static void sample(void)
 }
 
 static struct chore chores[] = {
-	{ .run = queue_poll, .every = poll_ms },
+	{ .run = waiting_poll, .every = poll_ms },
 	{ .run = janitor_turn, .every = janitor_every },
 	{ .run = make_partitions, .ms = HOUR_MS },
 	{ .run = publish, .ms = PRESENCE_MS },
@@ -160,7 +161,7 @@ static void on_request(void *arg, struct ws_http *http, const struct ws_head *he
 {
 	(void)arg;
 	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
-		intake_request(d.server.batch, http, head, body, too_large, queue_heard);
+		intake_request(d.server.batch, http, head, body, too_large, waiting_heard);
 	else
 		http_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
 }
@@ -230,7 +231,7 @@ static void on_stage(uv_timer_t *timer)
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);
-		queue_close(on_database_closed, NULL);
+		waiting_close(on_database_closed, NULL);
 		chore_stop(chores, countof(chores));
 		enter(CLOSING_DATABASE);
 		break;
@@ -347,7 +348,7 @@ static void start(void)
 						    .patience = d.conf->patience,
 						    .up = on_database,
 					    });
-	queue_listen(&d.server, d.conf->url);
+	waiting_open(&d.server, d.conf->url);
 	janitor_open(&d.server, d.conf->url, d.name);
 	uv_signal_init(&d.loop, &d.sigterm);
 	uv_signal_init(&d.loop, &d.sigint);

@@ -1,10 +1,11 @@
 /*
- * worker:queue: workers offer capacity, claim runs and are told when there are some. Invariant: a
- * claim whose answer cannot be heard any more gives its runs back at once.
+ * worker:queue: workers offer capacity and claim runs. Invariant: a claim whose answer cannot be
+ * heard any more gives its runs back at once.
  */
 #include "message.h"
 
 #include "sign.h"
+#include "waiting.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,7 +13,6 @@
 enum {
 	DEMAND_MAX = 64,
 	QUEUES_MAX = 1024,
-	TOLD_MS = 1000, /* who was told of a run has so long to ask for it */
 };
 
 /* Seconds: how far a run token's nbf lies back and its exp ahead. The real worker shuts down over a
@@ -25,6 +25,12 @@ struct grant {
 	int epoch;
 };
 
+/* A run on its way back. */
+struct giving {
+	struct batch_item item;
+	struct chan_server *server;
+};
+
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
 struct claim {
 	char timeout[24], grace[24], lease[24];
@@ -33,17 +39,6 @@ struct claim {
 	struct sign_job job;
 	char queues[];
 };
-
-/* The connection that listens. One look at a time: what is heard meanwhile makes one more look.
- * nothing_waits: so said the last look, and nobody has said otherwise since; claims need not ask.
- */
-static struct {
-	struct db *db;
-	struct chan_server *server;
-	struct db_stmt stmt;
-	bool looking, again, nothing_waits;
-	int64_t looked_at; /* mono_ms() */
-} listener;
 
 static const char default_queues[] = "manual\x1f*";
 
@@ -100,9 +95,9 @@ static void check_claim(struct req *req)
 	struct value *v;
 	int64_t demand;
 
-	if (listener.nothing_waits || req->server->draining ||
+	if (waiting_none() || req->server->draining ||
 		!batch_lane_is_up(req->server->batch, LANE_CLAIM)) {
-		if (listener.nothing_waits)
+		if (waiting_none())
 			stats_add(stats_series(STATS_EMPTY_CLAIMS, NULL), 1);
 		req->chan->told = 0;
 		req_ok(req, slice_of("{\"runs\":[]}"));
@@ -160,19 +155,22 @@ static struct grant read_grant(const PGresult *res, int row)
 	return g;
 }
 
-static void on_released(struct batch_item *item, const struct batch_result *res)
+static void on_given_back(struct batch_item *item, const struct batch_result *res)
 {
+	struct giving *giving = container_of(item, struct giving, item);
+
 	if (res->status != BATCH_DONE)
 		log_warnx("a claim that nobody heard could not be given back at once");
-	listener.server->open_reqs--;
+	giving->server->open_reqs--;
 	free(item->values);
-	free(item);
+	free(giving);
 }
 
 /* Counts as an open request, so that a shutdown waits for it. */
-static void release(const struct grant *grant)
+static void give_back(struct chan_server *server, const struct grant *grant)
 {
-	struct batch_item *item = xcalloc(1, sizeof(*item));
+	struct giving *giving = xcalloc(1, sizeof(*giving));
+	struct batch_item *item = &giving->item;
 	char run[UUID_TEXT];
 
 	log_about(LOG_LEVEL_NOTICE,
@@ -180,6 +178,7 @@ static void release(const struct grant *grant)
 			.event = "claim",
 			.code = "unheard" },
 		"claim: given back, its worker was gone before the answer");
+	giving->server = server;
 	item->stmt = stmt_get("release");
 	item->rows = 1;
 	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
@@ -190,20 +189,19 @@ static void release(const struct grant *grant)
 	value_uuid(&item->values[1], &item->run_id);
 	value_int(&item->values[2], grant->epoch);
 	item->locks = item->settles = true;
-	item->done = on_released;
-	listener.server->open_reqs++;
-	batch_submit(listener.server->batch, LANE_WRITE, item);
+	item->done = on_given_back;
+	server->open_reqs++;
+	batch_submit(server->batch, LANE_WRITE, item);
 	stats_add(stats_series(STATS_UNHEARD, NULL), 1);
 }
 
 /* The worker went while the database was asked. */
 static void orphan_claim(struct req *req, const struct batch_result *r)
 {
-	(void)req;
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct grant grant = read_grant(r->res, i);
 
-		release(&grant);
+		give_back(req->server, &grant);
 	}
 }
 
@@ -248,7 +246,7 @@ static void on_signed(struct sign_job *job)
 		answer_claim(claim);
 	} else {
 		for (int i = 0; i < n; i++)
-			release(&grants[i]);
+			give_back(claim->req->server, &grants[i]);
 		req_unheard(claim->req);
 	}
 	for (int i = 0; i < n; i++) {
@@ -302,164 +300,3 @@ const struct route queue_routes[] = {
 	},
 };
 const int queue_nroutes = countof(queue_routes);
-
-/* ---- work-available ---- */
-
-static bool has_capacity(const struct chan *queue)
-{
-	return !queue->conn->closing && chan_runs_held(queue->conn) < queue->capacity;
-}
-
-static void look(void)
-{
-	char limit[24];
-	int idle = 1;
-	struct chan *chan;
-
-	if (listener.looking) {
-		listener.again = true;
-		return;
-	}
-	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
-		idle += has_capacity(chan);
-	if (!db_is_up(listener.db) || listener.server->draining)
-		return;
-	snprintf(limit, sizeof(limit), "%d", idle);
-	db_query(listener.db, listener.stmt.name,
-		&(struct db_param){ limit, (int)strlen(limit), false }, 1);
-	db_sync(listener.db);
-	listener.looking = true;
-	listener.looked_at = mono_ms();
-}
-
-/* Those who were told and have had no answer to a claim since are on their way to as many runs. */
-static int on_their_way(int64_t now)
-{
-	const struct chan *chan;
-	int n = 0;
-
-	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
-		n += chan->told != 0 && now - chan->told < TOLD_MS;
-	return n;
-}
-
-/* Tells as many workers as there are runs, each time beginning with those that were not told the
- * last time. */
-static void tell(int runs)
-{
-	struct chan_server *server = listener.server;
-	int64_t now = mono_ms();
-	struct chan *chan = TAILQ_FIRST(&server->queues), *next,
-		    *last = TAILQ_LAST(&server->queues, queue_list);
-
-	runs -= on_their_way(now);
-	for (; runs > 0 && chan != NULL; chan = next) {
-		next = chan == last ? NULL : TAILQ_NEXT(chan, queue_entry);
-		if (!has_capacity(chan))
-			continue;
-		chan_push(chan, "work-available", "{}");
-		chan->told = now;
-		TAILQ_REMOVE(&server->queues, chan, queue_entry);
-		TAILQ_INSERT_TAIL(&server->queues, chan, queue_entry);
-		runs--;
-	}
-}
-
-static void on_up(struct db *db, void *arg)
-{
-	(void)db;
-	(void)arg;
-	listener.looking = listener.again = false;
-	look();
-}
-
-static void on_down(struct db *db, void *arg, const char *why)
-{
-	(void)db;
-	(void)arg;
-	(void)why;
-	listener.looking = listener.nothing_waits = false;
-}
-
-static void on_result(struct db *db, void *arg, PGresult *res)
-{
-	(void)db;
-	(void)arg;
-	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
-		int waiting = atoi(PQgetvalue(res, 0, 0));
-
-		/* What was committed after this look is notified after it. */
-		listener.nothing_waits = waiting == 0 && !listener.again;
-		tell(waiting);
-	}
-	PQclear(res);
-}
-
-static void on_synced(struct db *db, void *arg)
-{
-	(void)db;
-	(void)arg;
-	listener.looking = false;
-	if (listener.again) {
-		listener.again = false;
-		look();
-	}
-}
-
-void queue_heard(void)
-{
-	listener.nothing_waits = false;
-	look();
-}
-
-static void on_notified(struct db *db, void *arg, const char *channel)
-{
-	(void)db;
-	(void)arg;
-	(void)channel;
-	queue_heard();
-}
-
-static const struct db_ops listener_ops = {
-	.up = on_up,
-	.down = on_down,
-	.result = on_result,
-	.synced = on_synced,
-	.notified = on_notified,
-};
-
-void queue_listen(struct chan_server *server, const char *conninfo)
-{
-	const struct stmt *count = stmt_get("waiting_count");
-
-	listener.server = server;
-	listener.stmt = (struct db_stmt){ count->name, count->sql };
-	listener.db = db_open(server->loop, &(struct db_config){
-						    .conninfo = conninfo,
-						    .name = "listen",
-						    .application_name = "interlockd",
-						    .settings = batch_settings,
-						    .stmts = &listener.stmt,
-						    .nstmts = 1,
-						    .listen = "interlock_waiting",
-						    .ops = &listener_ops,
-					    });
-}
-
-/* A look without an answer says nothing, and after a while its connection is given up. */
-void queue_poll(void)
-{
-	int64_t patience = listener.server->conf->patience;
-
-	if (listener.looking) {
-		listener.nothing_waits = false;
-		if (db_is_up(listener.db) && mono_ms() - listener.looked_at > patience)
-			db_reset(listener.db, "no answer from the database");
-	}
-	look();
-}
-
-void queue_close(void (*on_closed)(void *arg), void *arg)
-{
-	db_close(listener.db, on_closed, arg);
-}

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit
 drawing='
 main cli
 queue run step log plan lease presence sample listen janitor intake http pulse
-message
+message waiting
 chan
 batch snapshot
 stmt field keys
