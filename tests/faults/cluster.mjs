@@ -60,6 +60,9 @@ export class Cluster {
 
 	#launch() {
 		const said = this.#script('start', '--tcp', String(this.port));
+		// Each start has a folder for its sockets, which is forgotten with the lock file.
+		const [sockets] = said.match(/(?<=host=)\/tmp\/interlock-pg\.\w+/);
+		atEnd(() => rmSync(sockets, { recursive: true, force: true }));
 		const [owner] = said.match(/(?<=DATABASE_OWNER_URL=').*(?=')/);
 		this.owner = owner;
 		this.root = owner.replace('interlock_owner@', 'postgres@');
