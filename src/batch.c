@@ -1,7 +1,6 @@
 /*
- * Queues, connections and outcomes. Invariants: an item is either queued or in flight and is done
- * exactly once; the queue is also the log of what must be sent again when the database comes back,
- * in order.
+ * The lanes together: which one a message goes to, how long it may wait there, the beginning and
+ * the end.
  */
 #include "batch_private.h"
 
@@ -17,195 +16,7 @@ const char *const batch_settings[BATCH_SETTINGS] = { "jit", "off", "enable_seqsc
 	"tcp_keepalives_interval", "5", "tcp_keepalives_count", "2", "tcp_user_timeout", "15s",
 	NULL };
 
-struct batch {
-	struct batch_config config;
-	const char *settings[BATCH_SETTINGS + 2];
-	struct lane_conn *lanes; /* the writers first, then one of each other kind */
-	int nlanes, writers;
-	uv_timer_t patience;
-	uv_timer_t soon; /* fires once when something was submitted */
-	bool told_up;
-	int open;
-	void (*on_closed)(void *arg);
-	void *closed_arg;
-	struct series *stat_resent;
-};
-
-static const char *const lane_names[LANES] = { "write", "read", "claim", "body" };
-
-/* What a failed batch of one means, by SQLSTATE (PostgreSQL's appendix A). */
-enum remedy { AGAIN, WAIT, ANSWER };
-
-static const struct {
-	const char *prefix;
-	enum remedy remedy;
-} remedies[] = {
-	{ "40", AGAIN },    /* deadlock, serialization */
-	{ "23503", AGAIN }, /* a reference vanished meanwhile: the statement sees it now */
-	{ "25006", WAIT },  /* read-only: a standby */
-	{ "53", WAIT },     /* out of disk, memory, connections */
-	{ "57", WAIT },     /* shutdown, cancel, crash of another backend */
-	{ "58", WAIT },     /* input or output error */
-	{ "08", WAIT },
-};
-
-static enum remedy remedy_of(const char *sqlstate)
-{
-	for (size_t i = 0; i < countof(remedies); i++)
-		if (strncmp(sqlstate, remedies[i].prefix, strlen(remedies[i].prefix)) == 0)
-			return remedies[i].remedy;
-	return ANSWER;
-}
-
-static void done(struct batch_item *item, const struct batch_result *result)
-{
-	item->under_way = false;
-	item->done(item, result);
-}
-
-static void finish(struct batch_item *item, enum batch_status status, const char *constraint)
-{
-	done(item, &(struct batch_result){ .status = status, .constraint = constraint });
-}
-
-static void pump(struct lane_conn *lane)
-{
-	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue))
-		batch_send(lane);
-}
-
-/* Puts what was in flight back to the head of the queue. A run has one message in a batch at most,
- * so the order of its messages is kept. */
-static void put_back(struct lane_conn *lane)
-{
-	int n = lane->nitems;
-
-	for (int g = lane->ngroups - 1; g >= 0; g--) {
-		struct batch_group *group = &lane->groups[g];
-
-		PQclear(group->res);
-		group->res = NULL;
-		TAILQ_CONCAT(&group->items, &lane->queue, entry);
-		TAILQ_CONCAT(&lane->queue, &group->items, entry);
-	}
-	lane->nitems = lane->ngroups = 0;
-	stats_add(lane->stat_queued, n);
-}
-
-/* Every item gets the rows whose ord (the first column, counted from 1) is one of its own. */
-static void deliver(struct lane_conn *lane)
-{
-	int ngroups = lane->ngroups;
-
-	for (int g = 0; g < ngroups; g++) {
-		struct batch_group *group = &lane->groups[g];
-		int row = 0, rows = PQntuples(group->res), ord = 0;
-
-		for (struct batch_item *item; (item = TAILQ_FIRST(&group->items)) != NULL;) {
-			struct batch_result r = {
-				.status = BATCH_DONE, .res = group->res, .first = row
-			};
-
-			ord += item->rows;
-			while (row < rows && atoi(PQgetvalue(group->res, row, 0)) <= ord)
-				row++;
-			r.rows = row - r.first;
-			TAILQ_REMOVE(&group->items, item, entry);
-			done(item, &r);
-		}
-		PQclear(group->res);
-		group->res = NULL;
-	}
-	lane->nitems = lane->ngroups = 0;
-}
-
-/* A batch of one was refused. */
-static void blame(struct lane_conn *lane)
-{
-	struct batch_item *item = TAILQ_FIRST(&lane->groups[0].items);
-	const struct batch_error *e = &lane->error;
-	enum remedy remedy = remedy_of(e->state);
-
-	if (remedy == AGAIN && item->tries++ < BATCH_RETRIES) {
-		put_back(lane);
-		return;
-	}
-	log_warnx("%s: statement %s: SQLSTATE %s: %s", lane->name, item->stmt->name, e->state,
-		e->message);
-	if (remedy == WAIT && lane->kind != LANE_CLAIM) {
-		put_back(lane);
-		db_reset(lane->db, e->message);
-		return;
-	}
-	PQclear(lane->groups[0].res);
-	lane->nitems = lane->ngroups = 0;
-	if (strncmp(e->state, "23", 2) == 0)
-		finish(item, BATCH_CONSTRAINT, e->constraint);
-	else
-		finish(item, BATCH_FAILED, NULL);
-}
-
-/* Nothing of the batch was done. Its messages go again one by one, so that only the culprit fails.
- */
-static void on_failed(struct lane_conn *lane)
-{
-	struct batch_item *item;
-
-	stats_add(lane->stat_failed, 1);
-	if (lane->nitems == 1) {
-		blame(lane);
-		return;
-	}
-	stats_add(lane->stat_alone, lane->nitems);
-	for (int g = 0; g < lane->ngroups; g++)
-		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
-			item->alone = true;
-	put_back(lane);
-}
-
-static void on_result(struct db *db, void *arg, PGresult *res)
-{
-	struct lane_conn *lane = arg;
-	int g = lane->answered++ - lane->first_group;
-	ExecStatusType status = PQresultStatus(res);
-
-	(void)db;
-	if (status == PGRES_FATAL_ERROR && !lane->error.set) {
-		const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-		const char *name = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
-		const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-
-		lane->error.set = true;
-		snprintf(lane->error.state, sizeof(lane->error.state), "%s",
-			state ? state : "58000");
-		snprintf(lane->error.constraint, sizeof(lane->error.constraint), "%s",
-			name ? name : "");
-		snprintf(lane->error.message, sizeof(lane->error.message), "%s",
-			message ? message : "");
-	}
-	if (g >= 0 && g < lane->ngroups)
-		lane->groups[g].res = res;
-	else
-		PQclear(res);
-}
-
-static void on_synced(struct db *db, void *arg)
-{
-	struct lane_conn *lane = arg;
-
-	(void)db;
-	stats_observe(lane->stat_seconds, (double)(mono_ms() - lane->sent_at) / 1000);
-	stats_set(lane->stat_committing, 0);
-	if (lane->error.set) {
-		on_failed(lane);
-	} else {
-		stats_add(lane->stat_committed, 1);
-		deliver(lane);
-	}
-	pump(lane);
-}
-
-static void tell_up(struct batch *b, const char *why)
+void batch_tell_up(struct batch *b, const char *why)
 {
 	bool up = batch_is_up(b);
 
@@ -215,47 +26,6 @@ static void tell_up(struct batch *b, const char *why)
 	if (b->config.up != NULL)
 		b->config.up(b->config.arg, up, why);
 }
-
-static void on_up(struct db *db, void *arg)
-{
-	struct lane_conn *lane = arg;
-
-	(void)db;
-	lane->plans_for = lane->plans_left = BATCH_PLANS_MIN;
-	tell_up(lane->batch, "");
-	pump(lane);
-}
-
-static void on_down(struct db *db, void *arg, const char *why)
-{
-	struct lane_conn *lane = arg;
-	struct batch_item *item;
-
-	(void)db;
-	tell_up(lane->batch, why);
-	if (lane->nitems == 0)
-		return;
-	stats_add(lane->batch->stat_resent, lane->nitems);
-	stats_set(lane->stat_committing, 0);
-	for (int g = 0; g < lane->ngroups; g++)
-		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
-			item->resent = true;
-	put_back(lane);
-	if (lane->kind != LANE_CLAIM)
-		return;
-	while ((item = TAILQ_FIRST(&lane->queue)) != NULL) {
-		TAILQ_REMOVE(&lane->queue, item, entry);
-		stats_add(lane->stat_queued, -1);
-		finish(item, BATCH_UNAVAILABLE, NULL);
-	}
-}
-
-static const struct db_ops db_ops = {
-	.up = on_up,
-	.down = on_down,
-	.result = on_result,
-	.synced = on_synced,
-};
 
 /* Answers what has waited too long, and drops a connection that sits on a batch for as long. */
 static void on_patience(uv_timer_t *timer)
@@ -271,11 +41,8 @@ static void on_patience(uv_timer_t *timer)
 			db_reset(lane->db, "no answer from the database");
 		for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 			next = TAILQ_NEXT(item, entry);
-			if (item->since >= limit || item->waits)
-				continue;
-			TAILQ_REMOVE(&lane->queue, item, entry);
-			stats_add(lane->stat_queued, -1);
-			finish(item, BATCH_UNAVAILABLE, NULL);
+			if (item->since < limit && !item->waits)
+				batch_give_up(lane, item);
 		}
 	}
 }
@@ -285,41 +52,7 @@ static void on_soon(uv_timer_t *timer)
 	struct batch *b = timer->data;
 
 	for (int i = 0; i < b->nlanes; i++)
-		pump(&b->lanes[i]);
-}
-
-static void open_lane(struct batch *b, uv_loop_t *loop, int index, enum lane kind)
-{
-	struct lane_conn *lane = &b->lanes[index];
-	struct db_config config = {
-		.conninfo = b->config.conninfo,
-		.name = lane->name,
-		.application_name = "interlockd",
-		.settings = b->settings,
-		.ops = &db_ops,
-		.arg = lane,
-	};
-
-	lane->batch = b;
-	lane->kind = kind;
-	TAILQ_INIT(&lane->queue);
-	if (kind == LANE_WRITE)
-		snprintf(lane->name, sizeof(lane->name), "write%d", index);
-	else
-		snprintf(lane->name, sizeof(lane->name), "%s", lane_names[kind]);
-	lane->stat_committed =
-		stats_seriesf(STATS_BATCHES, "lane=\"%s\",result=\"committed\"", lane->name);
-	lane->stat_failed =
-		stats_seriesf(STATS_BATCHES, "lane=\"%s\",result=\"failed\"", lane->name);
-	lane->stat_alone =
-		stats_seriesf(STATS_BATCHES, "lane=\"%s\",result=\"one_by_one\"", lane->name);
-	lane->stat_items = stats_seriesf(STATS_BATCH_ITEMS, "lane=\"%s\"", lane->name);
-	lane->stat_seconds = stats_seriesf(STATS_BATCH_SECONDS, "lane=\"%s\"", lane->name);
-	lane->stat_wait = stats_seriesf(STATS_BATCH_WAIT_SECONDS, "lane=\"%s\"", lane->name);
-	lane->stat_committing = stats_seriesf(STATS_COMMITTING, "lane=\"%s\"", lane->name);
-	lane->stat_queued = stats_seriesf(STATS_QUEUED, "lane=\"%s\"", lane->name);
-	config.stmts = stmt_all(&config.nstmts);
-	lane->db = db_open(loop, &config);
+		batch_pump(&b->lanes[i]);
 }
 
 struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
@@ -339,7 +72,7 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 	b->lanes = xcalloc((size_t)b->nlanes, sizeof(*b->lanes));
 	b->stat_resent = stats_series(STATS_RESENT, NULL);
 	for (int i = 0; i < b->nlanes; i++)
-		open_lane(
+		batch_open(
 			b, loop, i, i < b->writers ? LANE_WRITE : (enum lane)(i - b->writers + 1));
 	uv_timer_init(loop, &b->patience);
 	uv_timer_init(loop, &b->soon);
@@ -464,18 +197,6 @@ static void on_timer_closed(uv_handle_t *handle)
 	closed_one(handle->data);
 }
 
-/* Whatever is left ends here; what became of it is not known. */
-static void forget(struct lane_conn *lane)
-{
-	struct batch_item *item;
-
-	put_back(lane);
-	while ((item = TAILQ_FIRST(&lane->queue)) != NULL) {
-		TAILQ_REMOVE(&lane->queue, item, entry);
-		finish(item, BATCH_UNAVAILABLE, NULL);
-	}
-}
-
 void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 {
 	b->on_closed = on_closed;
@@ -483,7 +204,7 @@ void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 	b->open = b->nlanes + 2;
 	/* The bodies, which come last, before the messages that wait for them. */
 	for (int i = b->nlanes - 1; i >= 0; i--)
-		forget(&b->lanes[i]);
+		batch_forget(&b->lanes[i]);
 	for (int i = 0; i < b->nlanes; i++)
 		db_close(b->lanes[i].db, on_db_closed, b);
 	uv_close((uv_handle_t *)&b->patience, on_timer_closed);

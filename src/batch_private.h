@@ -1,6 +1,6 @@
 /*
- * What batch.c (queues and outcomes) and batch_send.c (one batch on its way) share. Private to
- * them.
+ * What batch.c (the lanes together), batch_lane.c (one lane, and what became of its batch) and
+ * batch_send.c (one batch on its way) share. Private to them.
  */
 #ifndef BATCH_PRIVATE_H
 #define BATCH_PRIVATE_H
@@ -59,6 +59,31 @@ struct lane_conn {
 	struct series *stat_committed, *stat_failed, *stat_alone, *stat_items, *stat_seconds,
 		*stat_queued, *stat_wait, *stat_committing;
 };
+
+struct batch {
+	struct batch_config config;
+	const char *settings[BATCH_SETTINGS + 2];
+	struct lane_conn *lanes; /* the writers first, then one of each other kind */
+	int nlanes, writers;
+	uv_timer_t patience;
+	uv_timer_t soon; /* fires once when something was submitted */
+	bool told_up;
+	int open;
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+	struct series *stat_resent;
+};
+
+/* Opens the lane's connection, which stays open. */
+void batch_open(struct batch *b, uv_loop_t *loop, int index, enum lane kind);
+/* Sends the next batch, if none is in flight. */
+void batch_pump(struct lane_conn *lane);
+/* A queued item ends here: what became of it is not known. */
+void batch_give_up(struct lane_conn *lane, struct batch_item *item);
+/* All that the lane has ends here. */
+void batch_forget(struct lane_conn *lane);
+/* Whether all lanes are up may have changed. */
+void batch_tell_up(struct batch *b, const char *why);
 
 /* Takes the next batch off the queue and sends it; nothing to do leaves nitems 0. */
 void batch_send(struct lane_conn *lane);
