@@ -187,7 +187,10 @@ const VERBS = [
 			const { Coordinator } = await import('./stage.mjs');
 			if (!daemons.has(options)) {
 				const name = `transcripts-${daemons.size}`;
-				daemons.set(options, await Coordinator.start(name, JSON.parse(options)));
+				// A run that a test has left lying is not given back to the next ones.
+				const { claims, ...rest } = JSON.parse(options);
+				const patient = { claims: { join_timeout: '30m', ...claims }, ...rest };
+				daemons.set(options, await Coordinator.start(name, patient));
 			}
 			this.url = `ws://${daemons.get(options).address}`;
 		},
