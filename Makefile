@@ -25,7 +25,7 @@ SRC := $(wildcard src/*.c)
 CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
 # What the command shares with the daemon: nothing that listens.
-SHARED := base logger slice net option stats conf sd crypt jwt keys schema stmt fsm
+SHARED := base logger slice net conninfo option stats conf sd crypt jwt keys schema stmt fsm
 SHARED_SRC := $(foreach module,$(SHARED),src/$(module).c $(wildcard src/$(module)_*.c))
 SQL := $(wildcard sql/*/*.sql)
 

@@ -156,7 +156,10 @@ static int on_option(void *arg, const char *title, const char *name, const char 
 		buf_addf(mistake(p, title, name), "got it again, expected it once (line %d)\n",
 			*seen);
 	} else if (!option_parse(o, value, to)) {
-		buf_addf(mistake(p, title, name), "got \"%s\", expected ", value);
+		if (o->type == OPTION_URL) /* a password may stand in it */
+			buf_adds(mistake(p, title, name), "got what is none, expected ");
+		else
+			buf_addf(mistake(p, title, name), "got \"%s\", expected ", value);
 		option_print_domain(p->err, o);
 		buf_addc(p->err, '\n');
 	}

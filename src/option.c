@@ -5,6 +5,7 @@
  */
 #include "option.h"
 
+#include "conninfo.h"
 #include "net.h"
 
 #include <arpa/inet.h>
@@ -29,7 +30,9 @@ static const struct {
 	const struct unit *units;
 } types[] = {
 	[OPTION_STRING] = { "text", sizeof(char *) },
-	[OPTION_URL] = { "text", sizeof(char *) },
+	[OPTION_URL] = { "a URL or keywords as psql takes them (in a URL an odd character of a "
+			 "password is %XX)",
+		sizeof(char *) },
 	[OPTION_ADDRESSES] = { "addresses like 127.0.0.1:4000 [::1]:4000 unix:/path",
 		sizeof(char *) },
 	[OPTION_NETWORKS] = { "addresses and networks like 127.0.0.1 10.0.0.0/8 ::1 unix",
@@ -135,6 +138,8 @@ bool option_parse(const struct option *o, const char *text, void *to)
 		/* fall through */
 	case OPTION_STRING:
 	case OPTION_URL:
+		if (o->type == OPTION_URL && *text != '\0' && !conninfo_is_sound(text))
+			return false;
 		free(*(char **)to);
 		*(char **)to = xstrdup(text);
 		return true;
@@ -154,44 +159,10 @@ bool option_parse(const struct option *o, const char *text, void *to)
 	}
 }
 
-/* A connection string with *** for its passwords: those of user:password@ in a URL, and of any key
- * that ends in "password". In doubt it hides too much. */
-static void print_url(struct buf *out, const char *url)
-{
-	const char *slashes = strncmp(url, "postgres", 8) == 0 ? strstr(url, "://") : NULL;
-	const char *at = slashes ? strrchr(slashes, '@') : NULL;
-	const char *colon = at ? memchr(slashes + 3, ':', (size_t)(at - slashes - 3)) : NULL;
-	const char *key;
-
-	if (colon) {
-		buf_add(out, url, (size_t)(colon + 1 - url));
-		buf_adds(out, "***");
-		url = at;
-	}
-	while ((key = strstr(url, "password"))) {
-		const char *end = slashes ? "&" : " \t";
-		const char *value = key + strlen("password");
-		value += strspn(value, " \t");
-		bool given = *value == '=';
-		if (given)
-			value += 1 + strspn(value + 1, " \t");
-		if (given && *value == '\'') {
-			end = "'";
-			value++;
-		}
-		buf_add(out, url, (size_t)(value - url));
-		buf_adds(out, given ? "***" : "");
-		while (given && *value && !strchr(end, *value))
-			value += *value == '\\' && value[1] ? 2 : 1;
-		url = value;
-	}
-	buf_adds(out, url);
-}
-
 void option_print(struct buf *out, const struct option *o, const void *from)
 {
 	if (o->type == OPTION_URL)
-		print_url(out, *(char *const *)from);
+		conninfo_print(out, *(char *const *)from);
 	else if (o->type < OPTION_CHOICE)
 		buf_adds(out, *(char *const *)from);
 	else if (o->type == OPTION_CHOICE)

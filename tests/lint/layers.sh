@@ -14,7 +14,7 @@ batch snapshot
 stmt field keys
 fsm conf scrub sign
 option sd jwt crypt chore phx db ws schema refuse value
-slice stats net
+slice stats net conninfo
 base sql
 logger
 '
@@ -24,7 +24,7 @@ quarantine='
 libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf_file\.c
-libpq-fe\.h       include/db\.h|src/(db|schema|cli)(_.*)?\.[ch]
+libpq-fe\.h       include/db\.h|src/(db|schema|cli|conninfo)(_.*)?\.[ch]
 uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|chore)\.h
 jansson\.h        (include|src)/(.*)
 '

@@ -356,13 +356,13 @@ static void test_reload(void **state)
 {
 	(void)state;
 	struct buf kept = { 0 };
-	struct conf *conf = load("[database]\nurl = a\n");
+	struct conf *conf = load("[database]\nurl = host=a\n");
 	const char *url = conf->url;
 
 	conf_reload(conf,
 		load("[server]\nlisten = 127.0.0.1:1\ntrusted_proxies = ::1 10.0.0.0/8\nname = "
 		     "x\ndrain = 1s\n"
-		     "[database]\nurl = b\nmigrate_url = c\nwriters = 4\npatience = 1s\n"
+		     "[database]\nurl = host=b\nmigrate_url = host=c\nwriters = 4\npatience = 1s\n"
 		     "[keys]\nworker_secret = a\nrun_token_key = b\ncredential_key = c\n"
 		     "[runs]\ndefault_timeout = 1s\n"
 		     "[transitions]\nmode = observe\n"
@@ -384,7 +384,7 @@ static void test_reload(void **state)
 		"[intake] listen\n[intake] max_body\n[metrics] listen\n[limits] "
 		"max_message\n[limits] memory\n");
 	assert_ptr_equal(conf->url, url);
-	assert_string_equal(conf->url, "a");
+	assert_string_equal(conf->url, "host=a");
 	assert_int_equal(conf->writers, 2);
 	assert_string_equal(conf->trusted_proxies, "::1 10.0.0.0/8");
 	assert_int_equal(conf->default_timeout, 1000);
@@ -408,7 +408,7 @@ static void test_reload(void **state)
 	assert_int_equal(conf->log_burst, 0);
 	assert_int_equal(policy_of(conf, id_a), LATE_REJECT);
 
-	conf_reload(conf, load("[database]\nurl = a\n"), &kept);
+	conf_reload(conf, load("[database]\nurl = host=a\n"), &kept);
 	assert_int_equal(policy_of(conf, id_a), LATE_YIELD);
 	conf_free(conf);
 	buf_free(&kept);
