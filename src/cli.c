@@ -36,6 +36,7 @@ static const struct cli_command *const commands[] = {
 	&cli_prune,
 	&cli_keys,
 	&cli_rekey,
+	&cli_triggers,
 	&cli_trigger_key,
 	&cli_check,
 };

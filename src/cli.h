@@ -58,6 +58,7 @@ extern const struct cli_command
 	cli_prune,
 	cli_keys,
 	cli_rekey,
+	cli_triggers,
 	cli_trigger_key,
 	cli_check;
 /* clang-format on */

@@ -1,6 +1,6 @@
 /*
- * cli trigger-key: who may send a webhook. A key is shown once, when it is made; what is stored is
- * its digest.
+ * cli triggers, trigger-key: where webhooks may be sent, and by whom. A key is shown once, when it
+ * is made; what is stored is its digest.
  */
 #include "cli.h"
 
@@ -58,6 +58,21 @@ static int run_trigger_key(const struct cli *cli)
 		       ? CLI_OK
 		       : CLI_FAILED;
 }
+
+static int run_triggers(const struct cli *cli)
+{
+	return cli_list(cli, cli_sql("triggers"), 1, &cli->operand);
+}
+
+const struct cli_command cli_triggers = {
+	.name = "triggers",
+	.operand = "[WORKFLOW]",
+	.help = "Lists the triggers, of one workflow by its name or id, and how many keys each has.",
+	.options = {
+		{ "json", NULL, "prints a JSON array" },
+	},
+	.run = run_triggers,
+};
 
 const struct cli_command cli_trigger_key = {
 	.name = "trigger-key",

@@ -22,7 +22,7 @@ options() {
 	}'
 }
 
-commands=$("$build/interlock" --help | sed -n 's/^  \([a-z]\{2,\}\) .*/\1/p' | tr '\n' ' ')
+commands=$("$build/interlock" --help | sed -n 's/^  \([a-z][^ ]*\) .*/\1/p' | tr '\n' ' ')
 
 cat <<END
 # Completion of interlock and interlockd for bash. Made by src/completion.sh.

@@ -49,7 +49,7 @@ options() {
 }
 
 # The commands that the program lists.
-commands() { "$build/$1" --help | sed -n 's/^  \([a-z]\{2,\}\) .*/\1/p'; }
+commands() { "$build/$1" --help | sed -n 's/^  \([a-z][^ ]*\) .*/\1/p'; }
 
 about() {
 	for command in $(commands "$1"); do

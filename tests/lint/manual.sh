@@ -24,7 +24,7 @@ for option in $options; do
 	man interlock.conf.5 | grep -qP "^ +$option( = |$|  )" || wrong "interlock.conf(5) does not tell of $option"
 done
 
-commands=$("$BUILD/interlock" --help | sed -n 's/^  \([a-z]\{2,\}\) .*/\1/p')
+commands=$("$BUILD/interlock" --help | awk '/^  [^ -]/ { print $1 }')
 [ "$(wc -w <<<"$commands")" -ge 7 ] || wrong "no commands in interlock --help"
 longs() { grep -oP '^ .*?\K--[a-z-]+(?= )' ; }
 for command in $commands; do

@@ -2,7 +2,7 @@
 # The operator's command against a database of its own in the test cluster. What a command says and how
 # it exits is compared with patterns (of `case`); what it stored is asked of the database.
 #
-#   DATABASE_OWNER_URL=… DATABASE_URL=… INTERLOCK_BIN=build/interlock tests/wire/cli.test.sh
+#   DATABASE_OWNER_URL=… DATABASE_URL=… INTERLOCK_BIN=build/interlock INTERLOCKD_BIN=build/interlockd tests/wire/cli.test.sh
 set -uo pipefail
 : "${DATABASE_OWNER_URL:?}" "${DATABASE_URL:?}" "${INTERLOCK_BIN:?}"
 
@@ -134,6 +134,18 @@ echo '[database' >"$dir/broken.conf"
 is 'a broken configuration is refused' 1 $?
 "$INTERLOCK_BIN" -c "$dir/missing.conf" runs 2>"$dir/err"
 is 'a missing one too' 1 $?
+
+# Libpq's own sentence of each of these quotes the password, or what it takes a part of it for.
+for url in 'postgresql://u:hun%ter@/db' 'postgresql://u:hun/ter@/db' 'postgresql://u:a@hunter@h/db' \
+	'postgresql://u:hunter@[::1]x/db' 'host=h password=a hunter' 'host=h password=a hunter=b'; do
+	printf '[database]\nmigrate_url = %s\n' "$url" >"$dir/broken.conf"
+	for program in "$INTERLOCK_BIN -c $dir/broken.conf check" "${INTERLOCKD_BIN:?} -c $dir/broken.conf"; do
+		out=$($program 2>&1)
+		[ $? = 1 ] && matches "$out" "*broken.conf:2: ?database? migrate_url: got what is none, expected *" &&
+			! matches "$out" '*hun*'
+		report $? "$url is refused, and not shown: ${program##*/}" "$out"
+	done
+done
 
 # ---- migrate
 
@@ -379,7 +391,16 @@ first=$out
 is 'what is stored is its digest' "$(digest "$first")" "$(keys)"
 cli trigger-key "$(id T)" --json
 said 'another one beside it' 0 "{\"trigger_id\":\"$(id T)\",\"key\":\"*\"}" ''
-is 'both are good' "$(digest "$first") $(digest "$(jq -r .key <<<"$out")")" "$(keys)"
+second=$(jq -r .key <<<"$out")
+cli triggers
+said 'how many each has is listed' 0 "trigger *  type *  workflow *  project *  enabled  runnable  keys
+$(id U)  webhook *  0
+$(id T)  webhook  intake *  clinic *  t *  t *  2" ''
+cli triggers "$(id V)" --json
+said 'or of one workflow' 0 "?{\"trigger\":\"$(id U)\",*\"keys\":0}?" ''
+cli triggers nobody
+said 'or none' 0 'trigger *keys' ''
+is 'both are good' "$(digest "$first") $(digest "$second")" "$(keys)"
 import
 is 'an import leaves them alone' 2 "$(keys | wc -w)"
 cli trigger-key "$(id T)" --only

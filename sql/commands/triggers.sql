@@ -1,0 +1,8 @@
+-- Where webhooks may be sent, and what else starts runs. $1, a workflow's id or its name: only
+-- its own; NULL: all. A trigger that is not runnable has no enabled edge.
+SELECT g.id AS trigger, g.type, w.name AS workflow, p.name AS project, g.enabled, g.runnable, cardinality(g.keys) AS keys
+FROM triggers g
+JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id
+JOIN projects p ON p.id = g.project_id
+WHERE $1::text IS NULL OR w.name = $1 OR w.id::text = lower($1)
+ORDER BY p.name, w.name, g.id
