@@ -276,7 +276,13 @@ const ends = [() => rmSync(folder, { recursive: true, force: true })];
 export const atEnd = (clean) => ends.push(clean);
 process.on('exit', () => {
 	for (const { child } of running) child.kill('SIGKILL');
-	for (const clean of ends.reverse()) clean();
+	for (const clean of ends.reverse())
+		try {
+			clean();
+		} catch (error) {
+			console.log(`left behind: ${error.stack}\n0 passed, 1 failed`);
+			process.exitCode = 1;
+		}
 });
 process.on('unhandledRejection', () => {}); // what a failed test has asked and not waited for
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));

@@ -176,6 +176,7 @@ test("the keys are systemd's credentials", async () => {
 		nowhere[name] = '';
 	}
 	chmodSync(credentials, 0o500);
+	stage.atEnd(() => chmodSync(credentials, 0o700));
 	const flags = ['--notify', '--credentials', credentials];
 	const service = await Service.start('systemd-keys', flags, { keys: nowhere });
 	const held = await Held.join(service.coordinator, await given());
