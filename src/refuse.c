@@ -71,27 +71,26 @@ bool refuse_of_constraint(const char *constraint, struct refusal *out)
 	return false;
 }
 
+/* Both of Lightning's shapes, a changeset's and a handler's own. */
 void refuse_render(struct buf *out, const struct refusal *r)
 {
+	const struct slice field = slice_of(r->field != NULL ? r->field : "base");
 	char message[128];
 
 	snprintf(message, sizeof(message), r->message, r->wanted);
-	buf_addc(out, '{');
-	if (r->field != NULL) {
-		buf_add_json(out, slice_of(r->field));
+	for (int i = 0; i < 2; i++) {
+		buf_adds(out, i == 0 ? "{" : ",\"errors\":{");
+		buf_add_json(out, field);
 		buf_adds(out, ":[");
 		buf_add_json(out, slice_of(message));
-		buf_adds(out, "],\"errors\":{");
-		buf_add_json(out, slice_of(r->field));
-		buf_adds(out, ":[");
-		buf_add_json(out, slice_of(message));
-		buf_adds(out, "]},");
-	} else {
-		buf_adds(out, "\"reason\":");
-		buf_add_json(out, slice_of(message));
-		buf_addc(out, ',');
+		buf_addc(out, ']');
 	}
-	buf_addf(out, "\"code\":\"%s\",\"retryable\":%s", r->code,
+	buf_addc(out, '}');
+	if (r->field == NULL) { /* as Phoenix itself says it */
+		buf_adds(out, ",\"reason\":");
+		buf_add_json(out, slice_of(message));
+	}
+	buf_addf(out, ",\"code\":\"%s\",\"retryable\":%s", r->code,
 		strcmp(r->code, "unavailable") == 0 ? "true" : "false");
 	if (r->state != NULL) {
 		buf_adds(out, ",\"current_state\":");

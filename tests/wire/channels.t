@@ -61,9 +61,9 @@ test a topic that is not joined: ${event}
 	= run:start
 	= claim
 	> ["9","9","run:${run}","${event}",{}]
-	< ["9","9","run:${run}","phx_reply",{"status":"error","response":{"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
+	< ["9","9","run:${run}","phx_reply",{"status":"error","response":{"base":["unmatched topic"],"errors":{"base":["unmatched topic"]},"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
 	> ["9","9","worker:queue","${event}",{}]
-	< ["9","9","worker:queue","phx_reply",{"status":"error","response":{"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
+	< ["9","9","worker:queue","phx_reply",{"status":"error","response":{"base":["unmatched topic"],"errors":{"base":["unmatched topic"]},"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
 
 test a topic that nobody knows: ${topic}
 	each topic
@@ -77,19 +77,19 @@ test a topic that nobody knows: ${topic}
 test a stale join_ref
 	do joined
 	> ["2","4","run:${run}","fetch:plan",{}]
-	< ["2","4","run:${run}","phx_reply",{"status":"error","response":{"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
+	< ["2","4","run:${run}","phx_reply",{"status":"error","response":{"base":["unmatched topic"],"errors":{"base":["unmatched topic"]},"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
 	> ["2","5","run:${run}","phx_leave",{}]
-	< ["2","5","run:${run}","phx_reply",{"status":"error","response":{"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
+	< ["2","5","run:${run}","phx_reply",{"status":"error","response":{"base":["unmatched topic"],"errors":{"base":["unmatched topic"]},"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
 	fetch:plan {} -> ok {"id":"${run}",...}
 
 test an unknown event
 	do joined
 	> ["3","4","run:${run}","run:dance",{}]
-	< ["3","4","run:${run}","phx_reply",{"status":"error","response":{"reason":"unknown event","code":"unknown_event","retryable":false}}]
+	< ["3","4","run:${run}","phx_reply",{"status":"error","response":{"base":["unknown event"],"errors":{"base":["unknown event"]},"reason":"unknown event","code":"unknown_event","retryable":false}}]
 	> ["3","5","run:${run}","claim",{}]
-	< ["3","5","run:${run}","phx_reply",{"status":"error","response":{"reason":"unknown event","code":"unknown_event","retryable":false}}]
+	< ["3","5","run:${run}","phx_reply",{"status":"error","response":{"base":["unknown event"],"errors":{"base":["unknown event"]},"reason":"unknown event","code":"unknown_event","retryable":false}}]
 	> ["1","6","worker:queue","run:start",{}]
-	< ["1","6","worker:queue","phx_reply",{"status":"error","response":{"reason":"unknown event","code":"unknown_event","retryable":false}}]
+	< ["1","6","worker:queue","phx_reply",{"status":"error","response":{"base":["unknown event"],"errors":{"base":["unknown event"]},"reason":"unknown event","code":"unknown_event","retryable":false}}]
 	run:start {} -> ok
 
 test unknown fields are ignored

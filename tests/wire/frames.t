@@ -104,7 +104,7 @@ test a binary push is heard, its payload is not JSON
 	> binary ["","5","phoenix","heartbeat","{}"]
 	< [null,"5","phoenix","phx_reply",{"status":"ok","response":{}}]
 	> binary ["3","6","run:${run}","run:start","{}"]
-	< ["3","6","run:${run}","phx_reply",{"status":"error","response":{"reason":"payload must be an object","code":"invalid","retryable":false,"current_state":"claimed"}}]
+	< ["3","6","run:${run}","phx_reply",{"status":"error","response":{"base":["payload must be an object"],"errors":{"base":["payload must be an object"]},"reason":"payload must be an object","code":"invalid","retryable":false,"current_state":"claimed"}}]
 	> binary ["3","7","run:${run}","run:log","{}"]
 	< ["3","7","run:${run}","phx_reply",{"status":"ok","response":{"warnings":{"message":["could not be stored: invalid"]}}}]
 

@@ -114,8 +114,8 @@ test no more workers are told than there are runs
 	B do listening
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	< ["1",null,"worker:queue","work-available",{}]
-	< quiet
-	B< quiet
+	< untold
+	B< untold
 
 test the worker that was told is the last to be told again
 	do claimed
@@ -125,7 +125,7 @@ test the worker that was told is the last to be told again
 	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"*","token":"*"}]}
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	B< ["1",null,"worker:queue","work-available",{}]
-	< quiet
+	< untold
 
 test a worker without capacity is not told
 	> ["1","1","worker:queue","phx_join",{"capacity":1}]
@@ -135,7 +135,7 @@ test a worker without capacity is not told
 	B do listening
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	B< ["1",null,"worker:queue","work-available",{}]
-	< quiet
+	< untold
 
 test health, readiness, metrics
 	http GET /healthz -> 200 "ok"

@@ -62,14 +62,19 @@ export const demand = (want, got, vars) => {
 	if (!match(want, got, vars)) throw new Mismatch(want, got);
 };
 
-// What a refusal looks like: FIELD "message" code [state]. Without a field (`-`) the message is the
-// `reason`.
+// What a refusal looks like: FIELD "message" code [state]. Without a field (`-`) it is `base`, and the
+// message is the `reason` too.
 export const refusal = (text) => {
-	const [, field, message, code, state] = text.match(/^(-|\w+) "(.*)" (\w+)(?: (\w+))?$/);
-	const common = { code, retryable: false, ...(state && { current_state: state }) };
-	return field === '-'
-		? { reason: message, ...common }
-		: { [field]: [message], errors: { [field]: [message] }, ...common };
+	const [, name, message, code, state] = text.match(/^(-|\w+) "(.*)" (\w+)(?: (\w+))?$/);
+	const field = name === '-' ? 'base' : name;
+	return {
+		[field]: [message],
+		errors: { [field]: [message] },
+		...(name === '-' && { reason: message }),
+		code,
+		retryable: false,
+		...(state && { current_state: state }),
+	};
 };
 
 // The warnings of a reply that is ok otherwise: FIELD "message".
