@@ -35,6 +35,9 @@ struct log_setup {
 /* How to log from now on. Until it is called: on stderr, up to LOG_LEVEL_INFO, without a limit. */
 void log_configure(const struct log_setup *setup);
 
+/* Is it a terminal that knows colours (TERM), of somebody who wants them (NO_COLOR)? */
+bool log_colours(int fd);
+
 /* Lines above this level are dropped. */
 extern enum log_level log_threshold;
 

@@ -4,18 +4,14 @@
  */
 #include "cli.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 static bool is_coloured(void)
 {
 	static int coloured = -1;
 
-	if (coloured < 0) {
-		const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-		coloured =
-			isatty(STDOUT_FILENO) && (!no || !*no) && term && strcmp(term, "dumb") != 0;
-	}
+	if (coloured < 0)
+		coloured = log_colours(STDOUT_FILENO);
 	return coloured;
 }
 
@@ -59,9 +55,10 @@ enum cli_colour cli_state_colour(const char *state)
 	return CLI_PLAIN;
 }
 
+/* The cursor goes back to the line's start, so that whatever is printed next takes its place. */
 void cli_progress(const char *what, int64_t done, int64_t total)
 {
 	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r%jd of %jd %s%s", (intmax_t)done, (intmax_t)total, what,
-			done < total ? "" : "\n");
+		fprintf(stderr, "%jd of %jd %s%c", (intmax_t)done, (intmax_t)total, what,
+			done < total ? '\r' : '\n');
 }

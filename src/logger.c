@@ -384,12 +384,12 @@ static bool on_journal_stream(void)
 	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-static bool wants_colours(void)
+bool log_colours(int fd)
 {
 	const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
 
-	return isatty(STDERR_FILENO) && (none == NULL || *none == '\0') &&
-	       (term == NULL || strcmp(term, "dumb") != 0);
+	return isatty(fd) && (none == NULL || *none == '\0') && term != NULL && *term != '\0' &&
+	       strcmp(term, "dumb") != 0;
 }
 
 void log_configure(const struct log_setup *setup)
@@ -399,7 +399,7 @@ void log_configure(const struct log_setup *setup)
 	log_threshold = setup->level;
 	to.target = setup->target != LOG_AUTO ? setup->target : stream ? LOG_JOURNAL : LOG_STDERR;
 	to.priorities = stream;
-	to.colours = wants_colours();
+	to.colours = log_colours(STDERR_FILENO);
 	to.burst = setup->burst;
 	to.journal = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	strncpy(to.journal.sun_path, setup->socket ?: "", sizeof(to.journal.sun_path) - 1);

@@ -155,7 +155,7 @@ static void a_terminal_gets_colours(void **state)
 	assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
 	int side = open(ptsname(terminal), O_RDWR | O_NOCTTY);
 	unsetenv("NO_COLOR");
-	unsetenv("TERM");
+	setenv("TERM", "xterm", 1);
 	redirect(side);
 	configure(LOG_AUTO, "", 0);
 	log_warnx("hot");
