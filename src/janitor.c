@@ -31,7 +31,7 @@ struct number {
 static struct {
 	struct chan_server *server;
 	struct db *db;
-	const char *settings[BATCH_SETTINGS + 4];
+	const char *settings[BATCH_SETTINGS + 6];
 
 	/* What was asked since the last sync: who looks at each result, and what comes after. */
 	void (*got[ASKED])(const PGresult *res);
@@ -394,8 +394,8 @@ static const struct db_ops db_ops = {
 	.synced = on_synced,
 };
 
-/* Beside the settings of all connections: locks of a frozen janitor must not outlive it for long.
- */
+/* Beside the settings of all connections: locks of a frozen janitor must not outlive it for long,
+ * and sweep_steps reads a BRIN index. */
 static void make_settings(const char *coordinator)
 {
 	size_t n = 0;
@@ -406,6 +406,8 @@ static void make_settings(const char *coordinator)
 	j.settings[n++] = coordinator;
 	j.settings[n++] = "idle_in_transaction_session_timeout";
 	j.settings[n++] = "5s";
+	j.settings[n++] = "enable_bitmapscan";
+	j.settings[n++] = "on";
 }
 
 void janitor_open(struct chan_server *server, const char *conninfo, const char *coordinator)

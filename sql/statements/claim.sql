@@ -3,7 +3,11 @@
 -- the grace and the lease (0: none) in milliseconds. Order: the list's preference, priority, fairness
 -- between projects, age. The cost follows the workflows that have something waiting, not the runs:
 -- `grp` skips through the primary key, and what is in flight is counted in its order up to the limit (a bitmap
--- would be made of all of it). Comes back: for each run its claimer and what its token needs.
+-- would be made of all of it).
+--
+-- There is one way to execute it, whatever the planner believes to be in the tables: lookups are LATERAL with a
+-- LIMIT, = ANY (ARRAY[…]) is served by an index but by no hash or merge, and runs are found by seq, since of
+-- their indexes two begin with project_id. Comes back: for each run its claimer and what its token needs.
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
 	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
@@ -21,8 +25,8 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id
 			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) x) END AS free_p
 	FROM grp g
-	JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id
-	JOIN projects p ON p.id = g.project_id
+	CROSS JOIN LATERAL (SELECT concurrency FROM workflows WHERE id = g.workflow_id LIMIT 1) w
+	CROSS JOIN LATERAL (SELECT concurrency FROM projects WHERE id = g.project_id LIMIT 1) p
 	CROSS JOIN want
 	CROSS JOIN (SELECT string_to_array($3::text, E'\x1f') AS queues) q
 ), candidate AS MATERIALIZED (
@@ -43,26 +47,34 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	FROM candidate
 	WHERE nth_w <= free_w
 ), picked AS MATERIALIZED (
-	SELECT f.*, row_number() OVER (
-		ORDER BY f.pref, f.priority, f.turn, coalesce(t.last_served, 0), f.seq) AS nth
+	SELECT f.*, row_number() OVER (ORDER BY f.pref, f.priority, f.turn,
+		coalesce((SELECT last_served FROM turns WHERE project_id = f.project_id), 0), f.seq) AS nth
 	FROM fit f
-	LEFT JOIN turns t ON t.project_id = f.project_id
 	WHERE f.nth_p <= f.free_p
 	ORDER BY nth
 	LIMIT (SELECT n FROM want)
 ), taken AS MATERIALIZED (
-	SELECT w.project_id, w.workflow_id, w.queue, w.priority, w.seq, w.run_id, p.nth
+	SELECT w.*, p.nth
 	FROM picked p
-	JOIN waiting w ON w.project_id = p.project_id AND w.workflow_id = p.workflow_id
-		AND w.queue = p.queue AND w.priority = p.priority AND w.seq = p.seq
-	FOR UPDATE OF w SKIP LOCKED
-), orders AS MATERIALIZED (
-	SELECT o.project_id, o.id
-	FROM work_orders o
-	WHERE (o.project_id, o.id) IN (SELECT r.project_id, r.work_order_id
-		FROM taken t JOIN runs r ON r.project_id = t.project_id AND r.id = t.run_id)
-	ORDER BY o.project_id, o.id
-	FOR NO KEY UPDATE
+	CROSS JOIN LATERAL (
+		SELECT w.ctid AS place, w.seq FROM waiting w
+		WHERE w.project_id = p.project_id AND w.workflow_id = p.workflow_id
+			AND w.queue = p.queue AND w.priority = p.priority AND w.seq = p.seq
+		LIMIT 1
+		FOR UPDATE SKIP LOCKED) w
+), ordered AS MATERIALIZED (
+	SELECT r.project_id, r.work_order_id
+	FROM taken t
+	CROSS JOIN LATERAL (SELECT project_id, work_order_id FROM runs WHERE seq = t.seq LIMIT 1) r
+	ORDER BY r.project_id, r.work_order_id
+), locked AS MATERIALIZED (
+	SELECT
+	FROM ordered o
+	CROSS JOIN LATERAL (
+		SELECT FROM work_orders w
+		WHERE w.project_id = o.project_id AND w.id = o.work_order_id
+		LIMIT 1
+		FOR NO KEY UPDATE) w
 ), moved AS (
 	UPDATE runs r SET
 		state = 'claimed',
@@ -78,26 +90,25 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		revision = r.revision + 1
 	FROM taken t
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
-	WHERE r.project_id = t.project_id AND r.id = t.run_id AND r.state IN ({{from claim}})
-		AND EXISTS (SELECT FROM orders o	-- not before their locks are had
-			WHERE o.project_id = r.project_id AND o.id = r.work_order_id)
+	WHERE (SELECT count(*) FROM locked) > 0	-- not before all the locks are had
+		AND r.seq = ANY (ARRAY[t.seq]) AND r.state IN ({{from claim}})
 	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.revision,
 		r.worker_name, r.deadline_at, t.nth, c.ord
 ), gone AS (
-	DELETE FROM waiting w USING taken t
-	WHERE w.project_id = t.project_id AND w.workflow_id = t.workflow_id
-		AND w.queue = t.queue AND w.priority = t.priority AND w.seq = t.seq
+	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM taken))	-- never updated, and locked
 ), flying AS (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
 	SELECT project_id, workflow_id, id FROM moved
 ), running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
-	FROM (SELECT DISTINCT project_id, work_order_id FROM moved) v
-	WHERE o.project_id = v.project_id AND o.id = v.work_order_id
+	FROM moved v
+	WHERE o.project_id = ANY (ARRAY[v.project_id]) AND o.id = ANY (ARRAY[v.work_order_id])
 ), served AS (
 	INSERT INTO turns AS t (project_id, last_served)
 	SELECT project_id, nextval('turn')
-	FROM (SELECT project_id, max(nth) FROM moved GROUP BY project_id ORDER BY max(nth)) x
+	FROM (SELECT project_id, nth = max(nth) OVER (PARTITION BY project_id) AS last, nth
+		FROM moved ORDER BY nth) x
+	WHERE last
 	ON CONFLICT (project_id) DO UPDATE SET last_served = excluded.last_served
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, worker, epoch)
