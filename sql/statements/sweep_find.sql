@@ -2,7 +2,9 @@
 -- janitor and `interlock lost` ask by this same statement. Parameters: the time ahead and the join timeout in
 -- milliseconds; whether leases are judged; what becomes of a run that has not started ("lost" or "requeue"),
 -- and how often; when the database's clock last stepped forward, and by how much, in microseconds (what was
--- claimed before has that much longer); the most rows.
+-- claimed before has that much longer); the most rows. Each run in flight is looked up by the key of runs, and in
+-- no other way: a hash would be made of all runs, and only the key's order serves BETWEEN and ORDER BY (another
+-- index begins with project_id too, and looks as good while there are few).
 WITH p AS MATERIALIZED (
 	SELECT clock_timestamp() + $1::bigint * interval '1 millisecond' AS at,
 		$2::bigint * interval '1 millisecond' AS join_timeout,
@@ -13,7 +15,11 @@ SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,
 	extract(epoch FROM clock_timestamp() - due.since) AS overdue, due.fate
 FROM p
 CROSS JOIN in_flight f
-JOIN runs r ON r.project_id = f.project_id AND r.id = f.run_id
+CROSS JOIN LATERAL (
+	SELECT * FROM runs
+	WHERE project_id = f.project_id AND id BETWEEN f.run_id AND f.run_id
+	ORDER BY id
+	LIMIT 1) r
 CROSS JOIN LATERAL (
 	{{overdue}}
 ) due

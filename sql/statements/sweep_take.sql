@@ -1,17 +1,22 @@
 -- Behind the lock of their work orders: looks again which of these runs are overdue, and declares them lost or
 -- gives them back. Nothing that was heard of meanwhile is taken. Parameters: the runs; the time as of which
--- they are judged, by the database's clock in microseconds; then as in sweep_find.
+-- they are judged, by the database's clock in microseconds; then as in sweep_find. As there and in the claim, there
+-- is one way to execute it: lookups have a LIMIT or OFFSET, and = ANY (ARRAY[…]) is for an index only.
 WITH p AS MATERIALIZED (
 	SELECT to_timestamp($3::bigint / 1000000.0) AS at,
 		$4::bigint * interval '1 millisecond' AS join_timeout,
 		$5::boolean AS leases, $6::text AS after_claim, $7::int AS max_requeues,
 		to_timestamp($8::bigint / 1000000.0) AS jumped_at, $9::bigint * interval '1 microsecond' AS jump
 ), judged AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.state, r.worker_name, r.claim_epoch, due.fate, due.clock,
+	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.fate, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
 	FROM p
 	CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS m(project_id, run_id)
-	JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
+	CROSS JOIN LATERAL (
+		SELECT * FROM runs
+		WHERE project_id = m.project_id AND id BETWEEN m.run_id AND m.run_id
+		ORDER BY id
+		LIMIT 1) r
 	CROSS JOIN LATERAL (
 		{{overdue}}
 	) due
@@ -34,20 +39,25 @@ WITH p AS MATERIALIZED (
 		requeues = r.requeues + (j.fate = 'requeued')::int,
 		revision = r.revision + 1
 	FROM judged j
-	WHERE r.project_id = j.project_id AND r.id = j.id AND r.state = j.state
+	WHERE r.seq = ANY (ARRAY[j.seq]) AND r.state = j.state
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
 		r.state, r.save_dataclips, r.finalized_at
 ), landed AS (
 	DELETE FROM in_flight f USING moved v
-	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
+	WHERE f.project_id = ANY (ARRAY[v.project_id]) AND f.workflow_id = ANY (ARRAY[v.workflow_id])
+		AND f.run_id = ANY (ARRAY[v.id])
 ), waits AS (
 	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
 	SELECT project_id, workflow_id, queue, priority, seq, id FROM moved WHERE state = 'available'
 ), closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = v.finalized_at
 	FROM moved v
-	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
-	WHERE v.state = 'lost' AND s.project_id = rs.project_id AND s.id = rs.step_id
+	CROSS JOIN LATERAL (
+		SELECT step_id FROM run_steps
+		WHERE project_id = v.project_id AND run_id = v.id
+		OFFSET 0) rs
+	WHERE v.state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
+		AND s.id = ANY (ARRAY[rs.step_id])
 		AND s.exit_reason IS NULL
 ), wiped_later AS (
 	INSERT INTO wipes (project_id, run_id)
