@@ -91,7 +91,7 @@ bool batch_is_resending(const struct batch *b);
 
 /* Settings for any connection of the daemon's, as db_config wants them: with the NULL at the end.
  */
-enum { BATCH_SETTINGS = 23 };
+enum { BATCH_SETTINGS = 25 };
 extern const char *const batch_settings[BATCH_SETTINGS];
 
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls

@@ -11,7 +11,7 @@
  * that has half a batch, or waits for a lock, would keep the work orders locked that the same
  * messages, sent again over another connection, wait for. */
 const char *const batch_settings[BATCH_SETTINGS] = { "jit", "off", "enable_seqscan", "off",
-	"enable_bitmapscan", "off", "max_parallel_workers_per_gather", "0",
+	"enable_bitmapscan", "off", "enable_memoize", "off", "max_parallel_workers_per_gather", "0",
 	"plan_cache_mode", "force_generic_plan", "timezone", "UTC",
 	"client_connection_check_interval", "2s", "tcp_keepalives_idle", "5",
 	"tcp_keepalives_interval", "5", "tcp_keepalives_count", "2", "tcp_user_timeout", "15s",

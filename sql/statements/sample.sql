@@ -18,12 +18,20 @@ WITH RECURSIVE grp AS (
 	GROUP BY queue
 )
 SELECT 1 AS ord, 'queue' AS what, d.queue AS name, d.n,
-	coalesce(extract(epoch FROM now() - r.inserted_at), 0) AS age
+	coalesce((SELECT extract(epoch FROM now() - inserted_at) FROM runs
+		WHERE seq = (SELECT seq FROM oldest WHERE queue = d.queue) LIMIT 1), 0) AS age
 FROM depth d
-LEFT JOIN oldest o ON o.queue = d.queue
-LEFT JOIN runs r ON r.seq = o.seq
 UNION ALL
-SELECT 1, 'state', r.state, count(*), 0
-FROM (SELECT project_id, run_id FROM in_flight LIMIT 4000) f
-JOIN runs r ON r.project_id = f.project_id AND r.id = f.run_id
-GROUP BY r.state
+SELECT 1, 'state', v.state, v.n, 0
+FROM (
+	SELECT count(*) FILTER (WHERE r.state = 'claimed') AS claimed,
+		count(*) FILTER (WHERE r.state = 'started') AS started
+	FROM (SELECT project_id, run_id FROM in_flight LIMIT 4000) f
+	CROSS JOIN LATERAL (	-- as in sweep_find
+		SELECT state FROM runs
+		WHERE project_id = f.project_id AND id BETWEEN f.run_id AND f.run_id
+		ORDER BY id
+		LIMIT 1) r
+) c
+CROSS JOIN LATERAL (VALUES ('claimed', c.claimed), ('started', c.started)) v(state, n)
+WHERE v.n > 0

@@ -1,7 +1,9 @@
 -- The work orders of what was found, as far as nobody else is at work on them; the rest is for the next sweep, or
 -- for another coordinator's janitor.
 SELECT o.project_id, o.id
-FROM work_orders o
-WHERE (o.project_id, o.id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-ORDER BY o.project_id, o.id
-FOR NO KEY UPDATE SKIP LOCKED
+FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS m(project_id, id) ORDER BY 1, 2) m
+CROSS JOIN LATERAL (
+	SELECT project_id, id FROM work_orders
+	WHERE project_id = m.project_id AND id = m.id
+	LIMIT 1
+	FOR NO KEY UPDATE SKIP LOCKED) o
