@@ -30,14 +30,15 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	CROSS JOIN want
 	CROSS JOIN (SELECT string_to_array($3::text, E'\x1f') AS queues) q
 ), candidate AS MATERIALIZED (
-	SELECT o.*, h.run_id, h.seq,
+	SELECT o.project_id, o.workflow_id, o.queue, o.priority, o.pref, o.free_w, o.free_p, h.seq,
 		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
 			ORDER BY o.pref, o.priority, h.seq) AS nth_w
 	FROM open o
 	CROSS JOIN LATERAL (
-		SELECT w.run_id, w.seq FROM waiting w
+		SELECT w.seq FROM waiting w
 		WHERE w.project_id = o.project_id AND w.workflow_id = o.workflow_id
 			AND w.queue = o.queue AND w.priority = o.priority
+			AND w.seq >= o.seq	-- those before have been claimed, and may not be vacuumed yet
 		ORDER BY w.seq LIMIT greatest(0, least(o.n, o.free_w, o.free_p))) h
 	WHERE o.pref IS NOT NULL
 ), fit AS (

@@ -4,14 +4,9 @@
 WITH RECURSIVE grp AS (
 	{{groups}}
 ), oldest AS (
-	SELECT g.queue, min(h.seq) AS seq
+	SELECT queue, min(seq) AS seq
 	FROM (SELECT * FROM grp LIMIT 500) g
-	CROSS JOIN LATERAL (
-		SELECT w.seq FROM waiting w
-		WHERE w.project_id = g.project_id AND w.workflow_id = g.workflow_id
-			AND w.queue = g.queue AND w.priority = g.priority
-		ORDER BY w.seq LIMIT 1) h
-	GROUP BY g.queue
+	GROUP BY queue
 ), depth AS (
 	SELECT queue, count(*) AS n
 	FROM (SELECT queue FROM waiting LIMIT 20000) x
