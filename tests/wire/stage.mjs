@@ -46,12 +46,12 @@ export class Coordinator {
 	#log = '';
 	#heard = [];
 
-	// `under`: the command that starts it, if it is not started by itself.
-	static async start(name, options = {}, database = null, under = []) {
+	// `under`: the command that starts it, if it is not started by itself; `build`: another one than ours.
+	static async start(name, options = {}, database = null, under = [], build = INTERLOCKD_BIN) {
 		const coordinator = new Coordinator(name, database);
 		coordinator.write(options);
 		if (database) execFileSync(INTERLOCK_BIN, ['-c', coordinator.file, 'migrate']);
-		const [program, ...args] = [...under, INTERLOCKD_BIN, '-c', coordinator.file];
+		const [program, ...args] = [...under, build, '-c', coordinator.file];
 		const pipe = under.length ? 'pipe' : 'ignore';
 		coordinator.child = spawn(program, args, { stdio: [pipe, pipe, 'pipe'] });
 		running.add(coordinator);

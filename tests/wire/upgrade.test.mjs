@@ -3,8 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Database, fixture } from '../client/db.mjs';
+import { check } from '../faults/checker.mjs';
+import { Load, runs } from '../faults/load.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, test } from './stage.mjs';
 
@@ -64,6 +67,34 @@ test('a migration that finds its table locked lets go, tries again, and is done'
 	assert.ok(times(0)(await db.until(waits, times(0))), 'and lets go');
 	await holder.query('COMMIT');
 	assert.match((await migration).stdout, /applied 002_coordinators/);
+});
+
+test('two builds on one schema: a load goes from the one to the next while the schema is migrated', async () => {
+	const { admin_url, ...database } = await stage.newDatabase('rolling');
+	const base = new Database(database.migrate_url);
+	const old = await Coordinator.start('upgrade-old', {}, database);
+	const next = (program) => join(dirname(INTERLOCKD_BIN), 'next', program);
+	const load = new Load({ url: old.url, id: await runs(base, 1500), workers: 8 });
+	await load.progress();
+	const migrate = await promisify(execFile)(next('interlock'), ['-c', old.file, 'migrate']);
+	assert.match(migrate.stdout, /applied 900_next/);
+	await load.progress();
+	const young = await Coordinator.start('upgrade-next', { database }, null, [], next('interlockd'));
+	const build = async ({ address }) => (await (await fetch(`http://${address}/metrics`)).text()).match(/^interlock_build_info.*$/m)[0];
+	assert.match(await build(young), /version=".*\+next",schema="900"/);
+	assert.doesNotMatch(await build(old), /next|900/);
+	load.url = young.url;
+	// Half of the workers go over: both builds are at work.
+	await Promise.all(load.lines.slice(0, 4).map((line) => line.cut()));
+	await load.progress();
+	assert.ok((await old.metric('interlock_sockets')) >= 4 && (await young.metric('interlock_sockets')) >= 1);
+	await old.stop();
+	for (const { closes } of load.lines.slice(4)) assert.deepEqual(closes, [1001]);
+	await load.progress();
+	await load.finish();
+	await check(base, load);
+	await young.stop();
+	base.close();
 });
 
 await stage.play(90);
