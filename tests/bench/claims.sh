@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by tests/bench/run: what a claim costs when little and when much waits, and when much is finished; what
-# idle workers cost, who ask all the time.
+# Sourced by tests/bench/run: what a claim costs when little and when much waits, when much is finished, and while
+# somebody holds a snapshot; what idle workers cost, who ask all the time.
 
 many=1000000
 [ -z "${QUICK:-}" ] || many=50000
@@ -14,6 +14,26 @@ claims() {
 # Nobody joins what is claimed here, so the runs are taken out of flight by hand.
 land() { sql -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE in_flight, waiting, runs' >/dev/null; }
 
+# What is claimed while somebody holds a snapshot cannot be vacuumed, and later claims step over it.
+claims_beside_snapshot() {
+	local held=5000
+	[ -z "${QUICK:-}" ] || held=2000
+	fill_up $((held + 1000))
+	coproc SNAPSHOT { exec psql -X -q -A -t "$super"; }
+	echo 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;' >&"${SNAPSHOT[1]}"
+	read -r _ <&"${SNAPSHOT[0]}"
+	claims unheld 10
+	load claimed --mode claim --sockets 1 --in-flight 1 --runs $held --seconds 60
+	claims held 10
+	echo 'COMMIT; SELECT 1;' >&"${SNAPSHOT[1]}"
+	read -r _ <&"${SNAPSHOT[0]}"
+	end "$SNAPSHOT_PID"
+	sql -c 'VACUUM in_flight, waiting, runs, turns, work_orders' >/dev/null
+	claims vacuumed 10
+	sql -c 'DELETE FROM waiting' >/dev/null
+	land
+}
+
 claiming() {
 	sql -c 'DELETE FROM waiting' -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE' >/dev/null 2>&1
 	restart
@@ -22,6 +42,7 @@ claiming() {
 	claims many $many
 	sql -c 'DELETE FROM waiting' >/dev/null
 	land
+	claims_beside_snapshot
 	fill $many success
 	claims finished 10
 	land

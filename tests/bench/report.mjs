@@ -92,6 +92,8 @@ rows.push(
 	['a claim while 10,000 runs wait, p50 ms', claim('10000'), claim('10'), claim('10000') / claim('10'), 'while 10 wait', ''],
 	['a claim while 1,000,000 wait, p50 ms', claim('many'), claim('10'), claim('many') / claim('10'), 'while 10 wait', ''],
 	['a claim beside 1,000,000 finished, p50 ms', claim('finished'), claim('10'), claim('finished') / claim('10'), 'beside few', ''],
+	['… for each 1,000 claimed beside a snapshot, ms more', (claim('held') - claim('unheld')) / (json('claimed').messages / 1000), null, null, '', '≤ 0.3'],
+	['… and after vacuum, p50 ms', claim('vacuumed'), claim('unheld'), claim('vacuumed') / claim('unheld'), 'at first', ''],
 	['empty claims/s', json('empty').messages_s, ours.heartbeats, json('empty').messages_s / ours.heartbeats, 'heartbeats/s', ''],
 	['one of 5,000 idle workers, KiB', (awake - asleep) / 5000, null, null, '', '≤ 20'],
 	['5,000 idle workers, part of a processor', ticks / 100 / seconds, null, null, '500 empty claims/s', ''],
