@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What an operator installs: the units as systemd reads them, how exposed the services are, and the
-# Debian package as lintian sees it.
+# Debian package as lintian sees it, and as dpkg installs and removes it.
 cd "$(dirname "$0")/../.." || exit
 BUILD=build/gcc
 made() { make -s -j"$(nproc)" CC=gcc CFLAGS=-Werror BUILD=$BUILD "$@"; }
@@ -60,5 +60,42 @@ for example in nginx.conf alerts.yml grafana-dashboard.json; do
 	[ ! -e config/$example ] || grep -q " ./usr/share/doc/interlock/examples/$example$" <<<"$contents" ||
 		wrong "the package has no example $example"
 done
+
+# Installed, started, removed and purged for real: on this machine with a layer over it that nobody else
+# sees. Whoever may not lay one (who is not root, or whose kernel does not let him) leaves it out.
+trial=$PWD/$BUILD/trial
+rm -rf "$trial" && mkdir -p "$trial"
+layered() {
+	unshare --mount sh -ec '
+		mount -t tmpfs none "$1" && cd "$1" && mkdir over work root
+		mount -t overlay overlay -o lowerdir=/,upperdir=over,workdir=work root
+		mount --rbind /dev root/dev && mount --rbind /proc root/proc && mount -t tmpfs none root/run
+		shift && exec chroot root "$@"' - "$trial" "$@"
+}
+if layered true 2>"$BUILD/layer"; then
+	layered sh -eu -s "$PWD/$package" >"$BUILD/trial.log" 2>&1 <<'END' || { cat "$BUILD/trial.log" && wrong 'the package is not installed, started or removed'; }
+		is() { [ "$1" = "$2" ]; }
+		conf=/etc/interlock/interlock.conf keys=/etc/interlock/keys door=/run/interlock/door
+		trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+		dpkg() { command dpkg --no-triggers "$@"; } # the manual's index is none of ours
+		dpkg -i "$1"
+		is "$(stat -c '%U %G %a' $conf $keys /run/interlock | xargs)" 'root interlock 640 root interlock 750 interlock interlock 755'
+		interlock keys --dir $keys && chgrp interlock $keys/* && chmod 640 $keys/*
+		printf '[server]\nlisten = unix:%s\n[database]\nurl = host=/nowhere\n' $door >$conf
+		CREDENTIALS_DIRECTORY=$keys setpriv --reuid=interlock --regid=interlock --clear-groups interlockd -c $conf &
+		is "$(curl -sS --retry 50 --retry-all-errors --retry-delay 0 --retry-max-time 20 --unix-socket $door http://x/healthz)" ok
+		kill $! && wait $!
+		dpkg -i "$1" # once more, as an upgrade
+		grep -q nowhere $conf
+		files=$(dpkg -L interlock | while read -r file; do [ -d "$file" ] || echo "$file"; done)
+		dpkg -r interlock
+		for file in $files; do [ ! -e "$file" ] || is "$file" $conf; done
+		dpkg -P interlock
+		is "$(find /etc/interlock -type f | wc -l)" 3 # the keys, which nobody could make again
+		is "$(find /etc/systemd /lib/systemd /run -name 'interlock*' | wc -l)" 0
+END
+else
+	echo "no trial of the package here: $(cat "$BUILD/layer")"
+fi
 
 exit $found
