@@ -399,7 +399,8 @@ static const char usage[] =
 	"      --print-config the configuration as it is understood, and exit\n"
 	"      --fsm          the state machine of a run as a graphviz digraph, and exit;\n"
 	"                     --fsm=mermaid as a flowchart\n"
-	"      --version      its version and its schema's, and exit\n";
+	"      --version      its version and its schema's, and exit\n"
+	"  -h, --help         this text\n";
 
 int main(int argc, char **argv)
 {

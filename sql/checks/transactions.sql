@@ -9,7 +9,7 @@ WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
 	AND xact_start < now() - current_setting('interlock.old')::interval
 UNION ALL
 SELECT 'skipped',
-	format('%s sessions of other roles cannot be looked into', count(*)),
+	format('%s sessions of other roles cannot be looked into: an old transaction of theirs is not found', count(*)),
 	format('GRANT pg_read_all_stats TO %I', current_user)
 FROM pg_stat_activity
 WHERE datname = current_database() AND NOT pg_has_role(usesysid, 'usage')

@@ -34,6 +34,9 @@ for command in $commands; do
 		man interlock.1 | grep -qP -- "^ +$option( |$)" || wrong "interlock(1) does not tell of $option"
 	done
 done
+accepted=$(grep -oP '\{ "\K[a-z-]+(?=", \w+_argument)' src/main.c | sort)
+[ "$(sed 's/^/--/' <<<"$accepted")" = "$("$BUILD/interlockd" --help | longs | sort -u)" ] ||
+	wrong 'interlockd --help lists other options than it takes'
 for option in $("$BUILD/interlockd" --help | longs); do
 	man interlockd.8 | grep -qP -- "^ +(-., )?$option( |$)" || wrong "interlockd(8) does not tell of $option"
 done
