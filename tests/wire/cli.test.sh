@@ -393,9 +393,9 @@ cli trigger-key "$(id T)" --json
 said 'another one beside it' 0 "{\"trigger_id\":\"$(id T)\",\"key\":\"*\"}" ''
 second=$(jq -r .key <<<"$out")
 cli triggers
-said 'how many each has is listed' 0 "trigger *  type *  workflow *  project *  enabled  runnable  keys
+said 'how many each has is listed' 0 "trigger *type *workflow *project *enabled *runnable *keys
 $(id U)  webhook *  0
-$(id T)  webhook  intake *  clinic *  t *  t *  2" ''
+$(id T)  webhook  intake *clinic *t *t *2" ''
 cli triggers "$(id V)" --json
 said 'or of one workflow' 0 "?{\"trigger\":\"$(id U)\",*\"keys\":0}?" ''
 cli triggers nobody
