@@ -85,3 +85,23 @@ test('a coordinator is killed with 1,000 joined runs', async () => {
 	await runOnce(db, load.canary.id.run, lost, 30_000);
 	await completeAll(db, load);
 });
+
+test('a backend of the janitor that hangs is given up after a minute; workers do not notice', async () => {
+	const { urls, db, coordinators: [hung] } = await stageFor('hung', ['hung']);
+	const root = new Database(urls.admin_url);
+	// Between two sweeps the last thing it asked is the clock.
+	const sweeping = `SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+		AND application_name = 'interlockd' AND query ~ 'clock_timestamp..\\) [*] 1000000\\)::bigint\\s*$'`;
+	const [[pid]] = await root.until(`${sweeping} AND state = 'idle'`, (rows) => rows.length === 1);
+	process.kill(Number(pid), 'SIGSTOP');
+	try {
+		const load = await hold(hung, await runs(db, 10), 10);
+		await sayAll(load, 'run:start', runStart);
+		const others = await root.until(`${sweeping} AND pid <> ${pid}`, (rows) => rows.length > 0, 90_000);
+		assert.equal(others.length, 1);
+		await hung.says(/janitor: .*no answer from the database/);
+		await sayAll(load, 'run:complete', runComplete);
+	} finally {
+		process.kill(Number(pid), 'SIGCONT');
+	}
+});
