@@ -36,7 +36,7 @@ test('lost tells which runs would be taken, by which clock, and by how much', as
 	const [now] = await overdue(held);
 	assert.equal(now.clock, 'deadline');
 	assert.ok(now.overdue > 59 && now.overdue < 80, `${now.overdue} s ago`);
-	const { out } = await interlock('lost');
+	const { out } = await interlock('lost', '--limit', '100000');
 	assert.match(out, /^run +state +worker +clock +overdue +fate\n/);
 	assert.match(out, new RegExp(`${held.id.run}  started  w1 +deadline  1m \\d+s +lost`));
 	const [[state]] = await db.query(`SELECT state FROM runs WHERE id = '${held.id.run}'`);
