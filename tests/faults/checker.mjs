@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 
 const md5 = (text) => createHash('md5').update(text).digest('hex');
 const micros = (column) => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
-const APPLIED = "('accepted', 'implicit', 'yielded', 'revived', 'observed')";
+const APPLIED = "('accepted', 'implicit', 'yielded', 'revived', 'observed', 'released', 'requeued')";
 
 // What the tables must never say of each other, as queries of which every row is a fault.
 const contradictions = (project) => ({
