@@ -93,6 +93,10 @@ bool batch_is_resending(const struct batch *b);
  */
 enum { BATCH_SETTINGS = 25 };
 extern const char *const batch_settings[BATCH_SETTINGS];
+/* Puts those and the coordinator's name (borrowed), BATCH_SETTINGS + 1 words, into settings, which
+ * is zeroed and has room for at least one more. Returns how many they are: further ones may follow.
+ */
+size_t batch_settings_of(const char *coordinator, const char **settings);
 
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
  * on_closed. */

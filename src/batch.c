@@ -17,6 +17,17 @@ const char *const batch_settings[BATCH_SETTINGS] = { "jit", "off", "enable_seqsc
 	"tcp_keepalives_interval", "5", "tcp_keepalives_count", "2", "tcp_user_timeout", "15s",
 	NULL };
 
+size_t batch_settings_of(const char *coordinator, const char **settings)
+{
+	size_t n = 0;
+
+	for (; batch_settings[n] != NULL; n++)
+		settings[n] = batch_settings[n];
+	settings[n++] = "interlock.coordinator";
+	settings[n++] = coordinator;
+	return n;
+}
+
 void batch_tell_up(struct batch *b, const char *why)
 {
 	bool up = batch_is_up(b);
@@ -59,15 +70,9 @@ static void on_soon(uv_timer_t *timer)
 struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 {
 	struct batch *b = xcalloc(1, sizeof(*b));
-	size_t n = 0;
 
 	b->config = *config;
-	while (batch_settings[n] != NULL) {
-		b->settings[n] = batch_settings[n];
-		n++;
-	}
-	b->settings[n++] = "interlock.coordinator";
-	b->settings[n] = config->coordinator;
+	batch_settings_of(config->coordinator, b->settings);
 	b->writers = config->writers;
 	b->nlanes = b->writers + LANES - 1;
 	b->lanes = xcalloc((size_t)b->nlanes, sizeof(*b->lanes));

@@ -14,7 +14,7 @@ enum {
 	FIND = 8192,           /* runs looked up at once */
 	TAKE = 128,            /* runs taken in one transaction */
 	CHORES_MS = 60 * 1000, /* between looks for what is left over */
-	ASKED = 4,             /* statements between two syncs, at most */
+	ASKED = 5,             /* statements between two syncs, at most */
 	ANSWER_MS = 60 * 1000, /* for what was asked between two syncs */
 };
 
@@ -31,7 +31,7 @@ struct number {
 static struct {
 	struct chan_server *server;
 	struct db *db;
-	const char *settings[BATCH_SETTINGS + 6];
+	const char *settings[BATCH_SETTINGS + 4];
 
 	/* What was asked since the last sync: who looks at each result, and what comes after. */
 	void (*got[ASKED])(const PGresult *res);
@@ -296,6 +296,7 @@ static void do_chores(void)
 	struct number n;
 
 	j.chores_at = mono_ms() + CHORES_MS;
+	ask("bitmaps", NULL, 0, NULL);
 	ask("sweep_steps", (const struct db_param[]){ number(&n, conf->grace) }, 1, got_steps);
 	ask("sweep_wipes", (const struct db_param[]){ number(&n, conf->late_window) }, 1, NULL);
 }
@@ -394,20 +395,14 @@ static const struct db_ops db_ops = {
 	.synced = on_synced,
 };
 
-/* Beside the settings of all connections: locks of a frozen janitor must not outlive it for long,
- * and sweep_steps reads a BRIN index. */
+/* Beside the settings of all connections: locks of a frozen janitor must not outlive it for long.
+ */
 static void make_settings(const char *coordinator)
 {
-	size_t n = 0;
+	size_t n = batch_settings_of(coordinator, j.settings);
 
-	for (; batch_settings[n] != NULL; n++)
-		j.settings[n] = batch_settings[n];
-	j.settings[n++] = "interlock.coordinator";
-	j.settings[n++] = coordinator;
 	j.settings[n++] = "idle_in_transaction_session_timeout";
 	j.settings[n++] = "5s";
-	j.settings[n++] = "enable_bitmapscan";
-	j.settings[n++] = "on";
 }
 
 void janitor_open(struct chan_server *server, const char *conninfo, const char *coordinator)

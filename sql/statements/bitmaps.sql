@@ -1,0 +1,3 @@
+-- Until the transaction ends bitmaps are allowed, which the settings of all connections forbid: the BRIN index that
+-- sweep_steps looks into cannot be read otherwise.
+SELECT set_config('enable_bitmapscan', 'on', true)
