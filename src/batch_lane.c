@@ -75,6 +75,15 @@ static void put_back(struct lane_conn *lane)
 	stats_add(lane->stat_queued, n);
 }
 
+void batch_forget(struct lane_conn *lane)
+{
+	struct batch_item *item;
+
+	put_back(lane);
+	while ((item = TAILQ_FIRST(&lane->queue)) != NULL)
+		batch_give_up(lane, item);
+}
+
 /* Every item gets the rows whose ord (the first column, counted from 1) is one of its own. */
 static void deliver(struct lane_conn *lane)
 {
@@ -212,11 +221,11 @@ static void on_down(struct db *db, void *arg, const char *why)
 	for (int g = 0; g < lane->ngroups; g++)
 		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
 			item->resent = true;
-	put_back(lane);
-	if (lane->kind != LANE_CLAIM)
-		return;
-	while ((item = TAILQ_FIRST(&lane->queue)) != NULL)
-		batch_give_up(lane, item);
+	/* A claim is not sent again: its worker asks by itself. */
+	if (lane->kind == LANE_CLAIM)
+		batch_forget(lane);
+	else
+		put_back(lane);
 }
 
 static const struct db_ops db_ops = {
@@ -258,13 +267,4 @@ void batch_open(struct batch *b, uv_loop_t *loop, int index, enum lane kind)
 	lane->stat_queued = stats_seriesf(STATS_QUEUED, "lane=\"%s\"", lane->name);
 	config.stmts = stmt_all(&config.nstmts);
 	lane->db = db_open(loop, &config);
-}
-
-void batch_forget(struct lane_conn *lane)
-{
-	struct batch_item *item;
-
-	put_back(lane);
-	while ((item = TAILQ_FIRST(&lane->queue)) != NULL)
-		batch_give_up(lane, item);
 }
