@@ -23,10 +23,7 @@ FROM (
 		count(*) FILTER (WHERE r.state = 'started') AS started
 	FROM (SELECT project_id, run_id FROM in_flight LIMIT 4000) f
 	CROSS JOIN LATERAL (	-- as in sweep_find
-		SELECT state FROM runs
-		WHERE project_id = f.project_id AND id BETWEEN f.run_id AND f.run_id
-		ORDER BY id
-		LIMIT 1) r
+		{{by_key}}) r
 ) c
 CROSS JOIN LATERAL (VALUES ('claimed', c.claimed), ('started', c.started)) v(state, n)
 WHERE v.n > 0

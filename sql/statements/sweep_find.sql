@@ -16,10 +16,7 @@ SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,
 FROM p
 CROSS JOIN in_flight f
 CROSS JOIN LATERAL (
-	SELECT * FROM runs
-	WHERE project_id = f.project_id AND id BETWEEN f.run_id AND f.run_id
-	ORDER BY id
-	LIMIT 1) r
+	{{by_key}}) r
 CROSS JOIN LATERAL (
 	{{overdue}}
 ) due

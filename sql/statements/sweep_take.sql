@@ -11,12 +11,9 @@ WITH p AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.fate, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
 	FROM p
-	CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS m(project_id, run_id)
+	CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS f(project_id, run_id)
 	CROSS JOIN LATERAL (
-		SELECT * FROM runs
-		WHERE project_id = m.project_id AND id BETWEEN m.run_id AND m.run_id
-		ORDER BY id
-		LIMIT 1) r
+		{{by_key}}) r
 	CROSS JOIN LATERAL (
 		{{overdue}}
 	) due
