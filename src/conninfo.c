@@ -81,9 +81,9 @@ bool conninfo_is_sound(const char *text)
 /* Those of user:password@ in a URL, and of any key that ends in "password". */
 void conninfo_print(struct buf *out, const char *url)
 {
-	const char *slashes = strncmp(url, "postgres", 8) == 0 ? strstr(url, "://") : NULL;
-	const char *at = slashes ? strrchr(slashes, '@') : NULL;
-	const char *colon = at ? memchr(slashes + 3, ':', (size_t)(at - slashes - 3)) : NULL;
+	const char *rest = after_scheme(url);
+	const char *at = rest ? strrchr(rest, '@') : NULL;
+	const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
 	const char *key;
 
 	if (colon) {
@@ -92,7 +92,7 @@ void conninfo_print(struct buf *out, const char *url)
 		url = at;
 	}
 	while ((key = strstr(url, "password"))) {
-		const char *end = slashes ? "&" : " \t";
+		const char *end = rest ? "&" : " \t";
 		const char *value = key + strlen("password");
 		value += strspn(value, " \t");
 		bool given = *value == '=';

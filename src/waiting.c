@@ -35,10 +35,10 @@ static void look(void)
 		listener.again = true;
 		return;
 	}
-	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
-		idle += has_capacity(chan);
 	if (!db_is_up(listener.db) || listener.server->draining)
 		return;
+	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
+		idle += has_capacity(chan);
 	snprintf(limit, sizeof(limit), "%d", idle);
 	db_query(listener.db, listener.stmt.name,
 		&(struct db_param){ limit, (int)strlen(limit), false }, 1);

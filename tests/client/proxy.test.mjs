@@ -7,10 +7,10 @@ import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../faults/cluster.mjs';
 import * as stage from '../wire/stage.mjs';
 import { Coordinator, test } from '../wire/stage.mjs';
 import { Database, fixture } from './db.mjs';
@@ -30,13 +30,6 @@ const options = (listen) => ({ server: { listen, trusted_proxies: '127.0.0.1 uni
 let a = await Coordinator.start('proxy-a', options('127.0.0.1:0'), urls);
 let b = await Coordinator.start('proxy-b', options(`unix:${file('b.sock')}`), urls);
 
-const freePort = async () => {
-	const server = createServer().listen(0, '127.0.0.1');
-	await once(server, 'listening');
-	const { port } = server.address();
-	server.close();
-	return port;
-};
 const port = await freePort();
 
 execFileSync('openssl', [

@@ -16,11 +16,8 @@ const a = await Coordinator.start('metrics-a', {}, urls);
 const scrape = async () => (await fetch(`http://${a.address}/metrics`)).text();
 // Asks again until the series has this value: gauges of the runs are sampled.
 const until = async (series, holds) => {
-	for (const end = Date.now() + 25_000; ; await new Promise((r) => setTimeout(r, 250))) {
-		const value = await a.metric(series);
-		if (holds(value)) return value;
-		assert.ok(Date.now() < end, `${series} is ${value}`);
-	}
+	const value = await a.untilMetric(series, holds, 25_000);
+	assert.ok(holds(value), `${series} is ${value}`);
 };
 
 test("is clean for Prometheus' tool, with every series that has been seen", async () => {

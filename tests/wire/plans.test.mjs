@@ -5,16 +5,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { Database, fixture } from '../client/db.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, test } from './stage.mjs';
 
 const MANY = 5_000;
-const { INTERLOCK_BIN = 'build/interlock' } = process.env;
-const tool = `${dirname(INTERLOCK_BIN)}/bench/statement`;
-execFileSync('make', ['-s', ...(tool.includes('/san/') ? ['SAN=1'] : []), tool], { stdio: 'ignore' });
-const said = (...args) => execFileSync(tool, args, { encoding: 'utf8' });
+const { STATEMENT_BIN } = process.env;
+const said = (...args) => execFileSync(STATEMENT_BIN, args, { encoding: 'utf8' });
 
 const urls = await stage.newDatabase('plans');
 await (await Coordinator.start('plans', {}, urls)).stop(); // it has brought the schema
