@@ -1,6 +1,7 @@
 /*
- * jwt: the two kinds of token. HS256 lets a worker onto the socket, RS256 onto one run. The
- * algorithm is the key's, never the token's: `none`, any other `alg` and `crit` are refused.
+ * jwt: the two kinds of token. HS256 lets a worker onto the socket; EdDSA, ES256 or RS256, by the
+ * kind of the key pair, onto one run. The algorithm is the key's, never the token's: `none`, any
+ * other `alg` and `crit` are refused.
  */
 #ifndef JWT_H
 #define JWT_H
@@ -17,13 +18,16 @@ struct jwt_key; /* one secret or key pair; several threads may use it at once */
 /* An HS256 key from the secret's bytes (copied). An empty one is fatal: it would admit anybody. */
 struct jwt_key *jwt_key_hs256(const void *secret, size_t n);
 
-/* An RS256 key pair from PEM (PKCS#8 or PKCS#1 private key). NULL, with a sentence in err, if it is
- * none or has fewer than 2048 bits. */
-struct jwt_key *jwt_key_rs256(const char *pem, size_t n, struct buf *err)
+/* A key pair from PEM (a private key, PKCS#8 or the older form): Ed25519 signs EdDSA, P-256 ES256,
+ * RSA of at least 2048 bits RS256. NULL, with a sentence in err, for anything else. */
+struct jwt_key *jwt_key_pair(const char *pem, size_t n, struct buf *err)
 	__attribute__((warn_unused_result));
 
-/* Makes a new RSA key pair of 2048 bits and appends its PEM (PKCS#8) to pem. */
-void jwt_make_rs256(struct buf *pem);
+/* The algorithm that the key signs by, as a token's header names it; a constant. */
+const char *jwt_key_alg(const struct jwt_key *key);
+
+/* Makes a new Ed25519 key pair and appends its PEM (PKCS#8) to pem. */
+void jwt_make_pair(struct buf *pem);
 
 /* Appends the PEM of the public half (SubjectPublicKeyInfo) to b. */
 void jwt_public_pem(const struct jwt_key *key, struct buf *b);

@@ -31,7 +31,7 @@ static const struct {
 	void (*make)(struct buf *out);
 } keys[] = {
 	{ "worker_secret", make_hex },
-	{ "run_token_key", jwt_make_rs256 },
+	{ "run_token_key", jwt_make_pair },
 	{ "credential_key", make_hex },
 };
 
@@ -92,7 +92,7 @@ static int print_public(const struct conf *conf)
 	struct jwt_key *key = NULL;
 
 	if (sd_read_secret(conf->run_token_key, "run_token_key", &pem, &err))
-		key = jwt_key_rs256(pem.p, pem.n, &err);
+		key = jwt_key_pair(pem.p, pem.n, &err);
 	pem.n = 0;
 	if (key) {
 		jwt_public_pem(key, &pem);

@@ -48,6 +48,12 @@ void check_keys(struct doctor *d)
 			look_at_file(d, name, path);
 		free(path);
 	}
+	if (keys != NULL && strcmp(jwt_key_alg(keys_signer(keys)), "RS256") == 0)
+		check_found(d, CHECK_WARN,
+			"unless it is shared with Lightning: interlock keys --dir DIR makes an "
+			"Ed25519 key",
+			"run_token_key: a signature by an RSA key costs ten times one by Ed25519, "
+			"once for each claimed run");
 	keys_free(keys);
 	buf_free(&why);
 }

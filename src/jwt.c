@@ -1,8 +1,8 @@
 /*
  * jwt: signs and checks tokens. Invariants: the algorithm is a property of the key and a token
- * cannot choose it; nothing is parsed as JSON before its signature holds; and a token has exactly
- * one spelling (canonical base64url, exact signature length, no duplicate keys), so that two
- * readers cannot see two things in it.
+ * cannot choose it; nothing is parsed as JSON before its signature holds; and what is signed has
+ * exactly one spelling (canonical base64url, exact signature length, no duplicate keys), so that
+ * two readers cannot see two things in it.
  */
 #include "jwt.h"
 
@@ -10,7 +10,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -18,6 +20,7 @@
 
 #define HMAC_SIZE 32 /* of a SHA-256 */
 #define RSA_BITS 2048
+#define P256_HALF 32 /* each of r and s (RFC 7518, 3.4) */
 
 /* The contexts are set up once and copied for every token, which leaves them unchanged: setting one
  * up costs more than an HMAC, and threads may share a key. */
@@ -28,6 +31,7 @@ struct jwt_key {
 	EVP_MD_CTX *sign;
 	EVP_MD_CTX *verify; /* NULL for HS256: there one signs again and compares */
 	size_t size;        /* of a signature */
+	bool raw;           /* libcrypto's signature is DER, the token's is r and s (ES256) */
 };
 
 static void must(bool ok, const char *what)
@@ -93,8 +97,9 @@ static EVP_MD_CTX *ready(
 	EVP_PKEY *pkey)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	const EVP_MD *digest = EVP_PKEY_is_a(pkey, "ED25519") ? NULL : EVP_sha256();
 
-	must(ctx && init(ctx, NULL, EVP_sha256(), NULL, pkey) == 1, "setting up a key");
+	must(ctx && init(ctx, NULL, digest, NULL, pkey) == 1, "setting up a key");
 	return ctx;
 }
 
@@ -116,8 +121,43 @@ struct jwt_key *jwt_key_hs256(const void *secret, size_t n)
 	return key;
 }
 
-/* The pair that the PEM text holds, if it is one we want. */
-static EVP_PKEY *load_pair(const char *pem, size_t n, struct buf *err)
+static bool is_p256(const EVP_PKEY *pkey)
+{
+	char group[32];
+
+	return EVP_PKEY_get_utf8_string_param(
+		       pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group), NULL) == 1 &&
+	       strcmp(group, "prime256v1") == 0;
+}
+
+static bool is_large(const EVP_PKEY *pkey)
+{
+	return EVP_PKEY_get_bits(pkey) >= RSA_BITS;
+}
+
+/* The kinds of key pair. size 0: the key's own. */
+static const struct kind {
+	const char *type; /* libcrypto's name */
+	bool (*fits)(const EVP_PKEY *pkey);
+	const char *alg;
+	size_t size;
+	bool raw;
+} kinds[] = {
+	{ "ED25519", NULL, "EdDSA", 64, false },
+	{ "EC", is_p256, "ES256", 2 * P256_HALF, true },
+	{ "RSA", is_large, "RS256", 0, false },
+};
+
+static const struct kind *kind_of(const EVP_PKEY *pkey)
+{
+	for (size_t i = 0; i < countof(kinds); i++)
+		if (EVP_PKEY_is_a(pkey, kinds[i].type) &&
+			(kinds[i].fits == NULL || kinds[i].fits(pkey)))
+			return &kinds[i];
+	return NULL;
+}
+
+struct jwt_key *jwt_key_pair(const char *pem, size_t n, struct buf *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, n > INT_MAX ? 0 : (int)n);
 	must(bio != NULL, "reading PEM");
@@ -125,34 +165,32 @@ static EVP_PKEY *load_pair(const char *pem, size_t n, struct buf *err)
 	EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, (char[]){ "" });
 	BIO_free(bio);
 	ERR_clear_error();
+	const struct kind *kind = pkey != NULL ? kind_of(pkey) : NULL;
 
-	if (pkey == NULL || EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA)
-		buf_adds(err, "not an unencrypted RSA private key in PEM");
-	else if (EVP_PKEY_get_bits(pkey) < RSA_BITS)
-		buf_addf(err, "the RSA key has %d bits, at least %d are needed",
-			EVP_PKEY_get_bits(pkey), RSA_BITS);
-	else
-		return pkey;
-	EVP_PKEY_free(pkey);
-	return NULL;
-}
-
-struct jwt_key *jwt_key_rs256(const char *pem, size_t n, struct buf *err)
-{
-	EVP_PKEY *pkey = load_pair(pem, n, err);
-	if (pkey == NULL)
+	if (kind == NULL) {
+		buf_addf(err,
+			"not an unencrypted private key in PEM: Ed25519, P-256, or RSA of at least "
+			"%d bits",
+			RSA_BITS);
+		EVP_PKEY_free(pkey);
 		return NULL;
-
+	}
 	struct jwt_key *key = xmalloc(sizeof(*key));
 	*key = (struct jwt_key){
 		.users = 1,
-		.alg = "RS256",
+		.alg = kind->alg,
 		.pkey = pkey,
 		.sign = ready(EVP_DigestSignInit, pkey),
 		.verify = ready(EVP_DigestVerifyInit, pkey),
-		.size = (size_t)EVP_PKEY_get_size(pkey),
+		.size = kind->size != 0 ? kind->size : (size_t)EVP_PKEY_get_size(pkey),
+		.raw = kind->raw,
 	};
 	return key;
+}
+
+const char *jwt_key_alg(const struct jwt_key *key)
+{
+	return key->alg;
 }
 
 struct jwt_key *jwt_key_ref(struct jwt_key *key)
@@ -184,11 +222,11 @@ static void add_pem(EVP_PKEY *pkey, bool private, struct buf *b)
 	BIO_free(bio);
 }
 
-void jwt_make_rs256(struct buf *pem)
+void jwt_make_pair(struct buf *pem)
 {
-	EVP_PKEY *pkey = EVP_RSA_gen(RSA_BITS);
+	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 
-	must(pkey != NULL, "making an RSA key");
+	must(pkey != NULL, "making an Ed25519 key");
 	add_pem(pkey, true, pem);
 	EVP_PKEY_free(pkey);
 }
@@ -208,28 +246,68 @@ static EVP_MD_CTX *copy_of(const EVP_MD_CTX *ctx)
 	return copy;
 }
 
+/* From libcrypto's DER to r and s, each of P256_HALF bytes. */
+static void add_raw(const uint8_t *der, size_t n, struct buf *out)
+{
+	ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &der, (long)n);
+	uint8_t raw[2 * P256_HALF];
+
+	must(pair && BN_bn2binpad(ECDSA_SIG_get0_r(pair), raw, P256_HALF) == P256_HALF &&
+			BN_bn2binpad(ECDSA_SIG_get0_s(pair), raw + P256_HALF, P256_HALF) ==
+				P256_HALF,
+		"reading a signature");
+	ECDSA_SIG_free(pair);
+	buf_add(out, raw, sizeof(raw));
+}
+
+/* And back. */
+static void add_der(const uint8_t *raw, struct buf *out)
+{
+	ECDSA_SIG *pair = ECDSA_SIG_new();
+	uint8_t *der = NULL;
+	int n = 0;
+
+	must(pair &&
+			ECDSA_SIG_set0(pair, BN_bin2bn(raw, P256_HALF, NULL),
+				BN_bin2bn(raw + P256_HALF, P256_HALF, NULL)) == 1 &&
+			(n = i2d_ECDSA_SIG(pair, &der)) > 0,
+		"writing a signature");
+	buf_add(out, der, (size_t)n);
+	OPENSSL_free(der);
+	ECDSA_SIG_free(pair);
+}
+
 static void add_signature(const struct jwt_key *key, struct slice text, struct buf *out)
 {
 	EVP_MD_CTX *ctx = copy_of(key->sign);
-	size_t n = key->size;
+	struct buf signature = { 0 };
+	size_t n = key->raw ? (size_t)EVP_PKEY_get_size(key->pkey) : key->size;
 
-	buf_reserve(out, n);
-	must(EVP_DigestSign(ctx, (uint8_t *)out->p + out->n, &n, (const uint8_t *)text.p, text.n) ==
-				1 &&
-			n == key->size,
+	buf_reserve(&signature, n);
+	must(EVP_DigestSign(ctx, (uint8_t *)signature.p, &n, (const uint8_t *)text.p, text.n) == 1,
 		"signing");
 	EVP_MD_CTX_free(ctx);
-	out->n += n;
+	if (key->raw)
+		add_raw((const uint8_t *)signature.p, n, out);
+	else
+		buf_add(out, signature.p, n);
+	buf_free(&signature);
 }
 
-static bool rsa_holds(const struct jwt_key *key, struct slice text, const struct buf *signature)
+static bool pair_holds(const struct jwt_key *key, struct slice text, const struct buf *signature)
 {
 	EVP_MD_CTX *ctx = copy_of(key->verify);
-	bool ok = EVP_DigestVerify(ctx, (const uint8_t *)signature->p, signature->n,
-			  (const uint8_t *)text.p, text.n) == 1;
+	struct buf der = { 0 };
+
+	if (key->raw)
+		add_der((const uint8_t *)signature->p, &der);
+	const struct buf *s = key->raw ? &der : signature;
+	bool ok = EVP_DigestVerify(
+			  ctx, (const uint8_t *)s->p, s->n, (const uint8_t *)text.p, text.n) == 1;
 
 	EVP_MD_CTX_free(ctx);
 	ERR_clear_error();
+	buf_free(&der);
 	return ok;
 }
 
@@ -247,7 +325,7 @@ static bool signature_holds(const struct jwt_key *key, struct slice text, struct
 {
 	struct buf signature = { 0 };
 	bool ok = decode(encoded, &signature) && signature.n == key->size &&
-		  (key->verify ? rsa_holds : hmac_holds)(key, text, &signature);
+		  (key->verify ? pair_holds : hmac_holds)(key, text, &signature);
 
 	buf_free(&signature);
 	return ok;

@@ -33,7 +33,7 @@ static const char *load_worker(struct keys *keys, int place, struct slice text, 
 
 static const char *load_run(struct keys *keys, int place, struct slice text, struct buf *err)
 {
-	keys->run[place] = jwt_key_rs256(text.p, text.n, err);
+	keys->run[place] = jwt_key_pair(text.p, text.n, err);
 	return keys->run[place] == NULL ? err->p : NULL;
 }
 

@@ -6,7 +6,7 @@
 // It has no adaptors and no sandbox of its own: jobs are ES modules of plain JavaScript, and a job
 // that never yields keeps the whole worker.
 
-import { createPublicKey, createVerify, randomUUID } from 'node:crypto';
+import { createPublicKey, verify, randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, types } from 'node:util';
 import vm from 'node:vm';
@@ -236,10 +236,16 @@ const isGood = (token) => {
 	const [header, claims, signature] = token.split('.');
 	const { iss, nbf, exp } = JSON.parse(Buffer.from(claims, 'base64url'));
 	const key = createPublicKey(Buffer.from(publicKey, 'base64'));
-	const verify = createVerify('RSA-SHA256').update(`${header}.${claims}`);
+	const { alg } = JSON.parse(Buffer.from(header, 'base64url'));
+	const holds = verify(
+		alg === 'EdDSA' ? null : 'sha256',
+		`${header}.${claims}`,
+		{ key, dsaEncoding: 'ieee-p1363' },
+		Buffer.from(signature, 'base64url'),
+	);
 	const now = Date.now() / 1000;
 	const inTime = now > nbf - TOLERANCE && now < exp + TOLERANCE;
-	return inTime && iss === 'Lightning' && verify.verify(key, signature, 'base64url');
+	return inTime && iss === 'Lightning' && holds;
 };
 
 // Works until `runs` runs are finished (or SIGTERM); resolves with their [id, reason].

@@ -15,7 +15,7 @@
 
 static const char secret[] = "a shared secret of a few words";
 
-static struct jwt_key *hs, *rs;
+static struct jwt_key *hs, *rs, *es, *ed;
 
 static struct slice view(const struct buf *b)
 {
@@ -332,35 +332,95 @@ static void oversize(void **state)
 	}
 }
 
+/* The pair as it is read from PEM; frees pkey. */
+static struct jwt_key *key_of(EVP_PKEY *pkey, struct buf *err)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *p;
+
+	assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL), 1);
+	struct jwt_key *key = jwt_key_pair(p, (size_t)BIO_get_mem_data(bio, &p), err);
+	BIO_free(bio);
+	EVP_PKEY_free(pkey);
+	return key;
+}
+
+/* What each kind of pair signs holds under itself, with every bit of it, and under no other kind.
+ */
+static void kinds(void **state)
+{
+	struct jwt_key *const keys[] = { rs, es, ed };
+	static const char *const headers[] = { "eyJhbGciOiJSUzI1NiJ9.", "eyJhbGciOiJFUzI1NiJ9.",
+		"eyJhbGciOiJFZERTQSJ9." };
+	static const char *const algs[] = { "RS256", "ES256", "EdDSA" };
+	static const size_t sizes[] = { 342, 86, 86 }; /* of the signature, in base64url */
+	json_t *object = json_pack("{s:s}", "id", "x");
+
+	(void)state;
+	for (size_t k = 0; k < countof(keys); k++) {
+		struct buf token = { 0 };
+
+		jwt_sign(keys[k], object, &token);
+		assert_string_equal(jwt_key_alg(keys[k]), algs[k]);
+		assert_memory_equal(token.p, headers[k], strlen(headers[k]));
+		assert_int_equal(strlen(strrchr(token.p, '.') + 1), sizes[k]);
+		for (size_t other = 0; other < countof(keys); other++)
+			assert_int_equal(accepts(keys[other], view(&token)), other == k);
+		for (size_t i = 0; i < 8 * token.n; i++) {
+			token.p[i / 8] ^= (char)(1 << i % 8);
+			assert_false(accepts(keys[k], view(&token)));
+			token.p[i / 8] ^= (char)(1 << i % 8);
+		}
+		buf_free(&token);
+	}
+	json_decref(object);
+}
+
+/* ES256 as libcrypto itself writes it: the same signature, and no token's. */
+static void der_is_refused(void **state)
+{
+	struct buf token = { 0 }, err = { 0 };
+	EVP_PKEY *pkey = EVP_EC_gen("P-256");
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t der[80];
+	size_t n = sizeof(der);
+
+	(void)state;
+	EVP_PKEY_up_ref(pkey);
+	struct jwt_key *key = key_of(pkey, &err);
+	buf_adds(&token, "eyJhbGciOiJFUzI1NiJ9.e30"); /* {"alg":"ES256"}, {} */
+	assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, pkey), 1);
+	assert_int_equal(EVP_DigestSign(ctx, der, &n, (const uint8_t *)token.p, token.n), 1);
+	buf_addc(&token, '.');
+	add_base64url(&token, der, n);
+	assert_false(accepts(key, view(&token)));
+	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(pkey);
+	jwt_key_free(key);
+	buf_free(&token);
+}
+
 static void pem(void **state)
 {
 	struct buf public = { 0 }, err = { 0 };
-	EVP_PKEY *small = EVP_RSA_gen(1024), *curve = EVP_EC_gen("P-256");
-	EVP_PKEY *others[] = { small, curve };
+	EVP_PKEY *others[] = { EVP_RSA_gen(1024), EVP_EC_gen("P-384"), EVP_EC_gen("secp256k1"),
+		EVP_PKEY_Q_keygen(NULL, NULL, "X25519") };
 
 	(void)state;
 	jwt_public_pem(rs, &public);
 	assert_memory_equal(public.p, "-----BEGIN PUBLIC KEY-----\n", 27);
 
 	/* The public half signs nothing, as an HMAC secret least of all: a key is of one kind. */
-	assert_null(jwt_key_rs256(public.p, public.n, &err));
-	assert_null(jwt_key_rs256("", 0, &err));
-	assert_null(jwt_key_rs256("-----BEGIN PRIVATE KEY-----\n", 28, &err));
+	assert_null(jwt_key_pair(public.p, public.n, &err));
+	assert_null(jwt_key_pair("", 0, &err));
+	assert_null(jwt_key_pair("-----BEGIN PRIVATE KEY-----\n", 28, &err));
 	assert_int_not_equal(err.n, 0);
 	buf_free(&public);
 
 	for (size_t i = 0; i < countof(others); i++) {
-		BIO *bio = BIO_new(BIO_s_mem());
-		char *p;
-
-		assert_int_equal(
-			PEM_write_bio_PrivateKey(bio, others[i], NULL, NULL, 0, NULL, NULL), 1);
-		size_t n = (size_t)BIO_get_mem_data(bio, &p);
 		buf_free(&err);
-		assert_null(jwt_key_rs256(p, n, &err));
+		assert_null(key_of(others[i], &err));
 		assert_int_not_equal(err.n, 0);
-		BIO_free(bio);
-		EVP_PKEY_free(others[i]);
 	}
 	buf_free(&err);
 }
@@ -386,21 +446,20 @@ static void confusion(void **state)
 /* A PKCS#1 file is as good, and another pair's token is not. */
 static void other_pairs(void **state)
 {
-	struct buf made = { 0 }, token = { 0 }, err = { 0 };
+	struct buf token = { 0 }, err = { 0 };
 	json_t *object = json_object();
 	char *p;
 
 	(void)state;
-	jwt_make_rs256(&made);
-	assert_memory_equal(made.p, "-----BEGIN PRIVATE KEY-----\n", 28);
-	BIO *in = BIO_new_mem_buf(made.p, (int)made.n), *out = BIO_new(BIO_s_mem());
-	EVP_PKEY *pkey = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+	BIO *out = BIO_new(BIO_s_mem());
+	EVP_PKEY *pkey = EVP_RSA_gen(2048);
 	PEM_write_bio_PrivateKey_traditional(out, pkey, NULL, NULL, 0, NULL, NULL);
 	size_t n = (size_t)BIO_get_mem_data(out, &p);
 	assert_memory_equal(p, "-----BEGIN RSA PRIVATE KEY-----\n", 32);
 
-	struct jwt_key *first = jwt_key_rs256(made.p, made.n, &err);
-	struct jwt_key *same = jwt_key_rs256(p, n, &err);
+	EVP_PKEY_up_ref(pkey);
+	struct jwt_key *first = key_of(pkey, &err);
+	struct jwt_key *same = jwt_key_pair(p, n, &err);
 	assert_non_null(first);
 	assert_non_null(same);
 	jwt_sign(first, object, &token);
@@ -408,12 +467,10 @@ static void other_pairs(void **state)
 	assert_false(accepts(rs, view(&token)));
 
 	EVP_PKEY_free(pkey);
-	BIO_free(in);
 	BIO_free(out);
 	jwt_key_free(first);
 	jwt_key_free(same);
 	json_decref(object);
-	buf_free(&made);
 	buf_free(&token);
 }
 
@@ -422,11 +479,14 @@ static int set_up(void **state)
 	struct buf made = { 0 }, err = { 0 };
 
 	(void)state;
-	jwt_make_rs256(&made);
-	rs = jwt_key_rs256(made.p, made.n, &err);
+	jwt_make_pair(&made);
+	assert_memory_equal(made.p, "-----BEGIN PRIVATE KEY-----\n", 28);
+	ed = jwt_key_pair(made.p, made.n, &err);
+	rs = key_of(EVP_RSA_gen(2048), &err);
+	es = key_of(EVP_EC_gen("P-256"), &err);
 	hs = jwt_key_hs256(secret, strlen(secret));
 	buf_free(&made);
-	return rs ? 0 : -1;
+	return rs && es && ed ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -434,6 +494,8 @@ static int tear_down(void **state)
 	(void)state;
 	jwt_key_free(hs);
 	jwt_key_free(rs);
+	jwt_key_free(es);
+	jwt_key_free(ed);
 	jwt_key_free(NULL);
 	return 0;
 }
@@ -450,6 +512,8 @@ int main(void)
 		cmocka_unit_test(stray_bits_of_the_signature),
 		cmocka_unit_test(not_tokens),
 		cmocka_unit_test(oversize),
+		cmocka_unit_test(kinds),
+		cmocka_unit_test(der_is_refused),
 		cmocka_unit_test(pem),
 		cmocka_unit_test(confusion),
 		cmocka_unit_test(other_pairs),

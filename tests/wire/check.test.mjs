@@ -2,6 +2,7 @@
 // again when it is mended.
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -135,9 +136,20 @@ finding(
 		}
 	},
 	() => ['run_token_key', 'credential_key'].forEach((name) => away(name).mend()),
-	['keys', 'fail', /run_token_key: not an unencrypted RSA/],
+	['keys', 'fail', /run_token_key: not an unencrypted private key/],
 	['keys', 'fail', /credential_key: not 64 hex/],
 	['credentials', 'skipped', /credential_key/],
+);
+finding(
+	'an RSA key for run tokens',
+	() => {
+		away('run_token_key').bring();
+		const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+		writeFileSync(key('run_token_key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+		chmodSync(key('run_token_key'), 0o600);
+	},
+	away('run_token_key').mend,
+	['keys', 'warn', /run_token_key: a signature by an RSA key costs ten times/],
 );
 for (const [mode, verdict, pattern] of [
 	[0o604, 'fail', /worker_secret: anybody on this machine may read/],

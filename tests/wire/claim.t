@@ -113,7 +113,7 @@ test the name of the worker: ${named}
 
 test the token of a run
 	do claimed
-	claims ${token} {"header":{"alg":"RS256"},"iss":"Lightning","id":"${run}","sub":"run:${run}",
+	claims ${token} {"header":{"alg":"EdDSA"},"iss":"Lightning","id":"${run}","sub":"run:${run}",
 		"epoch":1,"iat":"${iat:=}","nbf":"${nbf:=}","exp":"${exp:=}",...}
 	sql> SELECT abs(${iat} - extract(epoch FROM now())) < 5, ${nbf} <= ${iat} - 86400,
 		${exp} >= extract(epoch FROM deadline_at) + 3600 + 7 * 86400 - 1 FROM runs WHERE id = '${run}'

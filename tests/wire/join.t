@@ -3,6 +3,7 @@
 test a token is refused: ${why}
 	each why | what
 	= signed with another key | {"by":"another key"}
+	= signed with a key of another kind | {"by":"a key of another kind"}
 	= signed with the secret of workers | {"by":"the secret"}
 	= signed with the public key as if it were a secret | {"by":"the public key"}
 	= signed by nobody, alg none | {"by":"nobody"}

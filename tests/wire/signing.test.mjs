@@ -2,6 +2,10 @@
 // the database was asked, and a shutdown waits for them.
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as stage from './stage.mjs';
 import { Coordinator, db, given, test } from './stage.mjs';
 
@@ -10,6 +14,13 @@ import { Coordinator, db, given, test } from './stage.mjs';
 process.env.UV_THREADPOOL_SIZE = '1';
 const claims = 5;
 const demand = 64;
+
+// By the slowest kind of key.
+const folder = mkdtempSync(join(tmpdir(), 'interlock-signing-'));
+stage.atEnd(() => rmSync(folder, { recursive: true, force: true }));
+const slow = { keys: { run_token_key: join(folder, 'rsa') } };
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+writeFileSync(slow.keys.run_token_key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
 
 // So many runs wait in a queue of their own.
 const waiting = async () => {
@@ -43,7 +54,7 @@ for (const [how, go] of [
 	['hung up', (worker) => worker.cut()],
 ])
 	test(`the run of a worker that ${how} while its token was signed waits again`, async () => {
-		const coordinator = await Coordinator.start('signing');
+		const coordinator = await Coordinator.start('signing', slow);
 		const unheard = () => coordinator.metric('interlock_unheard_total');
 		for (let caught = false, tries = 0; !caught; tries++) {
 			assert.ok(tries < 20, 'the token was always signed before the worker was gone');
@@ -64,7 +75,7 @@ for (const [how, go] of [
 	});
 
 test('a shutdown waits for the tokens: every claim is answered', async () => {
-	const coordinator = await Coordinator.start('signing-stops');
+	const coordinator = await Coordinator.start('signing-stops', slow);
 	const worker = await ready(coordinator);
 	const many = await waiting();
 	const answers = claimAll(worker, many);

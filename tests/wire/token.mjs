@@ -1,12 +1,13 @@
 // Tokens: a worker's and a run's, as they should be and as somebody else would like them.
 
-import { createHmac, createPublicKey, createVerify, generateKeyPairSync, sign } from 'node:crypto';
+import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readSecret, workerClaims } from '../client/lib.mjs';
 
 const { INTERLOCK_CONF, WORKER_SECRET_FILE } = process.env;
 
 const hmac = (secret) => (text) => createHmac('sha256', secret).update(text).digest('base64url');
+const ed25519 = (key) => (text) => sign(null, text, key).toString('base64url');
 const rsa = (key) => (text) => sign('sha256', text, key).toString('base64url');
 const runKey = () =>
 	readFileSync(readFileSync(INTERLOCK_CONF, 'utf8').match(/^run_token_key *= *(.+)$/m)[1]);
@@ -17,8 +18,9 @@ const SIGNERS = {
 	'the secret': () => ['HS256', hmac(readSecret(WORKER_SECRET_FILE))],
 	'another secret': () => ['HS256', hmac('another')],
 	'the public key': () => ['HS256', hmac(publicKey().export({ type: 'spki', format: 'pem' }))],
-	'the run key': () => ['RS256', rsa(runKey())],
-	'another key': () => [
+	'the run key': () => ['EdDSA', ed25519(createPrivateKey(runKey()))],
+	'another key': () => ['EdDSA', ed25519(generateKeyPairSync('ed25519').privateKey)],
+	'a key of another kind': () => [
 		'RS256',
 		rsa(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey),
 	],
@@ -41,7 +43,7 @@ export const forge = ({ claims, alg, by }, token) => {
 // The claims of a run's token, if the run key signed it.
 export const claimsOf = (token) => {
 	const [header, claims, signature] = token.split('.');
-	const verify = createVerify('RSA-SHA256').update(`${header}.${claims}`);
-	if (!verify.verify(publicKey(), signature, 'base64url')) throw new Error('not ours');
+	if (!verify(null, `${header}.${claims}`, publicKey(), Buffer.from(signature, 'base64url')))
+		throw new Error('not ours');
 	return { ...payload(token), header: JSON.parse(Buffer.from(header, 'base64url')) };
 };
