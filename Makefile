@@ -95,6 +95,7 @@ PAGES := $(patsubst config/man/%,$(BUILD)/man/%,$(wildcard config/man/*))
 
 docs: $(PAGES) $(BUILD)/completion
 
+$(BUILD)/man/interlock-protocol.7: tests/client/worker.py
 $(BUILD)/man/%: config/man/% src/manual.sh config/interlock.conf $(BUILD)/interlock $(BUILD)/interlockd
 	@mkdir -p $(@D)
 	sh src/manual.sh $(BUILD) $< > $@.tmp && mv $@.tmp $@
@@ -103,7 +104,7 @@ $(BUILD)/completion: src/completion.sh $(BUILD)/interlock $(BUILD)/interlockd
 	sh src/completion.sh $(BUILD) > $@.tmp && mv $@.tmp $@
 
 # Where Debian expects it; the units name the programs where they are.
-EXAMPLES := $(wildcard config/nginx.conf config/alerts.yml config/grafana-dashboard.json)
+EXAMPLES := $(wildcard config/nginx.conf config/alerts.yml config/grafana-dashboard.json) tests/client/worker.py
 
 install: all docs
 	install -d $(DESTDIR)$(SYSCONFDIR)/interlock $(DESTDIR)$(UNITDIR)
