@@ -3,7 +3,7 @@
 SAN ?=
 CC = gcc
 BUILD = build$(if $(SAN),/san)
-VERSION = 0.1.0
+VERSION = 0.2.0
 
 PREFIX = /usr/local
 SYSCONFDIR = /etc
@@ -126,7 +126,7 @@ install: all docs
 		install -D -m 644 $(BUILD)/completion \
 			$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program || exit; \
 	done
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock README.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock README.md CHANGELOG.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock/examples config/interlock.conf $(EXAMPLES)
 
 deb: all docs
