@@ -3,7 +3,7 @@
 SAN ?=
 CC = gcc
 BUILD = build$(if $(SAN),/san)
-VERSION = 0.1.0
+VERSION = 0.2.0
 
 PREFIX = /usr/local
 SYSCONFDIR = /etc
@@ -95,6 +95,7 @@ PAGES := $(patsubst config/man/%,$(BUILD)/man/%,$(wildcard config/man/*))
 
 docs: $(PAGES) $(BUILD)/completion
 
+$(BUILD)/man/interlock-protocol.7: tests/client/worker.py
 $(BUILD)/man/%: config/man/% src/manual.sh config/interlock.conf $(BUILD)/interlock $(BUILD)/interlockd
 	@mkdir -p $(@D)
 	sh src/manual.sh $(BUILD) $< > $@.tmp && mv $@.tmp $@
@@ -103,7 +104,7 @@ $(BUILD)/completion: src/completion.sh $(BUILD)/interlock $(BUILD)/interlockd
 	sh src/completion.sh $(BUILD) > $@.tmp && mv $@.tmp $@
 
 # Where Debian expects it; the units name the programs where they are.
-EXAMPLES := $(wildcard config/nginx.conf config/alerts.yml config/grafana-dashboard.json)
+EXAMPLES := $(wildcard config/nginx.conf config/alerts.yml config/grafana-dashboard.json) tests/client/worker.py
 
 install: all docs
 	install -d $(DESTDIR)$(SYSCONFDIR)/interlock $(DESTDIR)$(UNITDIR)
@@ -125,7 +126,7 @@ install: all docs
 		install -D -m 644 $(BUILD)/completion \
 			$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program || exit; \
 	done
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock README.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock README.md CHANGELOG.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/interlock/examples config/interlock.conf $(EXAMPLES)
 
 deb: all docs

@@ -2,6 +2,7 @@
 # Makes a page of the manual: PAGE, in which a line `.\" @help PROGRAM [COMMAND]`, `.\" @commands PROGRAM`
 # or `.\" @options FILE` is replaced by what the program says about itself with --help, or by what
 # stands in the sample of the configuration. So the pages know every option, or there are none.
+# `.\" @include FILE` shows a file as it stands.
 #
 #   sh src/manual.sh BUILD PAGE
 set -eu
@@ -96,6 +97,11 @@ while IFS= read -r line; do
 		"$build/$1" --help | options
 		;;
 	'.\" @commands '*) about "${line#*@commands }" ;;
+	'.\" @include '*)
+		echo '.Bd -literal'
+		sed 's/\\/\\e/g; s/^\([.'\'']\)/\\\&\1/' "${line#*@include }"
+		echo .Ed
+		;;
 	'.\" @options '*) sample "${line#*@options }" ;;
 	*) printf '%s\n' "$line" ;;
 	esac

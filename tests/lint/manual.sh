@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The manual: mandoc has nothing to say, every option, command and setting stands in it, and what it
-# refers to is there. The completion offers what --help lists.
+# The manual: mandoc has nothing to say, every option, command, setting and error of the protocol stands
+# in it, and what it refers to is there. The completion offers what --help lists.
 cd "$(dirname "$0")/../.." || exit
 BUILD=build/gcc
 make -s -j"$(nproc)" CC=gcc CFLAGS=-Werror BUILD=$BUILD docs || exit
@@ -40,6 +40,18 @@ accepted=$(grep -oP '\{ "\K[a-z-]+(?=", \w+_argument)' src/main.c | sort)
 for option in $("$BUILD/interlockd" --help | longs); do
 	man interlockd.8 | grep -qP -- "^ +(-., )?$option( |$)" || wrong "interlockd(8) does not tell of $option"
 done
+
+# The protocol: every error that can be answered, every event that is routed, and the worker as it is.
+code='{ "\K[a-z_]+(?=", (NULL|"[a-z_:]+"), )'
+while read -r error; do
+	man interlock-protocol.7 | grep -qP "^ +$error( |$)" || wrong "interlock-protocol(7) does not tell of $error"
+done < <(grep -oP "$code" src/refuse.c | sort -u)
+while read -r event; do
+	man interlock-protocol.7 | grep -qP "^   $event$" || wrong "interlock-protocol(7) does not tell of $event"
+done < <(grep -hoP '\.event = "\K[^"]+' src/*.c | sort -u)
+while IFS= read -r line; do
+	man interlock-protocol.7 | grep -qF -- "$line" || wrong "interlock-protocol(7) has another worker: $line"
+done <tests/client/worker.py
 
 # completes WORD... : what is offered for the last word.
 completes() { (. "$BUILD/completion" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && "_$1" && echo "${COMPREPLY[*]}"); }

@@ -52,6 +52,7 @@ drwxr-x--- etc/interlock/keys/
 -rw-r--r-- usr/share/man/man8/interlockd.8.gz
 -rw-r--r-- usr/share/man/man1/interlock.1.gz
 -rw-r--r-- usr/share/man/man5/interlock.conf.5.gz
+-rw-r--r-- usr/share/man/man7/interlock-protocol.7.gz
 -rw-r--r-- usr/share/bash-completion/completions/interlock
 -rw-r--r-- usr/share/bash-completion/completions/interlockd
 FILES
