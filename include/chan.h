@@ -79,7 +79,7 @@ struct chan {
 	int capacity;
 	int64_t told; /* mono_ms(), when it was told of runs; 0: it has had an answer since */
 
-	struct uuid project_id, run_id, work_order_id;
+	struct uuid project_id, run_id, work_order_id, claim;
 	int epoch;
 	int64_t renewed; /* mono_ms(), when its lease was last extended */
 	bool stale;      /* the claim is over: an empty plan, and every event superseded */
@@ -134,11 +134,12 @@ struct req {
  * the route. */
 void req_values(struct req *req, int rows);
 /* Columns that several statements begin with, into v; each returns the next one. The claim that the
- * channel speaks for: project, run, epoch. The policy for late words: its name, its window. */
+ * channel speaks for: project, run, epoch, claim. The policy for late words: its name, its window.
+ */
 struct value *req_claim(const struct req *req, struct value *v);
 struct value *req_policy(const struct req *req, struct value *v);
-/* The first eight columns of a run's message: project, run, epoch, policy, window, observe, what
- * the journal may keep of it, what it notes (the warnings so far, when the message is submitted).
+/* The first nine columns of a run's message: those of its claim, policy, window, observe, what the
+ * journal may keep of it, what it notes (the warnings so far, when the message is submitted).
  * Returns the next column. */
 struct value *req_common(struct req *req);
 /* Parses the route's fields into v; answers and returns false if one is refused. */

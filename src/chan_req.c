@@ -241,6 +241,7 @@ struct value *req_claim(const struct req *req, struct value *v)
 	value_uuid(v++, &req->chan->project_id);
 	value_uuid(v++, &req->chan->run_id);
 	value_int(v++, req->chan->epoch);
+	value_uuid(v++, &req->chan->claim);
 	return v;
 }
 

@@ -169,6 +169,7 @@ static const struct check checks[] = {
 	{ "connections", NULL, DATABASE, "there is room for another coordinator" },
 	{ "transactions", NULL, DATABASE, "none is old" },
 	{ "slots", NULL, DATABASE, "no replication slot is abandoned" },
+	{ "standbys", NULL, DATABASE, "one is synchronous, or there is none" },
 	{ "schema", look_schema, DATABASE, "it is the one that this version needs" },
 	{ "role", NULL, SCHEMA, "it may do what it must, and no more" },
 	{ "vacuum", NULL, SCHEMA, "the hot tables are cleaned" },

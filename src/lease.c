@@ -8,7 +8,7 @@
 
 struct renewal {
 	struct batch_item item;
-	struct value values[3];
+	struct value values[4];
 	char lease[24];
 };
 
@@ -42,6 +42,7 @@ void lease_heard(struct chan *chan)
 	value_uuid(&r->values[0], &chan->project_id);
 	value_uuid(&r->values[1], &chan->run_id);
 	value_int(&r->values[2], chan->epoch);
+	value_uuid(&r->values[3], &chan->claim);
 	snprintf(r->lease, sizeof(r->lease), "%lld", (long long)lease);
 	batch_submit(chan->conn->server->batch, LANE_WRITE, &r->item);
 }

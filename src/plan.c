@@ -85,7 +85,7 @@ static void reply_credential(struct req *req, const struct batch_result *r)
 		return;
 	}
 	buf_add_hex(&sealed, hex);
-	memcpy(id.b, req->item.values[3].p, sizeof(id.b));
+	memcpy(id.b, req->item.values[4].p, sizeof(id.b));
 	if (keys_open(req->server->keys, slice_of(uuid_format(&id, text)),
 		    (struct slice){ sealed.p, sealed.n }, &plain) != KEYS_CLOSED) {
 		req_ok(req, (struct slice){ plain.p, plain.n });

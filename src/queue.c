@@ -21,7 +21,7 @@ enum { TOKEN_BACK = 86400, TOKEN_AHEAD = 7 * 86400, TOKEN_FOR_EVER = 10 * 365 * 
 
 /* A run that a claim got. */
 struct grant {
-	struct uuid project_id, run_id, work_order_id;
+	struct uuid project_id, run_id, work_order_id, claim;
 	int epoch;
 };
 
@@ -125,20 +125,20 @@ static void check_claim(struct req *req)
 }
 
 /* The columns of claim.sql. */
-enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_DEADLINE };
+enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
 
 static json_t *token_claims(const struct chan_server *server, const PGresult *res, int row)
 {
 	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
 	const char *id = PQgetvalue(res, row, COL_ID);
-	json_t *claims = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s}", "iss",
+	json_t *claims = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, s:s}", "iss",
 		"Lightning", "id", id, "sub", json_sprintf("run:%s", id), "iat", (json_int_t)now,
 		"nbf", (json_int_t)(now - TOKEN_BACK), "exp",
 		(json_int_t)(atoll(PQgetvalue(res, row, COL_DEADLINE)) +
 			     (window != 0 ? window : TOKEN_FOR_EVER) + TOKEN_AHEAD),
-		"epoch", atoi(PQgetvalue(res, row, COL_EPOCH)), "project_id",
-		PQgetvalue(res, row, COL_PROJECT), "work_order_id",
-		PQgetvalue(res, row, COL_WORK_ORDER));
+		"epoch", atoi(PQgetvalue(res, row, COL_EPOCH)), "claim",
+		PQgetvalue(res, row, COL_CLAIM), "project_id", PQgetvalue(res, row, COL_PROJECT),
+		"work_order_id", PQgetvalue(res, row, COL_WORK_ORDER));
 
 	assert(claims != NULL);
 	return claims;
@@ -150,7 +150,8 @@ static struct grant read_grant(const PGresult *res, int row)
 
 	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
 		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id))
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_CLAIM)), &g.claim))
 		fatalx("claim: the database answered no ids");
 	return g;
 }
@@ -188,6 +189,7 @@ static void give_back(struct chan_server *server, const struct grant *grant)
 	value_uuid(&item->values[0], &item->project_id);
 	value_uuid(&item->values[1], &item->run_id);
 	value_int(&item->values[2], grant->epoch);
+	value_uuid(&item->values[3], &grant->claim);
 	item->locks = item->settles = true;
 	item->done = on_given_back;
 	server->open_reqs++;

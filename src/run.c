@@ -1,6 +1,7 @@
 /*
  * run:<id>: the join, run:start and run:complete. Invariant: the token decides which run and which
- * claim a channel speaks for; nothing in a payload can.
+ * claim a channel speaks for; nothing in a payload can. A claim is its id and its epoch: a failover
+ * may repeat the epoch, never the id.
  */
 #include "message.h"
 
@@ -40,7 +41,8 @@ static bool read_token(struct chan *chan, const struct keys *keys, struct slice 
 	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
 	       strcmp(sub, chan->topic) == 0 && json_is_integer(epoch) &&
 	       json_integer_value(epoch) >= 0 && json_integer_value(epoch) <= INT_MAX &&
-	       claims_times(claims) && claim_uuid(claims, "id", &chan->run_id) &&
+	       claims_times(claims) && claim_uuid(claims, "claim", &chan->claim) &&
+	       claim_uuid(claims, "id", &chan->run_id) &&
 	       strcmp(uuid_format(&chan->run_id, id), sub + strlen("run:")) == 0 &&
 	       claim_uuid(claims, "project_id", &chan->project_id) &&
 	       claim_uuid(claims, "work_order_id", &chan->work_order_id);

@@ -38,7 +38,7 @@ enum {
 	COL_BODY,
 	COL_STORED
 };
-enum { COMMON = 8 };
+enum { COMMON = 9 };
 
 static void ok_step(struct req *req)
 {

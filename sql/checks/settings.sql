@@ -3,6 +3,7 @@ WITH hurts(name, bad, status, why) AS (VALUES
 	('fsync', 'off', 'fail', 'a crash of the machine may destroy the database'),
 	('full_page_writes', 'off', 'fail', 'a crash of the machine may leave torn pages'),
 	('synchronous_commit', 'off', 'fail', 'an ok is sent before it is durable, and a crash takes it back'),
+	('synchronous_commit', 'local', 'warn', 'no standby is waited for, and a failover may lose what was answered ok'),
 	('autovacuum', 'off', 'fail', 'what waits and what is in flight is never cleaned, and claims become slow'),
 	('track_counts', 'off', 'fail', 'autovacuum does not know where there is anything to clean')
 )

@@ -82,6 +82,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		claimed_at = now(),
 		joined_at = NULL,
 		claim_epoch = r.claim_epoch + 1,
+		claim_id = gen_random_uuid(),
 		worker_name = c.worker,
 		run_timeout_ms = coalesce(r.run_timeout_ms, $4::int),
 		deadline_at = now() + $5::bigint * interval '1 millisecond'
@@ -93,7 +94,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
 	WHERE (SELECT count(*) FROM locked) > 0	-- not before all the locks are had
 		AND r.seq = ANY (ARRAY[t.seq]) AND r.state IN ({{from claim}})
-	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.revision,
+	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.claim_id, r.revision,
 		r.worker_name, r.deadline_at, t.nth, c.ord
 ), gone AS (
 	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM taken))	-- never updated, and locked
@@ -116,6 +117,6 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
 	FROM moved
 )
-SELECT ord, id, project_id, work_order_id, claim_epoch, extract(epoch FROM deadline_at)::bigint
+SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint
 FROM moved
 ORDER BY ord, nth

@@ -2,10 +2,10 @@
 -- only while the run is claimed or started. Everything else is "not found", in the same bytes.
 SELECT m.ord, CASE WHEN c.id IS NULL THEN 'not_found' ELSE 'accepted' END AS verdict,
 	encode(c.body, 'hex')
-FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, credential_id, ord)
+FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, credential_id, ord)
 LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	AND r.claim_epoch = m.epoch AND r.state IN ('claimed', 'started')
+	AND {{same_claim}} AND r.state IN ('claimed', 'started')
 LEFT JOIN credentials c ON c.project_id = r.project_id AND c.id = m.credential_id
 	AND EXISTS (SELECT FROM snapshot_jobs j
 		WHERE j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id

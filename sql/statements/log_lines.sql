@@ -1,12 +1,12 @@
--- run:log and run:batch_logs: one row per line. Lines of a worker whose epoch is over are dropped; a
+-- run:log and run:batch_logs: one row per line. Lines of a worker whose claim is over are dropped; a
 -- step that is not of this run is dropped from its line.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
-		$8::text[], $9::timestamptz[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, id, step_id, level, source, message, at, ord)
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[],
+		$9::text[], $10::timestamptz[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, id, step_id, level, source, message, at, ord)
 ), seen AS MATERIALIZED (
-	SELECT m.*, r.claim_epoch IS NOT DISTINCT FROM m.epoch AS heard, rs.step_id AS own_step
+	SELECT m.*, {{same_claim}} IS TRUE AS heard, rs.step_id AS own_step
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id

@@ -1,13 +1,13 @@
 -- What is refused although the run would have taken it: a field that cannot be read, a payload that is
--- none. The epoch comes first all the same, and the journal has its row.
+-- none. The claim comes first all the same, and the journal has its row.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-		$8::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, event, code, message, ord)
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+		$9::text[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, event, code, message, ord)
 ), judged AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.revision,
-		CASE WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded' ELSE m.code END AS verdict
+		CASE WHEN {{same_claim}} IS NOT TRUE THEN 'superseded' ELSE m.code END AS verdict
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late}}) l

@@ -1,5 +1,5 @@
--- Claims that nobody heard go back: the worker was gone before the reply was written. The epoch grows, so
--- that the token, if it arrived after all, is worth nothing. A joined run stays.
+-- Claims that nobody heard go back: the worker was gone before the reply was written. The epoch grows and the
+-- claim's id goes, so that the token, if it arrived after all, is worth nothing. A joined run stays.
 WITH moved AS (
 	UPDATE runs r SET
 		state = 'available',
@@ -9,9 +9,11 @@ WITH moved AS (
 		deadline_at = NULL,
 		lease_expires_at = NULL,
 		claim_epoch = r.claim_epoch + 1,
+		claim_id = NULL,
+		unjoined_claims = {{unjoined_claims}},
 		revision = r.revision + 1
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS m(project_id, run_id, epoch)
-	WHERE r.project_id = m.project_id AND r.id = m.run_id AND r.claim_epoch = m.epoch
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[]) AS m(project_id, run_id, epoch, claim)
+	WHERE r.project_id = m.project_id AND r.id = m.run_id AND {{same_claim}}
 		AND r.state IN ({{from release}}) AND r.joined_at IS NULL
 	RETURNING r.*
 ), landed AS (

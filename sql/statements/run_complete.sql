@@ -4,15 +4,15 @@
 -- there is none; `stored`: the text went ahead to dataclips.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::uuid[], $14::uuid[],
-		$15::text[], $16::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, kept,
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
+		$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::uuid[],
+		$16::text[], $17::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, kept,
 		noted, at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
 ), seen AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.save_dataclips, d.id IS NOT NULL AS clip_known,
 		CASE
-		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
 		WHEN r.state = m.new_state AND r.error_type IS NOT DISTINCT FROM m.error_type
 			AND r.finished_at = m.at
 			AND (m.error_message IS NULL OR r.error_message = m.error_message)

@@ -1,18 +1,21 @@
 -- The join of a run's channel: notes that the claim was heard, revives a run that its lease took from a
 -- worker which is plainly alive, and reads all that fetch:plan and the scrubbing of logs will
--- need, so that neither can fail later. A worker whose claim is over may join if it once held
--- it (`stale`: its plan will be empty); a claim that was never joined in time may not.
+-- need, so that neither can fail later.
+--
+-- A worker whose claim is not the run's may join all the same (`stale`: its plan will be empty, and nothing of what
+-- it says counts), because a refusal would make one that is at work hang for minutes. Its claim is over, or of a
+-- history that was lost at a failover: that one is not known here, and its epoch may be smaller than the run's,
+-- the same or larger. So those are remembered who may not: whose claim was given back before they had joined.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, lease_us, ord)
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, lease_us, ord)
 ), judged AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
 		CASE
 		WHEN r.id IS NULL THEN 'not_found'
-		WHEN r.claim_epoch <> m.epoch THEN
-			CASE WHEN m.epoch = ANY (r.joined_epochs) THEN 'stale' ELSE 'superseded' END
-		WHEN r.state = 'available' THEN 'superseded'
+		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
+		WHEN {{same_claim}} IS NOT TRUE THEN 'stale'
 		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp() AND l.policy = 'yield' THEN 'revived'
 		ELSE 'joined'
 		END AS verdict
@@ -22,8 +25,6 @@ WITH m AS MATERIALIZED (
 ), moved AS (
 	UPDATE runs r SET
 		joined_at = coalesce(r.joined_at, now()),
-		joined_epochs = CASE WHEN j.epoch = ANY (r.joined_epochs)
-			THEN r.joined_epochs ELSE r.joined_epochs || j.epoch END,
 		state = CASE WHEN j.verdict = 'revived' THEN r.lost_from ELSE r.state END,
 		lost_from = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.lost_from END,
 		finished_at = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.finished_at END,

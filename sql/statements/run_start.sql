@@ -3,15 +3,15 @@
 -- its work order this would judge a state older than the row it updates.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::text[], $9::timestamptz[], $10::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
+		$9::text[], $10::timestamptz[], $11::text[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
 		noted, at, versions, ord)
 ), seen AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
 		r.revision,
 		CASE
-		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
 		WHEN r.started_at = m.at AND NOT r.started_by_step AND r.state IN ('started', 'lost')
 			AND (m.versions IS NULL OR r.versions = m.versions) THEN 'replayed'
 		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'

@@ -6,16 +6,16 @@
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
 		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::text[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::uuid[], $13::text[],
-		$14::text[], $15::text[], $16::uuid[], $17::text[], $18::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
+		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::text[],
+		$15::text[], $16::text[], $17::uuid[], $18::text[], $19::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
 		noted, at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
 ), seen AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.save_dataclips,
 		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
 		CASE
-		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
 		WHEN rs.step_id IS NOT NULL AND s.exit_reason = m.reason
 			AND s.error_type IS NOT DISTINCT FROM m.error_type
 			AND s.output_dataclip_id IS NOT DISTINCT FROM m.clip_id

@@ -4,16 +4,16 @@
 -- within one batch and against a concurrent one.
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::boolean[], $7::text[],
-		$8::text[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::uuid[], $13::uuid[],
-		$14::boolean[], $15::uuid[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, configured, window_us, observe, message,
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
+		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::uuid[],
+		$15::boolean[], $16::uuid[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
 		noted, at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
 ), seen AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
 		d.id AS input_known, j.credential_id AS job_credential,
 		CASE
-		WHEN r.claim_epoch IS DISTINCT FROM m.epoch THEN 'superseded'
+		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
 		WHEN rs.step_id IS NOT NULL AND s.job_id = m.job_id
 			AND (s.started_at = m.at OR NOT m.at_given)
 			AND s.input_dataclip_id IS NOT DISTINCT FROM d.id THEN 'replayed'

@@ -33,6 +33,8 @@ WITH p AS MATERIALIZED (
 		deadline_at = CASE WHEN j.fate = 'lost' THEN r.deadline_at END,
 		lease_expires_at = CASE WHEN j.fate = 'lost' THEN r.lease_expires_at END,
 		claim_epoch = r.claim_epoch + (j.fate <> 'lost')::int,
+		claim_id = CASE WHEN j.fate = 'lost' THEN r.claim_id END,
+		unjoined_claims = CASE WHEN j.fate = 'lost' THEN r.unjoined_claims ELSE {{unjoined_claims}} END,
 		requeues = r.requeues + (j.fate = 'requeued')::int,
 		revision = r.revision + 1
 	FROM judged j

@@ -24,10 +24,10 @@ SELECT w.project_id, n.id, w.id, t.id, n.id, 'success', n.at, n.at
 FROM workflows w JOIN triggers t ON t.workflow_id = w.id, numbered n;
 
 INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id, dataclip_id,
-	state, revision, claim_epoch, joined_epochs, worker_name, claimed_at, joined_at, started_at, deadline_at,
+	state, revision, claim_epoch, claim_id, worker_name, claimed_at, joined_at, started_at, deadline_at,
 	finished_at, finalized_at, inserted_at)
 SELECT w.project_id, n.id, n.id, w.id, w.snapshot_id, t.id, n.id,
-	'success', 7, 1, '{1}', 'worker', n.at, n.at, n.at, n.at, n.at, n.at, n.at
+	'success', 7, 1, n.id, 'worker', n.at, n.at, n.at, n.at, n.at, n.at, n.at
 FROM workflows w JOIN triggers t ON t.workflow_id = w.id, numbered n;
 
 INSERT INTO steps (project_id, id, snapshot_id, job_id, input_dataclip_id, exit_reason, started_at,

@@ -71,13 +71,13 @@ run_complete() {
 }
 
 # script FILE MESSAGE...: all that load_script.c says, but for the claim; or one kind of message alone. The runs are
-# those that `fill N claimed` made: the id of a run, and of its work order, is a hash of its number.
+# those that `fill N claimed` made: the id of a run, of its work order and of its claim is a hash of its number.
 script() {
 	names=$1.names
 	messages=0
 	: >"$names"
 	project="'$project_id'::uuid" run='md5(:k::text)::uuid' order=$run
-	run_of=("$project" "$run" 1)
+	run_of=("$project" "$run" 1 "$run")
 	common=("${run_of[@]}" "'yield'" 3600000000 false "$sent" $text)
 	{
 		echo '\set n :n + 1'

@@ -27,7 +27,7 @@ const inherit = async (db, n) => {
 		FROM work_orders WHERE ${ours} AND id <> '${id.work_order}'`);
 	await db.query(`DELETE FROM waiting WHERE ${ours}`);
 	await db.query(`UPDATE runs SET state = 'started', claimed_at = now(), joined_at = now(), started_at = now(),
-		claim_epoch = 1, joined_epochs = '{1}', worker_name = 'w' || seq % 100,
+		claim_epoch = 1, claim_id = gen_random_uuid(), worker_name = 'w' || seq % 100,
 		deadline_at = now() + interval '1 h' WHERE ${ours}`);
 	await db.query(`INSERT INTO in_flight SELECT project_id, workflow_id, id FROM runs WHERE ${ours}`);
 	await db.query(`UPDATE work_orders SET state = 'running' WHERE ${ours}`);

@@ -51,13 +51,13 @@ static void expect_types(const char *name, const uint32_t *types, int columns, i
 static void parameters_are_read_off_their_casts(void **state)
 {
 	static const uint32_t claim[] = { INT4, TEXT }, lock[] = { UUID, UUID },
-			      start[] = { UUID, UUID, INT4, TEXT, INT8, BOOL, TEXT, TEXT,
+			      start[] = { UUID, UUID, INT4, UUID, TEXT, INT8, BOOL, TEXT, TEXT,
 				      TIMESTAMPTZ, TEXT };
 
 	(void)state;
 	expect_types("claim", claim, 2, 4);
 	expect_types("lock", lock, 2, 0);
-	expect_types("run_start", start, 10, 0);
+	expect_types("run_start", start, 11, 0);
 	expect_types("waiting_count", NULL, 0, 1);
 	expect_types("schema_version", NULL, 0, 0);
 }
@@ -66,7 +66,7 @@ static void messages_begin_alike(void **state)
 {
 	static const char *const names[] = { "run_start", "run_complete", "step_start",
 		"step_complete" };
-	static const uint32_t common[] = { UUID, UUID, INT4, TEXT, INT8, BOOL, TEXT, TEXT };
+	static const uint32_t common[] = { UUID, UUID, INT4, UUID, TEXT, INT8, BOOL, TEXT, TEXT };
 
 	(void)state;
 	for (size_t i = 0; i < countof(names); i++)

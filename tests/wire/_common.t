@@ -28,6 +28,11 @@ define stepping
 		"timestamp":"1795485247442730","input_dataclip_id":"${dataclip}"}]
 	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{"step_id":"${step}"}}]
 
+# The claim was given back, as the janitor does it when nobody has joined in time.
+define unjoined
+	sql UPDATE runs SET state = 'available', claimed_at = NULL, claim_epoch = claim_epoch + 1, claim_id = NULL,
+		unjoined_claims = ARRAY[claim_id] WHERE id = '${run}'
+
 # The run is in the final state ${final}, its epoch and its channel as they were.
 define final
 	sql WITH f AS (DELETE FROM in_flight WHERE run_id = '${run}')

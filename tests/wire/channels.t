@@ -123,12 +123,12 @@ test what waits for a join that is refused belongs to no channel
 	> ["3","4","run:${run}","run:start",{}]
 	wait sql> SELECT count(*) FROM pg_locks WHERE NOT granted
 	= 1
-	sql UPDATE runs SET claim_epoch = claim_epoch + 1 WHERE id = '${run}'
+	do unjoined
 	sql COMMIT
 	< ["3","3","run:${run}","phx_reply",{"status":"error","response":{"reason":"superseded",...}}]
 	< ["3","4","run:${run}","phx_reply",{"status":"error","response":{"reason":"unmatched topic",...}}]
 	sql> SELECT state FROM runs WHERE id = '${run}'
-	= claimed
+	= available
 
 test a run's channel is joined again, as after a lost socket
 	do started

@@ -82,7 +82,7 @@ const finds = (findings, ...wanted) => {
 const fine = () => finds(look());
 
 const skipped = (...checks) => checks.map((check) => [check, 'skipped']);
-const STANDING = 'server settings clock connections transactions slots schema'.split(' ');
+const STANDING = 'server settings clock connections transactions slots standbys schema'.split(' ');
 const UPON = 'role vacuum journal credentials coordinators'.split(' ');
 
 // A test that brings something about, looks, and mends it.
@@ -255,11 +255,13 @@ setting('track_counts', /autovacuum does not know/);
 setting('synchronous_commit', /before it is durable/);
 test('the remedy names where a setting comes from, and helps', async () => {
 	for (const where of ['DATABASE interlock', 'ROLE interlock', 'ROLE interlock IN DATABASE interlock']) {
-		await sql(`ALTER ${where} SET synchronous_commit = off`);
-		const [{ check, remedy }] = wrong(look());
-		assert.equal(check, 'settings');
-		await sql(remedy);
-		fine();
+		for (const [value, verdict] of [['off', 'fail'], ['local', 'warn']]) {
+			await sql(`ALTER ${where} SET synchronous_commit = ${value}`);
+			const found = look();
+			finds(found, ['settings', verdict, new RegExp(`^synchronous_commit is ${value}: `)]);
+			await sql(wrong(found)[0].remedy);
+			fine();
+		}
 	}
 });
 
@@ -433,13 +435,28 @@ test('a standby', async () => {
 	bin('pg_basebackup', '-D', standby, '-h', host, '-U', 'postgres', '-R', '-c', 'fast', '-X', 'stream');
 	const options = `-k ${host} -p 5999 -c listen_addresses= -c max_connections=200`;
 	bin('pg_ctl', '-D', standby, '-s', '-w', '-l', join(standby, 'log'), '-o', options, 'start');
+	const follows = (state) =>
+		admin.until('SELECT sync_state FROM pg_stat_replication', ([row]) => row?.[0] === state);
 	try {
+		await follows('async');
+		const found = look();
+		finds(found, ['standbys', 'warn', /^none of the standbys \(walreceiver\) is synchronous: /]);
+		await sql('REVOKE pg_read_all_stats FROM interlock');
+		finds(look(), ['transactions', 'skipped'], ['standbys', 'skipped', /^1 connections of standbys cannot/]);
+		await sql('GRANT pg_read_all_stats TO interlock');
+		await sql(wrong(found)[0].remedy.split('; then ')[0]);
+		await sql('SELECT pg_reload_conf()');
+		await follows('quorum');
+		fine();
 		configure({ url: urls.DATABASE_URL.replace(/port=\d+/, 'port=5999') });
 		finds(look(), ['server', 'fail', /it is a standby/]);
 	} finally {
 		bin('pg_ctl', '-D', standby, '-s', '-m', 'immediate', 'stop');
+		await sql('ALTER SYSTEM RESET synchronous_standby_names');
+		await sql('SELECT pg_reload_conf()');
 		configure();
 	}
+	fine();
 });
 
 test('usage', async () => {

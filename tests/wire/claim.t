@@ -114,18 +114,21 @@ test the name of the worker: ${named}
 test the token of a run
 	do claimed
 	claims ${token} {"header":{"alg":"EdDSA"},"iss":"Lightning","id":"${run}","sub":"run:${run}",
-		"epoch":1,"iat":"${iat:=}","nbf":"${nbf:=}","exp":"${exp:=}",...}
+		"epoch":1,"claim":"${claim:=}","iat":"${iat:=}","nbf":"${nbf:=}","exp":"${exp:=}",...}
 	sql> SELECT abs(${iat} - extract(epoch FROM now())) < 5, ${nbf} <= ${iat} - 86400,
-		${exp} >= extract(epoch FROM deadline_at) + 3600 + 7 * 86400 - 1 FROM runs WHERE id = '${run}'
-	= t | t | t
+		${exp} >= extract(epoch FROM deadline_at) + 3600 + 7 * 86400 - 1, claim_id FROM runs WHERE id = '${run}'
+	= t | t | t | ${claim}
 
-test the epoch grows with every claim
+test the epoch grows with every claim, and each has an id of its own
 	do claimed
-	sql WITH r AS (UPDATE runs SET state = 'available', claimed_at = NULL, claim_epoch = 2 WHERE id = '${run}' RETURNING *),
-		f AS (DELETE FROM in_flight WHERE run_id = '${run}')
-		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM r
+	do unjoined
+	sql WITH f AS (DELETE FROM in_flight WHERE run_id = '${run}')
+		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM runs WHERE id = '${run}'
 	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"${run}","token":"${again:=}"}]}
-	claims ${again} {"epoch":3,...}
+	claims ${token} {"epoch":1,"claim":"${first:=}",...}
+	claims ${again} {"epoch":3,"claim":"${second:=}",...}
+	sql> SELECT '${first}' <> '${second}', claim_id, unjoined_claims FROM runs WHERE id = '${run}'
+	= t | ${second} | {${first}}
 	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 	phx_join {"token":"${again}"} -> ok
 
@@ -141,6 +144,8 @@ test a claim whose worker is gone before the answer is given back
 	sql COMMIT
 	wait sql> SELECT r.state, r.claim_epoch, w.state FROM runs r JOIN work_orders w ON w.id = r.work_order_id WHERE r.id = '${run}'
 	= available | 2 | pending
+	sql> SELECT claim_id, array_length(unjoined_claims, 1) FROM runs WHERE id = '${run}'
+	= null | 1
 	sql> SELECT event, from_state, to_state, outcome FROM transitions WHERE run_id = '${run}' ORDER BY id
 	= claim | available | claimed | accepted
 	= release | claimed | available | released

@@ -7,6 +7,7 @@ import { journalOf, lose, sumOf } from '../client/db.mjs';
 import { timestamp } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, answer, db, given, refused, test } from './stage.mjs';
+import { forge } from './token.mjs';
 
 const a = await Coordinator.start('fence-a');
 const b = await Coordinator.start('fence-b');
@@ -26,7 +27,7 @@ const overtaken = async () => {
 	const id = await given();
 	const old = await Held.join(a, id);
 	await db.query(`WITH r AS (UPDATE runs SET state = 'available', claimed_at = NULL, joined_at = NULL,
-		worker_name = NULL, claim_epoch = claim_epoch + 1, revision = revision + 1
+		worker_name = NULL, claim_epoch = claim_epoch + 1, claim_id = NULL, revision = revision + 1
 		WHERE id = '${id.run}' RETURNING *), f AS (
 		DELETE FROM in_flight f USING r WHERE f.project_id = r.project_id AND f.run_id = r.id)
 		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM r`);
@@ -53,13 +54,34 @@ const events = (id, step) => [
 	['run:complete', stage.runComplete({ final_state: { n: 'x'.repeat(100_000) } })],
 ];
 
-for (const channel of ['kept open', 'joined anew', 'at the other coordinator'])
+// The epoch is the present claim's, the claim is another one: the tokens of two histories.
+const ofAnotherHistory = async (token) => {
+	const id = await given();
+	const present = await Held.join(b, id, 'w2');
+	const step = randomUUID();
+	await present.say('run:start', stage.runStart());
+	await present.say('step:start', stage.stepStart(step, id.job_a));
+	const old = Object.assign(new Held(), { id, topic: present.topic, token: forge(token, present.token) });
+	old.worker = await a.worker();
+	assert.deepEqual(answer(await old.join()), ok);
+	return { id, old, present, step };
+};
+const foreign = { claims: { claim: randomUUID() } };
+
+for (const [channel, scene] of [
+	['kept open', overtaken],
+	['joined anew', overtaken],
+	['at the other coordinator', overtaken],
+	['of the same epoch', () => ofAnotherHistory(foreign)],
+	['of the same epoch, joined anew', () => ofAnotherHistory(foreign)],
+	['of the same claim and another epoch', () => ofAnotherHistory({ claims: { epoch: 2 } })],
+])
 	test(`a worker whose claim is over changes nothing, on a channel ${channel}`, async () => {
-		const { id, old, step } = await overtaken();
+		const { id, old, step } = await scene();
 		const lease = () => db.query(`SELECT lease_expires_at FROM runs WHERE id = '${id.run}'`);
 		const [sum, leased] = [await sumOf(db, id.project), await lease()];
-		if (channel !== 'kept open')
-			assert.deepEqual(answer(await old.rejoin(channel === 'joined anew' ? a : b)), ok);
+		if (/anew|other/.test(channel))
+			assert.deepEqual(answer(await old.rejoin(channel.includes('anew') ? a : b)), ok);
 		for (const [event, message] of events(id, step)) {
 			const before = (await journalOf(db, id.run)).length;
 			assert.deepEqual(answer(await old.say(event, message)), stage.superseded, event);
@@ -107,7 +129,8 @@ test('who joins again with an old claim gets a plan without jobs, and no credent
 test('a claim that was given back before it was joined is refused at the join', async () => {
 	const id = await given();
 	const held = await Held.claim(a, id);
-	await db.query(`UPDATE runs SET claim_epoch = claim_epoch + 1 WHERE id = '${id.run}'`);
+	await db.query(`UPDATE runs SET claim_epoch = claim_epoch + 1, claim_id = NULL,
+		unjoined_claims = ARRAY[claim_id] WHERE id = '${id.run}'`);
 	const sum = await sumOf(db, id.project);
 	for (const coordinator of [a, b]) {
 		const { status, response } = await held.rejoin(coordinator);

@@ -26,6 +26,9 @@ test a token is refused: ${why}
 	= no id | {"claims":{"id":null}}
 	= no sub | {"claims":{"sub":null}}
 	= no epoch | {"claims":{"epoch":null}}
+	= no claim | {"claims":{"claim":null}}
+	= the claim is no id | {"claims":{"claim":"1"}}
+	= the claim is a number | {"claims":{"claim":1}}
 	= no iat | {"claims":{"iat":null}}
 	= no nbf | {"claims":{"nbf":null}}
 	= no exp | {"claims":{"exp":null}}
@@ -75,22 +78,23 @@ test a run that does not exist, or not in this project
 test the join is noted, once
 	do claimed
 	phx_join {"token":"${token}"} -> ok
-	sql> SELECT joined_at IS NOT NULL, joined_epochs, state FROM runs WHERE id = '${run}'
-	= t | {1} | claimed
+	sql> SELECT joined_at IS NOT NULL, state FROM runs WHERE id = '${run}'
+	= t | claimed
 	sql> SELECT joined_at FROM runs WHERE id = '${run}'
 	= ${at:=}
 	B phx_join {"token":"${token}"} -> ok
-	sql> SELECT joined_at, joined_epochs FROM runs WHERE id = '${run}'
-	= ${at} | {1}
+	sql> SELECT joined_at FROM runs WHERE id = '${run}'
+	= ${at}
 
 test a claim that was released before it was joined is superseded
 	do claimed
-	sql UPDATE runs SET claim_epoch = claim_epoch + 1, state = 'available', claimed_at = NULL WHERE id = '${run}'
+	do unjoined
 	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 
-test a claim that another worker has now is superseded
+test it is superseded when another worker has the run, too
 	do claimed
-	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
+	do unjoined
+	sql UPDATE runs SET state = 'claimed', claimed_at = now(), claim_epoch = 3, claim_id = gen_random_uuid() WHERE id = '${run}'
 	phx_join {"token":"${token}"} -> refused - "superseded" superseded
 
 test a worker that once held the run gets an empty plan, and changes nothing
@@ -119,6 +123,26 @@ test a worker that once held the run gets an empty plan, and changes nothing
 	= step:complete | refused | superseded
 	= run:complete | refused | superseded
 	= run:complete | refused | superseded
+
+# As after a failover to a standby that lacked the last commits.
+test a claim that the run has never known is told so, by an empty plan: ${why}
+	each why | token | row
+	= the same epoch, another claim | {"claims":{"claim":"${dataclip}"}} | claim_epoch = 1
+	= a larger epoch | {"claims":{"claim":"${dataclip}","epoch":7}} | claim_epoch = 1
+	= a smaller epoch | {"claims":{"claim":"${dataclip}"}} | claim_epoch = 3
+	= the right claim, another epoch | {"claims":{"epoch":2}} | claim_epoch = 1
+	= nobody has the run | {} | claim_epoch = 0, claim_id = NULL, state = 'available', claimed_at = NULL
+	do claimed
+	run token x ${token}
+	sql UPDATE runs SET ${row} WHERE id = '${run}'
+	phx_join {"token":"${x}"} -> ok
+	fetch:plan {} -> ok {"id":"${run}","jobs":[],"edges":[],"triggers":[],...}
+	run:start {} -> refused state "claimed by another worker" superseded
+	run:complete {"reason":"success"} -> refused state "claimed by another worker" superseded
+	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
+	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	sql> SELECT joined_at, started_at, finished_at, revision FROM runs WHERE id = '${run}'
+	= null | null | null | 1
 
 test a channel that was joined before somebody else claimed the run is no better
 	do started

@@ -1,0 +1,1 @@
+(r.claim_epoch, r.claim_id) = (m.epoch, m.claim)
