@@ -142,9 +142,65 @@ END $$;
 COMMENT ON FUNCTION interlock_enqueue IS
 	'Makes a work order with a run; repeated with the same idempotency_key or work_order it answers the first one';
 
-REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json
+-- Adds a run to the work order of each of these runs, on its workflow's newest snapshot; a row for each, in their
+-- order. All work orders are locked before anything is looked at, and in the order in which the coordinators lock
+-- them, or the two would wait for each other.
+CREATE FUNCTION interlock_retry_all(runs uuid[]) RETURNS TABLE (work_order_id uuid, run_id uuid)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_variable
+DECLARE
+	run uuid;
+	r record;
+BEGIN
+	PERFORM FROM work_orders o
+	WHERE (o.project_id, o.id) IN (SELECT x.project_id, x.work_order_id
+		FROM projects p JOIN runs x ON x.project_id = p.id AND x.id = ANY (runs))
+	ORDER BY o.project_id, o.id
+	FOR NO KEY UPDATE;
+	FOREACH run IN ARRAY runs LOOP
+		SELECT o.*, w.snapshot_id AS newest, d.wiped_at INTO r
+		FROM projects p
+		JOIN runs o ON o.project_id = p.id AND o.id = run
+		JOIN workflows w ON w.project_id = o.project_id AND w.id = o.workflow_id
+		LEFT JOIN dataclips d ON d.project_id = o.project_id AND d.id = o.dataclip_id;
+		IF NOT FOUND THEN
+			RAISE 'no run %', run USING ERRCODE = 'P0002';
+		END IF;
+		IF r.wiped_at IS NOT NULL THEN
+			RAISE 'the input of run % has been wiped', run USING ERRCODE = '55000';
+		END IF;
+		IF NOT EXISTS (SELECT FROM triggers g WHERE g.project_id = r.project_id
+				AND g.workflow_id = r.workflow_id AND g.id = r.starting_node_id AND g.runnable) THEN
+			RAISE 'the trigger that run % started at has no enabled edge any more', run
+				USING ERRCODE = '55000';
+		END IF;
+		work_order_id := r.work_order_id;
+		run_id := interlock_uuid();
+		INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
+			dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
+		VALUES (r.project_id, run_id, r.work_order_id, r.workflow_id, r.newest, r.starting_node_id,
+			r.dataclip_id, r.queue, r.priority, r.save_dataclips, r.options,
+			(r.options->>'run_timeout_ms')::int);
+		UPDATE work_orders o SET state = 'pending', last_activity = now()
+		WHERE o.project_id = r.project_id AND o.id = r.work_order_id AND o.state <> 'running';
+		RETURN NEXT;
+	END LOOP;
+END $$;
+
+COMMENT ON FUNCTION interlock_retry_all IS
+	'Adds a run to the work order of each of these runs; for more than one in a transaction';
+
+CREATE OR REPLACE FUNCTION interlock_retry(run uuid, OUT work_order_id uuid, OUT run_id uuid)
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+	SELECT * FROM interlock_retry_all(ARRAY[run])
+$$;
+
+COMMENT ON FUNCTION interlock_retry IS
+	'Adds a run to the work order of an earlier one; several in a transaction: interlock_retry_all';
+
+REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json, interlock_retry_all
 	FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order TO interlock;
+GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_retry_all TO interlock;
 DO $$ BEGIN
 	EXECUTE 'GRANT EXECUTE ON FUNCTION interlock_enqueue TO '
 		|| coalesce(nullif(current_setting('interlock.grantees', true), ''), 'interlock');

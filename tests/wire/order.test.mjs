@@ -153,6 +153,72 @@ for (const [name, pick] of [
 		assert.equal(await order(leader), 'success', "the newest run's state, whoever came last");
 	});
 
+// -- Runs tried again in one transaction, beside a batch of the same work orders ----------------------
+
+// Two started runs of a project; the first one's work order is locked first.
+const pair = async (coordinator) => {
+	const ids = [await given(), await given()];
+	const [[first]] = await db.query(`SELECT id FROM work_orders WHERE id IN (${ids.map((id) => `'${id.work_order}'`)})
+		ORDER BY project_id, id LIMIT 1`);
+	if (ids[0].work_order !== first) ids.reverse();
+	const helds = [];
+	for (const id of ids) {
+		const held = await Held.join(coordinator, id);
+		await held.say('run:start', stage.runStart());
+		helds.push(held);
+	}
+	return helds;
+};
+const waiters = (n) =>
+	db.until('SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted', ([[is]]) => Number(is) === n);
+const single = await Coordinator.start('order-single', { database: { writers: 1 } });
+
+for (const [name, retryFirst] of [
+	['the application is first', true],
+	['the batch is first', false],
+])
+	test(`runs tried again in the opposite order, beside a batch of them: ${name}`, async () => {
+		const helds = await pair(single);
+		const blocker = await Held.join(single, await given());
+		const runs = helds.map(({ id }) => `'${id.run}'`);
+		// One message is being stored while the two for the next batch are queued.
+		await transaction(holder, lockOrder(blocker.id.work_order));
+		const busy = blocker.say('run:start', stage.runStart());
+		await blocked(db, holder);
+		const replies = helds.map((held) => held.say('run:complete', stage.runComplete()));
+		await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+		// Whoever is first has the first work order and waits for the second, which is held.
+		await transaction(janitor, lockOrder(helds[1].id.work_order));
+		const retry = () => {
+			const app = new Database(databaseUrl);
+			return app.query(`SELECT * FROM interlock_retry_all(ARRAY[${runs.toReversed()}]::uuid[])`).finally(() => app.close());
+		};
+		let made;
+		if (retryFirst) {
+			made = retry();
+			await blocked(db, janitor);
+			await commit(holder);
+			await busy;
+			await waiters(2);
+		} else {
+			await commit(holder);
+			await busy;
+			await blocked(db, janitor);
+			made = retry();
+			await waiters(2);
+		}
+		await commit(janitor);
+		for (const reply of replies) fine(await reply);
+		const rows = await made;
+		assert.deepEqual(
+			rows.map(([order]) => order),
+			helds.toReversed().map(({ id }) => id.work_order),
+			'a row for each, in their order',
+		);
+		for (const held of helds) assert.equal(await order(held), 'pending');
+		assert.equal(await single.metric('interlock_batches_total{lane="write0",result="failed"}'), 0, 'no deadlock');
+	});
+
 test('one of the two is lost and the other ends: the work order has the newest', async () => {
 	const { older, newer } = await twins();
 	await transaction(janitor, lockOrder(newer.id.work_order), takeRun(newer.id.run));

@@ -85,6 +85,11 @@ test an application's work order is made once
 	sql> SELECT count(*), count(DISTINCT dataclip_id) FROM runs WHERE project_id = '${project}'
 	= 2 | 2
 
+test many runs are tried again in one call
+	sql> SELECT count(*), count(DISTINCT run_id) FROM interlock_retry_all(ARRAY['${run}', '${run}']::uuid[])
+	= 2 | 2
+	sql SELECT interlock_retry_all(ARRAY['${run}', '${job_a}']::uuid[]) -> "no run ${job_a}"
+
 test a run that starts where no edge leads on is refused when it is enqueued
 	sql UPDATE triggers SET runnable = false WHERE id = '${trigger}'
 	sql SELECT interlock_enqueue('${workflow}') -> "has no such trigger with an enabled edge"
