@@ -116,14 +116,17 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 // -- Two runs of one work order ---------------------------------------------------------------------
 
 // Two runs of one work order, each at a coordinator of its own; the second is the newest.
-const twins = async () => {
-	const id = await given();
-	const older = await Held.join(a, id);
+const twins = async (options, other = b, one = a) => {
+	const id = await given(options);
+	const older = await Held.join(one, id);
 	const [[, run]] = await db.query(`SELECT * FROM interlock_retry('${id.run}')`);
-	const newer = await Held.join(b, { ...id, run });
+	const newer = await Held.join(other, { ...id, run });
 	for (const held of [older, newer]) await held.say('run:start', stage.runStart());
 	return { older, newer };
 };
+// So many wait for a lock.
+const waiters = (n) =>
+	db.until('SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted', ([[is]]) => Number(is) === n);
 const order = async ({ id }) =>
 	(await db.query(`SELECT state FROM work_orders WHERE id = '${id.work_order}'`))[0][0];
 
@@ -153,6 +156,84 @@ for (const [name, pick] of [
 		assert.equal(await order(leader), 'success', "the newest run's state, whoever came last");
 	});
 
+// -- The input of runs that do not save dataclips ----------------------------------------------------
+
+const unsaved = { save_dataclips: false };
+const inputIsWiped = async ({ id }) =>
+	(await db.query(`SELECT body IS NULL, wiped_at IS NOT NULL FROM dataclips WHERE id = '${id.dataclip}'`))[0].join();
+const single = await Coordinator.start('order-single', { database: { writers: 1 } });
+
+test('two runs of a work order end in one batch: their input is wiped', async () => {
+	const both = Object.values(await twins(unsaved, single, single));
+	const blocker = await Held.join(single, await given());
+	// One message is being stored while the two for the next batch are queued.
+	await transaction(holder, lockOrder(blocker.id.work_order));
+	const busy = blocker.say('run:start', stage.runStart());
+	await blocked(db, holder);
+	const replies = both.map((held) => held.say('run:complete', stage.runComplete()));
+	await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+	await commit(holder);
+	for (const reply of [busy, ...replies]) fine(await reply);
+	assert.equal(await inputIsWiped(both[0]), 't,t');
+	// Of one transaction.
+	const xids = both.map(({ id }) => `'${id.run}'`);
+	assert.deepEqual(await db.query(`SELECT count(DISTINCT xid), count(*) FROM transitions
+		WHERE run_id IN (${xids}) AND event = 'run:complete'`), [['1', '2']]);
+});
+
+for (const [name, pick] of [
+	['the older run is first', ({ older, newer }) => [older, newer]],
+	['the newer run is first', ({ older, newer }) => [newer, older]],
+])
+	test(`two runs of a work order end on two coordinators, and their input is wiped: ${name}`, async () => {
+		const [leader, follower] = pick(await twins(unsaved));
+		await transaction(holder, `SELECT id FROM runs WHERE id = '${leader.id.run}' FOR UPDATE`);
+		const one = leader.say('run:complete', stage.runComplete());
+		await blocked(db, holder);
+		const two = follower.say('run:complete', stage.runComplete());
+		await waiters(2);
+		assert.equal(await inputIsWiped(leader), 'f,f');
+		await commit(holder);
+		fine(await one);
+		fine(await two);
+		assert.equal(await inputIsWiped(leader), 't,t');
+	});
+
+test('the input stays while another run of the work order may be revived', async () => {
+	await a.reload({ lost: { late_completion: 'yield' } });
+	const { older, newer } = await twins(unsaved);
+	await transaction(janitor, lockOrder(older.id.work_order), takeRun(older.id.run));
+	await janitor.query(settleOrder(older.id.work_order));
+	await commit(janitor);
+	fine(await newer.say('run:complete', stage.runComplete()));
+	assert.equal(await inputIsWiped(older), 'f,f');
+	fine(await older.say('run:complete', stage.runComplete()));
+	assert.equal(await inputIsWiped(older), 't,t');
+});
+
+test('the sweep finds inputs that were left over, and no others', async () => {
+	// As an earlier version left them; and one that a run which waits still wants.
+	const left = await given(unsaved), wanted = await given(unsaved), lost = await given(unsaved);
+	const end = (id, more) => db.query(`UPDATE runs SET finished_at = now(), claimed_at = now(),
+		finalized_at = now() - interval '1 day', ${more} WHERE id = '${id.run}';
+		DELETE FROM waiting WHERE run_id = '${id.run}'`);
+	await db.query(`SELECT interlock_retry('${wanted.run}')`);
+	for (const id of [left, wanted]) await end(id, "state = 'success'");
+	await end(lost, "state = 'lost', lost_from = 'claimed'");
+	await db.query(`INSERT INTO wipes VALUES ('${lost.project}', '${lost.run}')`);
+	const early = await given(unsaved);
+	await db.query(`INSERT INTO wipes VALUES ('${early.project}', '${early.run}')`);
+	await end(early, "state = 'lost', lost_from = 'claimed'");
+	await db.query(`UPDATE runs SET finalized_at = now() WHERE id = '${early.run}'`);
+
+	const sweeper = await Coordinator.start('order-sweeper', { janitor: { interval: '10ms' } });
+	const wiped = `SELECT count(*) FROM dataclips WHERE wiped_at IS NOT NULL AND id IN ('${left.dataclip}', '${lost.dataclip}')`;
+	assert.deepEqual(await db.until(wiped, ([[n]]) => n === '2'), [['2']]);
+	for (const id of [wanted, early]) assert.equal(await inputIsWiped({ id }), 'f,f');
+	assert.deepEqual(await db.query(`SELECT run_id FROM wipes WHERE run_id IN ('${lost.run}', '${early.run}')`), [[early.run]]);
+	await sweeper.stop();
+});
+
 // -- Runs tried again in one transaction, beside a batch of the same work orders ----------------------
 
 // Two started runs of a project; the first one's work order is locked first.
@@ -169,9 +250,6 @@ const pair = async (coordinator) => {
 	}
 	return helds;
 };
-const waiters = (n) =>
-	db.until('SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted', ([[is]]) => Number(is) === n);
-const single = await Coordinator.start('order-single', { database: { writers: 1 } });
 
 for (const [name, retryFirst] of [
 	['the application is first', true],
