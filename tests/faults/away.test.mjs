@@ -59,7 +59,7 @@ test('away for longer than the patience', async () => {
 	assert.deepEqual((await working.say('run:start', start)).response, {});
 	assert.equal((await joining.rejoin(a)).status, 'ok');
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.ok(load.said.some(({ event, tries }) => event === 'run:complete' && tries > 1));
 	await a.stop();
 });
@@ -103,7 +103,7 @@ const full = async () => {
 	db = await cluster.psql();
 	await load.progress();
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);
 	await a.stop();
 };

@@ -14,6 +14,7 @@ import {
 	sumOf,
 	takeRun,
 } from '../client/db.mjs';
+import { checkCounts } from '../faults/counted.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, answer, databaseUrl, db, given, test } from './stage.mjs';
 
@@ -112,6 +113,34 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 		assert.deepEqual(await states(held.id), ['lost', 'lost', '0', '0'], 'no step is open');
 	});
 }
+
+test('a late word is counted although its worker is gone before the reply', async () => {
+	const gone = await Coordinator.start('order-gone', { lost: { late_completion: 'yield' } });
+	const series = [
+		'interlock_race_total{event="run:complete",outcome="yielded",policy="yield"}',
+		'interlock_race_total{event="run:complete",outcome="invalid",policy="yield"}',
+		'interlock_lost_completed_total{policy="yield"}',
+		'interlock_late_seconds_count',
+		'interlock_finished_total{state="success"}',
+	];
+	const [held, other] = [await begun(gone), await begun(gone)];
+	await transaction(janitor, lockOrder(held.id.work_order), takeRun(held.id.run), lockOrder(other.id.work_order));
+	const words = [
+		held.say('run:complete', stage.runComplete()),
+		other.say('run:complete', stage.runComplete({ reason: 'nonsense' })),
+	];
+	await blocked(db, janitor);
+	for (const word of words) word.catch(() => {});
+	for (const { worker } of [held, other]) await worker.cut();
+	await gone.untilMetric('interlock_sockets', (n) => n === 0);
+	await janitor.query(settleOrder(held.id.work_order));
+	await commit(janitor);
+	assert.equal(await gone.untilMetric(series[0], (n) => n === 1), 1);
+	assert.equal(await gone.untilMetric(series[1], (n) => n === 1), 1);
+	for (const each of series) assert.equal(await gone.metric(each), 1, each);
+	await checkCounts(db, gone);
+	await gone.stop();
+});
 
 // -- Two runs of one work order ---------------------------------------------------------------------
 
