@@ -174,9 +174,6 @@ void req_reject(struct req *req, const struct refusal *why);
  * refusal or too late, and has been answered. */
 bool req_refused(struct req *req, const struct batch_result *res)
 	__attribute__((warn_unused_result));
-/* Counts a statement's verdict about a late, stale or repeated message (columns 1, 3 and 4 of row:
- * verdict, policy, seconds since the loss). */
-void req_count_race(const struct req *req, const PGresult *res, int row);
 /* `ok` with {members…, "warnings": {…}}; members is the inside of an object, or "". */
 void req_ok_with(struct req *req, const char *members);
 /* Adds to the warnings: a field and a sentence. */

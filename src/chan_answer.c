@@ -117,24 +117,34 @@ void req_close_socket(struct req *req, int code)
 		chan_close(conn, code);
 }
 
-/* Counts what became of a late, stale or repeated message. */
-void req_count_race(const struct req *req, const PGresult *res, int row)
+/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. A run that
+ * does not exist has no state, and no row in the journal either. */
+void req_count(const struct req *req, const struct batch_result *res)
 {
-	const char *event = req->route->event, *verdict = PQgetvalue(res, row, 1),
-		   *policy = PQgetvalue(res, row, 3);
+	const char *event = req->route->event, *verdict, *policy;
 
+	assert(res->rows == 1);
+	if (PQgetisnull(res->res, res->first, 2))
+		return;
+	verdict = PQgetvalue(res->res, res->first, 1);
+	policy = PQgetvalue(res->res, res->first, 3);
+	if (req->wanted != NULL && fsm_is_outcome(verdict) && strcmp(verdict, "replayed") != 0 &&
+		strcmp(verdict, "too_late") != 0)
+		stats_add(stats_seriesf(STATS_FINISHED, "state=\"%s\"", req->wanted), 1);
+	if (strcmp(verdict, "accepted") == 0 || strcmp(verdict, "joined") == 0)
+		return;
 	req_note_verdict(req, verdict);
 	stats_add(stats_seriesf(STATS_RACE, "event=\"%s\",outcome=\"%s\",policy=\"%s\"", event,
 			  verdict, policy),
 		1);
-	if (PQgetisnull(res, row, 4))
+	if (PQgetisnull(res->res, res->first, 4))
 		return;
-	stats_observe(stats_series(STATS_LATE_SECONDS, NULL), atof(PQgetvalue(res, row, 4)));
+	stats_observe(
+		stats_series(STATS_LATE_SECONDS, NULL), atof(PQgetvalue(res->res, res->first, 4)));
 	if (strcmp(event, "run:complete") == 0)
 		stats_add(stats_seriesf(STATS_LOST_COMPLETED, "policy=\"%s\"", policy), 1);
 }
 
-/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. */
 bool req_refused(struct req *req, const struct batch_result *res)
 {
 	const char *verdict, *state;
@@ -144,7 +154,6 @@ bool req_refused(struct req *req, const struct batch_result *res)
 	state = PQgetisnull(res->res, res->first, 2) ? NULL : PQgetvalue(res->res, res->first, 2);
 	if (strcmp(verdict, "accepted") == 0)
 		return false;
-	req_count_race(req, res->res, res->first);
 	if (strcmp(verdict, "too_late") == 0) {
 		struct buf b = { 0 };
 

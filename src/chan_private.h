@@ -29,6 +29,9 @@ void req_note(const struct req *req, const char *code);
 void req_note_verdict(const struct req *req, const char *verdict);
 /* Says that it is answered all the same, but without something. */
 void req_note_warning(const struct req *req, const char *field, const char *message);
+/* Counts what became of a run's message, by its statement's verdict, when the result arrives:
+ * whether or not its worker is there to be answered. */
+void req_count(const struct req *req, const struct batch_result *res);
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 

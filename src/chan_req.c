@@ -121,6 +121,8 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	struct req *req = container_of(item, struct req, item);
 	struct refusal why;
 
+	if (req->item.locks && res->status == BATCH_DONE)
+		req_count(req, res);
 	if (!req_is_heard(req)) {
 		if (req->route->orphan != NULL && res->status == BATCH_DONE)
 			req->route->orphan(req, res);
@@ -272,6 +274,8 @@ static void on_rejected(struct batch_item *item, const struct batch_result *res)
 {
 	struct req *req = container_of(item, struct req, item);
 
+	if (res->status == BATCH_DONE)
+		req_count(req, res);
 	if (req->conn == NULL) {
 		req_free(req);
 		return;

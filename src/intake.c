@@ -1,6 +1,8 @@
 /*
- * The webhook. Invariant: 200 means that the work order is durable; whatever else happened, the
- * sender is told to try again, and its Idempotency-Key makes that safe.
+ * The webhook. Invariant: 200 means that the work order is durable. Its ids are fixed at receipt,
+ * so that the batch, sent again, recognises itself; every answer names the work order in the header
+ * x-meta-work-order-id, and a sender that was not answered, or 503, repeats its request with that
+ * header (or with its Idempotency-Key): one work order at most is made.
  */
 #include "intake.h"
 
@@ -10,7 +12,9 @@
 
 #include <stdlib.h>
 
-enum { COLUMNS = 6, KEY_MAX = 255, SALT = 16 };
+enum { COLUMNS = 9, KEY_MAX = 255, SALT = 16 };
+
+static const char id_header[] = "x-meta-work-order-id";
 
 struct hook {
 	struct batch_item item;
@@ -19,56 +23,70 @@ struct hook {
 	void (*enqueued)(void);
 };
 
-static void answer(struct ws_http *http, int status, struct slice body)
+/* work_order: the text of the id under which it is stored, or would be; NULL if there is none. */
+static void answer(struct ws_http *http, int status, const char *work_order, struct slice body)
 {
-	const char *header = status == 503   ? "Retry-After: 5"
-			     : status == 401 ? "WWW-Authenticate: Bearer"
-					     : NULL;
+	char headers[128] = "";
 
+	if (status == 401)
+		snprintf(headers, sizeof(headers), "WWW-Authenticate: Bearer");
+	else if (work_order != NULL)
+		snprintf(headers, sizeof(headers), "%s%s: %s",
+			status == 503 ? "Retry-After: 5\r\n" : "", id_header, work_order);
 	stats_add(stats_seriesf(STATS_INTAKE, "status=\"%d\"", status), 1);
 	if (http != NULL)
-		ws_http_reply(http, status, "application/json", header, body);
+		ws_http_reply(
+			http, status, "application/json", *headers != '\0' ? headers : NULL, body);
 }
 
-static void refuse(struct ws_http *http, int status, const char *error)
+static void refuse(
+	struct ws_http *http, int status, const struct uuid *work_order, const char *error)
 {
+	char id[UUID_TEXT];
 	struct buf b = { 0 };
 
 	buf_adds(&b, "{\"error\":");
 	buf_add_json(&b, slice_of(error));
 	buf_addc(&b, '}');
-	answer(http, status, (struct slice){ b.p, b.n });
+	answer(http, status, work_order != NULL ? uuid_format(work_order, id) : NULL,
+		(struct slice){ b.p, b.n });
 	buf_free(&b);
 }
 
 /* Columns: ord, verdict, work_order_id, run_id. */
 static void reply(struct hook *hook, const struct batch_result *r)
 {
-	const char *verdict;
+	const char *verdict, *work_order;
 	struct buf b = { 0 };
 
 	if (r->status != BATCH_DONE || r->rows != 1) {
-		refuse(hook->http, 503, "not known to be stored: try again");
+		refuse(hook->http, 503, &hook->item.work_order_id,
+			"not known to be stored: try again with this x-meta-work-order-id");
 		return;
 	}
 	verdict = PQgetvalue(r->res, r->first, 1);
 	if (strcmp(verdict, "not_found") == 0) {
-		refuse(hook->http, 404, "no such trigger");
+		refuse(hook->http, 404, NULL, "no such trigger");
 		return;
 	}
 	if (strcmp(verdict, "unauthorized") == 0) {
-		refuse(hook->http, 401,
+		refuse(hook->http, 401, NULL,
 			"this trigger needs a key: Authorization: Bearer, or X-Api-Key");
 		return;
 	}
 	if (strcmp(verdict, "no_edge") == 0) {
-		refuse(hook->http, 422, "no enabled edge leaves this trigger");
+		refuse(hook->http, 422, NULL, "no enabled edge leaves this trigger");
+		return;
+	}
+	if (strcmp(verdict, "taken") == 0) {
+		refuse(hook->http, 409, NULL, "this x-meta-work-order-id is not of this trigger");
 		return;
 	}
 	hook->enqueued();
-	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}",
-		PQgetvalue(r->res, r->first, 2), PQgetvalue(r->res, r->first, 3));
-	answer(hook->http, 200, (struct slice){ b.p, b.n });
+	work_order = PQgetvalue(r->res, r->first, 2);
+	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}", work_order,
+		PQgetvalue(r->res, r->first, 3));
+	answer(hook->http, 200, work_order, (struct slice){ b.p, b.n });
 	buf_free(&b);
 }
 
@@ -176,24 +194,53 @@ static void add_proof(const struct ws_head *head, struct value *salt, struct val
 	buf_free(&salted);
 }
 
+/* The id that the work order will have: the sender's, if this is a repetition, or a new one. False
+ * if the header has no UUID. */
+static bool read_id(const struct ws_head *head, struct uuid *id)
+{
+	char *text = ws_header(head, id_header);
+	bool ok = true;
+
+	if (text == NULL)
+		*id = uuid_new();
+	else
+		ok = uuid_parse(slice_of(text), id);
+	free(text);
+	return ok;
+}
+
+/* The columns behind the proof. */
+static void add_ids(struct value *v, const struct uuid *work_order)
+{
+	struct uuid run = uuid_new(), clip = uuid_new();
+
+	value_uuid(v++, work_order);
+	value_uuid(v++, &run);
+	value_uuid(v++, &clip);
+}
+
 void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
 	struct slice body, bool too_large, void (*enqueued)(void))
 {
 	const char *why;
-	struct uuid trigger;
+	struct uuid trigger, id;
 	struct buf text = { 0 }, request = { 0 };
 	struct hook *hook;
 	char *key;
 	int status = judge(batch, head, body, too_large, &trigger, &why);
 
+	if (!read_id(head, &id)) {
+		refuse(http, 400, NULL, "x-meta-work-order-id is not a UUID");
+		return;
+	}
 	if (status != 0) {
-		refuse(http, status, why);
+		refuse(http, status, status == 503 ? &id : NULL, why);
 		return;
 	}
 	key = ws_header(head, "Idempotency-Key");
 	if (key != NULL &&
 		(strlen(key) > KEY_MAX || *key == '\0' || !utf8_valid(key, strlen(key)))) {
-		refuse(http, 400, "an Idempotency-Key has 1 to 255 characters");
+		refuse(http, 400, NULL, "an Idempotency-Key has 1 to 255 characters");
 		free(key);
 		return;
 	}
@@ -204,7 +251,7 @@ void intake_request(struct batch *batch, struct ws_http *http, const struct ws_h
 	hook->item.values = hook->values;
 	hook->item.rows = 1;
 	hook->item.done = on_done;
-	random_bytes(&hook->item.work_order_id, sizeof(hook->item.work_order_id)); /* any writer */
+	hook->item.work_order_id = id;
 	value_uuid(&hook->values[0], &trigger);
 	buf_add(&text, body.p, body.n);
 	value_take(&hook->values[1], &text);
@@ -213,6 +260,7 @@ void intake_request(struct batch *batch, struct ws_http *http, const struct ws_h
 	if (key != NULL)
 		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
 	add_proof(head, &hook->values[4], &hook->values[5]);
+	add_ids(&hook->values[6], &id);
 	ws_http_set_user(http, hook);
 	batch_submit(batch, LANE_WRITE, &hook->item);
 }

@@ -1,9 +1,10 @@
 /*
  * The janitor. A sweep asks which runs are overdue (no locks), then takes them in small
  * transactions, each behind the locks of their work orders; what somebody else is at work on is
- * left for the next sweep. Invariant: nobody is judged by a clock that ran while he could not be
- * heard, so deadlines wait for CALM_MS and leases for one lease after the database was away, the
- * daemon began, the database's clock stepped or the lease was changed.
+ * left for the next sweep. Inputs that are to be wiped go the same way, once a minute. Invariant:
+ * nobody is judged by a clock that ran while he could not be heard, so deadlines wait for CALM_MS
+ * and leases for one lease after the database was away, the daemon began, the database's clock
+ * stepped or the lease was changed.
  */
 #include "janitor.h"
 
@@ -43,6 +44,7 @@ static struct {
 	struct found found[FIND];
 	int nfound, next, end, taken;
 	bool judging; /* this sweep looks for runs */
+	bool wiping;  /* what was found are inputs to wipe, not runs to take */
 
 	int64_t lease;                  /* as of the last sweep */
 	int64_t calm_since;             /* mono_ms() */
@@ -167,6 +169,7 @@ static void got_clock(const PGresult *res)
 /* ---- taking ---- */
 
 static void sweep(void);
+static void do_chores(void);
 static void take_next(void);
 
 /* The columns of sweep_find. */
@@ -175,7 +178,7 @@ enum { FIND_PROJECT, FIND_WORK_ORDER, FIND_RUN };
 static void got_found(const PGresult *res)
 {
 	j.nfound = 0;
-	if (!j.judging)
+	if (!j.judging && !j.wiping)
 		return;
 	for (int i = 0; i < PQntuples(res) && i < FIND; i++) {
 		struct found *f = &j.found[j.nfound++];
@@ -242,15 +245,18 @@ static void slice_done(void)
 static void take_locked(void)
 {
 	struct buf projects = { 0 }, orders = { 0 }, runs = { 0 };
-	struct number clock, n[RULES];
+	struct number third, n[RULES];
 	struct db_param params[3 + RULES] = {
 		ids(&projects, offsetof(struct found, project_id), true),
 		ids(&runs, offsetof(struct found, run_id), true),
-		number(&clock, j.clock),
+		number(&third, j.wiping ? j.server->conf->late_window : j.clock),
 	};
 
 	add_rules(params + 3, n);
-	ask("sweep_take", params, countof(params), got_taken);
+	if (j.wiping)
+		ask("sweep_wipes", params, 3, NULL);
+	else
+		ask("sweep_take", params, countof(params), got_taken);
 	params[1] = ids(&orders, offsetof(struct found, work_order_id), true);
 	ask("settle", params, 2, NULL);
 	ask("commit", NULL, 0, NULL);
@@ -260,14 +266,22 @@ static void take_locked(void)
 	buf_free(&runs);
 }
 
-/* The next few of what was found; when there are no more of them, another look if there may be. */
+/* All that was found is taken: another look if there may be more, and what is left over. */
+static void found_none(void)
+{
+	if (!j.wiping && j.nfound == FIND && j.taken > 0)
+		sweep();
+	else if (j.chores_at <= mono_ms())
+		do_chores();
+}
+
+/* The next few of what was found. */
 static void take_next(void)
 {
 	struct buf projects = { 0 }, orders = { 0 };
 
 	if (j.next == j.nfound || calm() == 0) {
-		if (j.nfound == FIND && j.taken > 0)
-			sweep();
+		found_none();
 		return;
 	}
 	j.end = j.next + TAKE < j.nfound ? j.next + TAKE : j.nfound;
@@ -293,12 +307,17 @@ static void got_steps(const PGresult *res)
 static void do_chores(void)
 {
 	const struct conf *conf = j.server->conf;
-	struct number n;
+	struct number n, most;
 
 	j.chores_at = mono_ms() + CHORES_MS;
+	j.wiping = true;
+	j.nfound = j.next = j.end = 0;
 	ask("bitmaps", NULL, 0, NULL);
 	ask("sweep_steps", (const struct db_param[]){ number(&n, conf->grace) }, 1, got_steps);
-	ask("sweep_wipes", (const struct db_param[]){ number(&n, conf->late_window) }, 1, NULL);
+	ask("sweep_wipes_find",
+		(const struct db_param[]){ number(&n, conf->late_window), number(&most, FIND) }, 2,
+		got_found);
+	sync_then(take_next);
 }
 
 /* ---- the sweep ---- */
@@ -316,13 +335,12 @@ static void find(void)
 static void sweep(void)
 {
 	j.nfound = j.next = j.end = j.taken = 0;
+	j.wiping = false;
 	say_judging(calm() >= CALM_MS);
 	j.sent_at = mono_ms();
 	ask("clock", NULL, 0, got_clock);
 	if (j.judging)
 		find();
-	if (j.chores_at <= mono_ms())
-		do_chores();
 	sync_then(take_next);
 }
 

@@ -129,8 +129,6 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
 	struct chan *chan = req->chan;
 
-	if (strcmp(verdict, "joined") != 0 && strcmp(verdict, "not_found") != 0)
-		req_count_race(req, r->res, r->first);
 	if (strcmp(verdict, "not_found") == 0 || strcmp(verdict, "superseded") == 0) {
 		req_join_refused(req, verdict);
 		return;
@@ -256,8 +254,6 @@ static void reply_complete(struct req *req, const struct batch_result *r)
 {
 	if (req_refused(req, r))
 		return;
-	if (strcmp(PQgetvalue(r->res, r->first, 1), "replayed") != 0)
-		stats_add(stats_seriesf(STATS_FINISHED, "state=\"%s\"", req->wanted), 1);
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
 		req_warn(req, "final_dataclip_id", "does not exist");
 	req_ok_with(req, "");

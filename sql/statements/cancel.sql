@@ -16,8 +16,6 @@ WITH seen AS MATERIALIZED (
 	DELETE FROM waiting w USING moved v
 	WHERE w.project_id = v.project_id AND w.workflow_id = v.workflow_id
 		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-), wiped AS (
-	{{wipe}}
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, epoch)
 	SELECT v.project_id, v.id, v.revision, 'cancel', s.state, v.state, 'accepted', v.claim_epoch

@@ -75,8 +75,6 @@ WITH m AS MATERIALIZED (
 	FROM moved v
 	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
 	WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
-), wiped AS (
-	{{wipe}}
 ), journal AS (
 	{{journal run:complete}}
 )

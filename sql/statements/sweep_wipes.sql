@@ -1,10 +1,10 @@
--- Inputs of lost runs that do not save dataclips, once the window in which they may be revived is over (in
--- milliseconds; 0: never), or the run has become final otherwise.
-WITH moved AS (
-	DELETE FROM wipes w USING runs r
-	WHERE r.project_id = w.project_id AND r.id = w.run_id AND r.finalized_at IS NOT NULL
-		AND (r.state <> 'lost' OR $1::bigint > 0
-			AND r.finalized_at < clock_timestamp() - $1::bigint * interval '1 millisecond')
-	RETURNING r.project_id, r.id, r.work_order_id, r.dataclip_id, r.save_dataclips
-)
-{{wipe}}
+-- Behind the lock of their work orders: looks again which of these lost runs can no longer be revived. They want
+-- their input no more, and `settle`, which follows, wipes what nobody wants. The last parameter as in
+-- sweep_wipes_find.
+WITH p AS MATERIALIZED (SELECT $3::bigint * interval '1 millisecond' AS late_window)
+DELETE FROM wipes w
+USING p
+CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS f(project_id, run_id)
+CROSS JOIN LATERAL (
+	{{by_key}}) r
+WHERE w.project_id = ANY (ARRAY[r.project_id]) AND w.run_id = ANY (ARRAY[r.id]) AND {{wipe_due}}

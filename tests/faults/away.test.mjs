@@ -64,7 +64,7 @@ test('away for longer than the patience', async () => {
 	assert.deepEqual((await ending.say('run:complete', complete)).response, {});
 	assert.equal((await joining.rejoin(a)).status, 'ok');
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	await a.stop();
 });
 
@@ -107,7 +107,7 @@ const full = async () => {
 	db = await cluster.psql();
 	await load.progress();
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);
 	await a.stop();
 };

@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { checkCounts } from './counted.mjs';
 
 const md5 = (text) => createHash('md5').update(text).digest('hex');
 const micros = (column) => `(extract(epoch FROM ${column}) * 1000000)::bigint`;
@@ -153,8 +154,10 @@ export const faults = async (db, load) => {
 	return list;
 };
 
-export const check = async (db, load) => {
+// `coordinators`: those whose metrics are to agree with the journal.
+export const check = async (db, load, ...coordinators) => {
 	const list = await faults(db, load);
 	const of = `${list.length} faults after ${load.said.length} messages`;
 	assert.equal(list.length, 0, `${of}:\n${list.slice(0, 20).join('\n')}`);
+	for (const coordinator of coordinators) await checkCounts(db, coordinator);
 };

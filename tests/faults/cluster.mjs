@@ -158,6 +158,7 @@ export const smallDisk = (name, size) => {
 export class Wire {
 	#pairs = new Set();
 	#frozen = false;
+	#deaf = false;
 
 	static async to(port) {
 		const wire = new Wire();
@@ -173,7 +174,7 @@ export class Wire {
 		const pair = { near, far };
 		this.#pairs.add(pair);
 		const pass = (from, to) => {
-			from.on('data', (data) => to.write(data));
+			from.on('data', (data) => from === near || !this.#deaf ? to.write(data) : null);
 			from.on('close', () => pair.cut || to.destroy());
 			from.on('error', () => {});
 		};
@@ -193,9 +194,14 @@ export class Wire {
 		for (const pair of this.#pairs) this.#freeze(pair);
 	}
 
+	// What the database answers from now on is lost; what it is asked passes.
+	deafen() {
+		this.#deaf = true;
+	}
+
 	// New connections pass again; the old ones are reset on this side, and on the other `later`.
 	async cut(later = Promise.resolve()) {
-		this.#frozen = false;
+		this.#frozen = this.#deaf = false;
 		const pairs = [...this.#pairs];
 		for (const pair of pairs) {
 			pair.cut = true;

@@ -29,14 +29,14 @@ const across = (name, fault) =>
 		db = await cluster.psql();
 		await load.progress();
 		await load.hold();
-		await check(db, load);
+		await check(db, load, a);
 		load.release();
 	});
 
 test('the checker sees what is missing, too much, changed or out of order', async () => {
 	await load.progress();
 	await load.hold();
-	await check(db, load);
+	await check(db, load, a);
 	const project = `project_id = '${load.id.project}'`;
 	const one = (table, more = '') => `(SELECT ctid FROM ${table} WHERE ${project} ${more} LIMIT 1)`;
 	const tampered = {
@@ -97,7 +97,7 @@ across('every connection is reset', () => wire.cut());
 
 test('nobody was hung up on, nothing waits, and messages were sent again', async () => {
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);
 	assert.deepEqual(load.lines.flatMap(({ closes }) => closes), []);
 	assert.ok((await resent()) > 0);

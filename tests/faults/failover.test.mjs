@@ -35,7 +35,7 @@ test('the primary dies, the standby is promoted: nothing acknowledged is missing
 	const db = await standby.psql();
 	await load.progress();
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.match(a.logged, new RegExp(`connected to \\S+ port ${standby.port}`));
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);
 	assert.deepEqual(load.lines.flatMap(({ closes }) => closes), []);

@@ -98,7 +98,7 @@ const crowded = async (name, limit, members, outputs, bytes) => {
 	// Beyond the bound is the one frame that reached it; it counts twice.
 	assert.ok(held > limit / 2 && held < limit + 2 * bytes + MB, `${held} bytes in flight`);
 	assert.deepEqual(crowd.said.filter(({ outcome }) => outcome !== 'ok'), []);
-	await check(db, crowd);
+	await check(db, crowd, a);
 	assert.equal(await a.metric(PAUSED), 0);
 	assert.equal(await a.metric('interlock_in_flight_bytes'), 0);
 	await crowd.leave();

@@ -192,7 +192,7 @@ test('no descriptors left: turned away, the others go on, and it recovers', asyn
 
 test('nobody else was disturbed, and half a handshake does not last', async () => {
 	await load.finish();
-	await check(db, load);
+	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);
 	assert.deepEqual(load.lines.flatMap((line) => line.closes), []);
 	for (const socket of half) await socket.gone;

@@ -14,6 +14,7 @@ import {
 	sumOf,
 	takeRun,
 } from '../client/db.mjs';
+import { checkCounts } from '../faults/counted.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, answer, databaseUrl, db, given, test } from './stage.mjs';
 
@@ -113,17 +114,48 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 	});
 }
 
+test('a late word is counted although its worker is gone before the reply', async () => {
+	const gone = await Coordinator.start('order-gone', { lost: { late_completion: 'yield' } });
+	const series = [
+		'interlock_race_total{event="run:complete",outcome="yielded",policy="yield"}',
+		'interlock_race_total{event="run:complete",outcome="invalid",policy="yield"}',
+		'interlock_lost_completed_total{policy="yield"}',
+		'interlock_late_seconds_count',
+		'interlock_finished_total{state="success"}',
+	];
+	const [held, other] = [await begun(gone), await begun(gone)];
+	await transaction(janitor, lockOrder(held.id.work_order), takeRun(held.id.run), lockOrder(other.id.work_order));
+	const words = [
+		held.say('run:complete', stage.runComplete()),
+		other.say('run:complete', stage.runComplete({ reason: 'nonsense' })),
+	];
+	await blocked(db, janitor);
+	for (const word of words) word.catch(() => {});
+	for (const { worker } of [held, other]) await worker.cut();
+	await gone.untilMetric('interlock_sockets', (n) => n === 0);
+	await janitor.query(settleOrder(held.id.work_order));
+	await commit(janitor);
+	assert.equal(await gone.untilMetric(series[0], (n) => n === 1), 1);
+	assert.equal(await gone.untilMetric(series[1], (n) => n === 1), 1);
+	for (const each of series) assert.equal(await gone.metric(each), 1, each);
+	await checkCounts(db, gone);
+	await gone.stop();
+});
+
 // -- Two runs of one work order ---------------------------------------------------------------------
 
 // Two runs of one work order, each at a coordinator of its own; the second is the newest.
-const twins = async () => {
-	const id = await given();
-	const older = await Held.join(a, id);
+const twins = async (options, other = b, one = a) => {
+	const id = await given(options);
+	const older = await Held.join(one, id);
 	const [[, run]] = await db.query(`SELECT * FROM interlock_retry('${id.run}')`);
-	const newer = await Held.join(b, { ...id, run });
+	const newer = await Held.join(other, { ...id, run });
 	for (const held of [older, newer]) await held.say('run:start', stage.runStart());
 	return { older, newer };
 };
+// So many wait for a lock.
+const waiters = (n) =>
+	db.until('SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted', ([[is]]) => Number(is) === n);
 const order = async ({ id }) =>
 	(await db.query(`SELECT state FROM work_orders WHERE id = '${id.work_order}'`))[0][0];
 
@@ -151,6 +183,147 @@ for (const [name, pick] of [
 		fine(await one);
 		fine(await two);
 		assert.equal(await order(leader), 'success', "the newest run's state, whoever came last");
+	});
+
+// -- The input of runs that do not save dataclips ----------------------------------------------------
+
+const unsaved = { save_dataclips: false };
+const inputIsWiped = async ({ id }) =>
+	(await db.query(`SELECT body IS NULL, wiped_at IS NOT NULL FROM dataclips WHERE id = '${id.dataclip}'`))[0].join();
+const single = await Coordinator.start('order-single', { database: { writers: 1 } });
+
+test('two runs of a work order end in one batch: their input is wiped', async () => {
+	const both = Object.values(await twins(unsaved, single, single));
+	const blocker = await Held.join(single, await given());
+	// One message is being stored while the two for the next batch are queued.
+	await transaction(holder, lockOrder(blocker.id.work_order));
+	const busy = blocker.say('run:start', stage.runStart());
+	await blocked(db, holder);
+	const replies = both.map((held) => held.say('run:complete', stage.runComplete()));
+	await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+	await commit(holder);
+	for (const reply of [busy, ...replies]) fine(await reply);
+	assert.equal(await inputIsWiped(both[0]), 't,t');
+	// Of one transaction.
+	const xids = both.map(({ id }) => `'${id.run}'`);
+	assert.deepEqual(await db.query(`SELECT count(DISTINCT xid), count(*) FROM transitions
+		WHERE run_id IN (${xids}) AND event = 'run:complete'`), [['1', '2']]);
+});
+
+for (const [name, pick] of [
+	['the older run is first', ({ older, newer }) => [older, newer]],
+	['the newer run is first', ({ older, newer }) => [newer, older]],
+])
+	test(`two runs of a work order end on two coordinators, and their input is wiped: ${name}`, async () => {
+		const [leader, follower] = pick(await twins(unsaved));
+		await transaction(holder, `SELECT id FROM runs WHERE id = '${leader.id.run}' FOR UPDATE`);
+		const one = leader.say('run:complete', stage.runComplete());
+		await blocked(db, holder);
+		const two = follower.say('run:complete', stage.runComplete());
+		await waiters(2);
+		assert.equal(await inputIsWiped(leader), 'f,f');
+		await commit(holder);
+		fine(await one);
+		fine(await two);
+		assert.equal(await inputIsWiped(leader), 't,t');
+	});
+
+test('the input stays while another run of the work order may be revived', async () => {
+	await a.reload({ lost: { late_completion: 'yield' } });
+	const { older, newer } = await twins(unsaved);
+	await transaction(janitor, lockOrder(older.id.work_order), takeRun(older.id.run));
+	await janitor.query(settleOrder(older.id.work_order));
+	await commit(janitor);
+	fine(await newer.say('run:complete', stage.runComplete()));
+	assert.equal(await inputIsWiped(older), 'f,f');
+	fine(await older.say('run:complete', stage.runComplete()));
+	assert.equal(await inputIsWiped(older), 't,t');
+});
+
+test('the sweep finds inputs that were left over, and no others', async () => {
+	// As an earlier version left them; and one that a run which waits still wants.
+	const left = await given(unsaved), wanted = await given(unsaved), lost = await given(unsaved);
+	const end = (id, more) => db.query(`UPDATE runs SET finished_at = now(), claimed_at = now(),
+		finalized_at = now() - interval '1 day', ${more} WHERE id = '${id.run}';
+		DELETE FROM waiting WHERE run_id = '${id.run}'`);
+	await db.query(`SELECT interlock_retry('${wanted.run}')`);
+	for (const id of [left, wanted]) await end(id, "state = 'success'");
+	await end(lost, "state = 'lost', lost_from = 'claimed'");
+	await db.query(`INSERT INTO wipes VALUES ('${lost.project}', '${lost.run}')`);
+	const early = await given(unsaved);
+	await db.query(`INSERT INTO wipes VALUES ('${early.project}', '${early.run}')`);
+	await end(early, "state = 'lost', lost_from = 'claimed'");
+	await db.query(`UPDATE runs SET finalized_at = now() WHERE id = '${early.run}'`);
+
+	const sweeper = await Coordinator.start('order-sweeper', { janitor: { interval: '10ms' } });
+	const wiped = `SELECT count(*) FROM dataclips WHERE wiped_at IS NOT NULL AND id IN ('${left.dataclip}', '${lost.dataclip}')`;
+	assert.deepEqual(await db.until(wiped, ([[n]]) => n === '2'), [['2']]);
+	for (const id of [wanted, early]) assert.equal(await inputIsWiped({ id }), 'f,f');
+	assert.deepEqual(await db.query(`SELECT run_id FROM wipes WHERE run_id IN ('${lost.run}', '${early.run}')`), [[early.run]]);
+	await sweeper.stop();
+});
+
+// -- Runs tried again in one transaction, beside a batch of the same work orders ----------------------
+
+// Two started runs of a project; the first one's work order is locked first.
+const pair = async (coordinator) => {
+	const ids = [await given(), await given()];
+	const [[first]] = await db.query(`SELECT id FROM work_orders WHERE id IN (${ids.map((id) => `'${id.work_order}'`)})
+		ORDER BY project_id, id LIMIT 1`);
+	if (ids[0].work_order !== first) ids.reverse();
+	const helds = [];
+	for (const id of ids) {
+		const held = await Held.join(coordinator, id);
+		await held.say('run:start', stage.runStart());
+		helds.push(held);
+	}
+	return helds;
+};
+
+for (const [name, retryFirst] of [
+	['the application is first', true],
+	['the batch is first', false],
+])
+	test(`runs tried again in the opposite order, beside a batch of them: ${name}`, async () => {
+		const helds = await pair(single);
+		const blocker = await Held.join(single, await given());
+		const runs = helds.map(({ id }) => `'${id.run}'`);
+		// One message is being stored while the two for the next batch are queued.
+		await transaction(holder, lockOrder(blocker.id.work_order));
+		const busy = blocker.say('run:start', stage.runStart());
+		await blocked(db, holder);
+		const replies = helds.map((held) => held.say('run:complete', stage.runComplete()));
+		await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+		// Whoever is first has the first work order and waits for the second, which is held.
+		await transaction(janitor, lockOrder(helds[1].id.work_order));
+		const retry = () => {
+			const app = new Database(databaseUrl);
+			return app.query(`SELECT * FROM interlock_retry_all(ARRAY[${runs.toReversed()}]::uuid[])`).finally(() => app.close());
+		};
+		let made;
+		if (retryFirst) {
+			made = retry();
+			await blocked(db, janitor);
+			await commit(holder);
+			await busy;
+			await waiters(2);
+		} else {
+			await commit(holder);
+			await busy;
+			await blocked(db, janitor);
+			made = retry();
+			await waiters(2);
+		}
+		await commit(janitor);
+		for (const reply of replies) fine(await reply);
+		const rows = await made;
+		assert.deepEqual(
+			rows.map(([order]) => order),
+			helds.toReversed().map(({ id }) => id.work_order),
+			'a row for each, in their order',
+		);
+		for (const held of helds) assert.equal(await order(held), 'pending');
+		assert.equal(await single.metric('interlock_batches_total{lane="write0",result="failed"}'), 0, 'no deadlock');
 	});
 
 test('one of the two is lost and the other ends: the work order has the newest', async () => {

@@ -29,7 +29,8 @@ const prepare = async (name) => {
 	return n ? `${name} (${Array(n).fill('NULL')})` : name;
 };
 const statements = {};
-for (const name of ['claim', 'claims_lock', 'sweep_find', 'sweep_lock', 'sweep_take', 'sample', 'waiting_count'])
+for (const name of ['claim', 'claims_lock', 'sweep_find', 'sweep_lock', 'sweep_take', 'sample', 'waiting_count',
+	'settle', 'sweep_wipes_find', 'sweep_wipes'])
 	statements[name] = await prepare(name);
 
 const id = await fixture(other);

@@ -45,9 +45,50 @@ test what the function refuses to enqueue: ${what}
 	= a queue with too long a name | '${workflow}', queue => '${x*101}' | runs_queue_check
 	= a dataclip of no known type | '${workflow}', type => 'text' | dataclips_type_check
 	= an empty key | '${workflow}', idempotency_key => '' | idempotency_keys_key_check
+	= an input that is not JSON | '${workflow}', 'not json' | input is not JSON: invalid input syntax for type json
+	= an empty input | '${workflow}', '' | input is not JSON
+	= no input | '${workflow}', NULL | input is NULL, which is not JSON
+	= two values | '${workflow}', '{} {}' | input is not JSON
+	= a bad escape | '${workflow}', '"\u00g0"' | input is not JSON
+	= nested too deeply | '${workflow}', repeat('[', 100000) | input is not JSON: stack depth limit exceeded
+	= a request that is not JSON | '${workflow}', request => 'GET /' | request is not JSON
+	= a work order of another trigger | '${workflow}', work_order => '${other}' | is not of this trigger
+	new other
+	sql INSERT INTO work_orders (project_id, id, workflow_id) VALUES ('${project}', '${other}', '${workflow}')
 	sql SELECT interlock_enqueue(${arguments}) -> "${sentence}"
 	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
 	= 1
+
+test an application's input is taken as the webhook takes it: ${input}
+	each input
+	= "\u0000"
+	= "\ud800"
+	= {"a":1,"a":2}
+	= 7
+	sql SELECT interlock_enqueue('${workflow}', '${input}', type => 'global')
+	sql> SELECT body FROM dataclips WHERE project_id = '${project}' AND type = 'global'
+	= ${input}
+
+test what is not JSON has a code of its own
+	sql DO $$ BEGIN PERFORM interlock_enqueue('${workflow}', 'not json'); EXCEPTION WHEN SQLSTATE '22032' THEN NULL; END $$
+
+test an application's work order is made once
+	new mine
+	sql> SELECT e.run_id, e.work_order_id FROM interlock_enqueue('${workflow}', '1', work_order => '${mine}') e
+	= ${made:=} | ${mine}
+	sql> SELECT e.run_id FROM interlock_enqueue('${workflow}', '2', work_order => '${mine}') e
+	= ${made}
+	sql> SELECT e.run_id FROM interlock_enqueue('${workflow}', '3', work_order => '${mine}', idempotency_key => 'k') e
+	= ${made}
+	sql> SELECT e.run_id FROM interlock_enqueue('${workflow}', '4', idempotency_key => 'k') e
+	= ${made}
+	sql> SELECT count(*), count(DISTINCT dataclip_id) FROM runs WHERE project_id = '${project}'
+	= 2 | 2
+
+test many runs are tried again in one call
+	sql> SELECT count(*), count(DISTINCT run_id) FROM interlock_retry_all(ARRAY['${run}', '${run}']::uuid[])
+	= 2 | 2
+	sql SELECT interlock_retry_all(ARRAY['${run}', '${job_a}']::uuid[]) -> "no run ${job_a}"
 
 test a run that starts where no edge leads on is refused when it is enqueued
 	sql UPDATE triggers SET runnable = false WHERE id = '${trigger}'
