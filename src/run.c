@@ -71,6 +71,7 @@ static void check_join(struct req *req)
 /* The columns of run_join.sql. */
 enum {
 	COL_VERDICT = 1,
+	COL_STATE,
 	COL_NAME = 5,
 	COL_BODY,
 	COL_DATACLIP,
@@ -134,6 +135,8 @@ static void reply_join(struct req *req, const struct batch_result *r)
 		return;
 	}
 	chan->stale = strcmp(verdict, "stale") == 0;
+	chan->begun =
+		chan->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
 	chan->renewed = mono_ms();
 	chan->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &chan->starting_id))
@@ -165,8 +168,10 @@ static const struct field start_fields[] = {
 	{ "versions", FIELD_RAW, .limit = 4096 },
 };
 
-static void reply_plain(struct req *req, const struct batch_result *r)
+static void reply_start(struct req *req, const struct batch_result *r)
 {
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (!req_refused(req, r))
 		req_ok_with(req, "");
 }
@@ -252,6 +257,8 @@ static void check_complete(struct req *req)
 
 static void reply_complete(struct req *req, const struct batch_result *r)
 {
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (req_refused(req, r))
 		return;
 	if (strcmp(PQgetvalue(r->res, r->first, 1), "replayed") != 0)
@@ -279,7 +286,7 @@ const struct route run_routes[] = {
 		.settles = true,
 		.fields = start_fields,
 		.nfields = countof(start_fields),
-		.reply = reply_plain,
+		.reply = reply_start,
 	},
 	{
 		.topic = "run:",

@@ -54,6 +54,8 @@ static void reply_start(struct req *req, const struct batch_result *r)
 {
 	if (req_refused(req, r))
 		return;
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
 		req_warn(req, "input_dataclip_id", "does not exist");
 	ok_step(req);
