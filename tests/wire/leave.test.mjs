@@ -1,8 +1,9 @@
 // A worker that leaves the channel of a run which it has not begun: nobody else will work on it, so it waits
-// again at once. Whatever has begun stays, and so does what the worker only joined anew.
+// again at once. Whatever has begun stays, and so does what the worker only joined anew. And a claim that is not
+// joined at all.
 
 import assert from 'node:assert/strict';
-import { Database, blocked, journalOf } from '../client/db.mjs';
+import { Database, blocked, fixture, journalOf } from '../client/db.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, answer, databaseUrl, db, given, test } from './stage.mjs';
 
@@ -90,4 +91,25 @@ test('a start that waits behind the leave is refused, at this coordinator or at 
 	}
 });
 
-await stage.play(90);
+test('a coordinator that has just begun gives back what nobody joined after the time to join', async () => {
+	const urls = await stage.newDatabase('leave');
+	const own = new Database(urls.migrate_url);
+	const start = (name) => Coordinator.start(name, { claims: { join_timeout: '10ms' }, janitor: { interval: '100ms' } }, urls);
+	const before = await start('leave-before');
+	const [back, gone] = [await fixture(own), await fixture(own)];
+	const held = await Held.claim(before, back);
+	await Held.claim(before, gone);
+	await before.kill();
+	const after = await start('leave-after');
+	// However short that time is, a worker that comes back may join.
+	held.worker = await after.worker();
+	assert.equal((await held.join()).status, 'ok');
+	assert.equal((await held.say('run:start', stage.runStart())).status, 'ok');
+	const released = `SELECT count(*) FROM transitions WHERE run_id = '${gone.run}' AND outcome = 'released'`;
+	assert.deepEqual(await own.until(released, ([[n]]) => n === '1', 60_000), [['1']]);
+	const judging = (clock) => after.metric(`interlock_judging{clock="${clock}"}`);
+	assert.deepEqual([await judging('join'), await judging('deadline')], [1, 0], 'the other clocks still wait');
+	own.close();
+});
+
+await stage.play(120);
