@@ -41,6 +41,9 @@ struct route {
 	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
 	void (*failed)(struct req *req, const char *code);
 	bool any_payload; /* check does not look at the payload, and is called whatever it is */
+	/* A message that was too large is taken without the member that made it so, if what is left
+	 * has the fields that it must have. */
+	bool takes_cut;
 };
 
 /* What all channels share. */

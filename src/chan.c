@@ -404,7 +404,7 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 		data = xrealloc(data, n + 2 * (6 * PHX_MAX_FIELD + 2));
 		e = cut ? PHX_NOT_FRAME : phx_parse_binary(data, n, data + n, &frame);
 	} else {
-		e = cut ? phx_parse_head(data, n, &frame) : phx_parse_text(data, n, &frame);
+		e = cut ? phx_parse_cut(data, n, &frame) : phx_parse_text(data, n, &frame);
 	}
 	if (e != PHX_OK) {
 		int code = e == PHX_NOT_JSON ? 1007 : 1002;

@@ -245,6 +245,8 @@ static void check_complete(struct req *req)
 	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
 	value_bool(&v[COMPLETE_STORED], false);
 	final_state = slice_get(req->frame.payload, "final_state");
+	if (req->frame.cut && slice_type(final_state) == SLICE_BAD && req->chan->save_dataclips)
+		req_warn(req, "final_state", "is too large");
 	if (slice_type(final_state) > SLICE_NULL && req->chan->save_dataclips) {
 		struct buf b = { 0 };
 
@@ -294,6 +296,7 @@ const struct route run_routes[] = {
 		.stmt = "run_complete",
 		.locks = true,
 		.settles = true,
+		.takes_cut = true,
 		.check = check_complete,
 		.fields = complete_fields,
 		.nfields = countof(complete_fields),

@@ -66,6 +66,10 @@ static void read_output(struct req *req, struct slice raw, struct value *body)
 {
 	struct slice document;
 
+	if (req->frame.cut && slice_type(raw) == SLICE_BAD) {
+		req_warn(req, "output_dataclip", "is too large");
+		return;
+	}
 	if (slice_type(raw) <= SLICE_NULL) {
 		req_warn(req, "output_dataclip", "can't be blank");
 		return;
@@ -138,6 +142,7 @@ const struct route step_routes[] = {
 		.event = "step:complete",
 		.stmt = "step_complete",
 		.locks = true,
+		.takes_cut = true,
 		.check = check_complete,
 		.fields = complete_fields,
 		.nfields = countof(complete_fields),
