@@ -41,6 +41,9 @@ struct route {
 	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
 	void (*failed)(struct req *req, const char *code);
 	bool any_payload; /* check does not look at the payload, and is called whatever it is */
+	/* A message that was too large is taken without the member that made it so, if what is left
+	 * has the fields that it must have. */
+	bool takes_cut;
 };
 
 /* What all channels share. */
@@ -63,6 +66,8 @@ struct chan_server {
 	/* A run's worker was heard: a message for the run, or a heartbeat of the socket that holds
 	 * its channel. */
 	void (*heard)(struct chan *chan);
+	/* A run's worker left its channel: nobody will work on what has not begun. */
+	void (*left)(struct chan *chan);
 };
 
 /* A joined topic. The middle part is worker:queue's, the last a run's. */
@@ -83,6 +88,7 @@ struct chan {
 	int epoch;
 	int64_t renewed; /* mono_ms(), when its lease was last extended */
 	bool stale;      /* the claim is over: an empty plan, and every event superseded */
+	bool begun;      /* the run has started or ended, as far as this channel shows */
 	bool save_dataclips;
 	bool has_dataclip;
 	struct uuid dataclip_id, starting_id;
@@ -191,6 +197,8 @@ void req_joined(struct req *req, struct slice response);
 /* The join is refused: the channel goes. */
 void req_join_refused(struct req *req, const char *code);
 
+/* Tells a worker:queue channel that runs wait. */
+void chan_tell(struct chan *queue);
 /* Pushes an event to a channel. */
 void chan_push(struct chan *chan, const char *event, const char *payload);
 
@@ -208,11 +216,19 @@ int chan_runs_held(const struct chan_conn *conn);
 const struct chan *chan_queue_of(const struct chan_conn *conn);
 
 void chan_init(struct chan_server *server);
-/* No more workers, and no more runs for those that are there. */
+/* Was this worker:queue channel told of runs a moment ago, with no claim answered since? */
+bool chan_claims_soon(const struct chan *queue);
+/* Has it fewer runs than it offered to execute? */
+bool chan_has_capacity(const struct chan *queue);
+
+/* No more workers, and no more runs for those that are there. Whoever has capacity left is told of
+ * runs, so that it claims now and hears that there are none, rather than while its socket is being
+ * closed: a claim without an answer costs the worker a slot for an hour. */
 void chan_drain(struct chan_server *server);
-/* Closes the sockets (1001) at which no request is open and for so many milliseconds nothing was
- * heard or said: an event that is on its way when its socket is closed is lost, since workers say
- * nothing twice. */
+/* Closes the sockets (1001) at which nothing is open and for so many milliseconds nothing was heard
+ * or said: an event that is on its way when its socket is closed is lost, since workers say nothing
+ * twice. Open is a request; a run that was joined and has not begun (its worker is busy between the
+ * plan and run:start); a claim that is about to come. */
 void chan_close_quiet(struct chan_server *server, int64_t ms);
 /* Reads no more; the last request has been answered when open_reqs is 0. */
 void chan_stop_reading(struct chan_server *server);

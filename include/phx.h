@@ -17,7 +17,7 @@ struct phx_frame {
 	struct slice event;    /* decoded text */
 	struct slice payload;  /* raw JSON, valid; for a binary push the data as it came */
 	bool binary;           /* came as a binary push: payload is not JSON */
-	bool cut;              /* the frame was too large: payload is absent */
+	bool cut;              /* the frame was too large: payload is what is left, or absent */
 	bool deep;             /* payload nests beyond SLICE_MAX_DEPTH: payload is absent */
 };
 
@@ -33,9 +33,11 @@ enum phx_error {
 enum phx_error phx_parse_text(char *data, size_t n, struct phx_frame *out)
 	__attribute__((warn_unused_result));
 
-/* The same for the head of a text message that was too large to keep: reads the first four elements
- * and sets cut. What is wrong is PHX_NOT_FRAME: a part is never JSON. */
-enum phx_error phx_parse_head(char *data, size_t n, struct phx_frame *out)
+/* The same for a text message that was too large to keep, of which the two ends are there with a
+ * NUL between them (or the head alone). Sets cut; the payload is an object of those members that
+ * are whole at its beginning, and of those at its end, back to one that is a list or an object.
+ * What is wrong is PHX_NOT_FRAME: a part is never JSON. */
+enum phx_error phx_parse_cut(char *data, size_t n, struct phx_frame *out)
 	__attribute__((warn_unused_result));
 
 /* Takes a binary push (kind 0) apart. join_ref and ref come out as raw JSON strings (an

@@ -1,6 +1,7 @@
 /*
  * refuse: error replies. Lightning has two shapes, {field: [message]} and {"errors": {field:
- * [message]}}, and workers may look for either: every error carries both, and a code.
+ * [message]}}, and workers may look for either: every error carries both, and a code; but for the
+ * events whose errors end up before a user, which carry the second and nothing else.
  */
 #ifndef REFUSE_H
 #define REFUSE_H
@@ -17,8 +18,8 @@ struct refusal {
 	const char *wanted; /* the state that was asked for, where the message has a %s */
 };
 
-/* Appends the response of the error reply, a JSON object. */
-void refuse_render(struct buf *out, const struct refusal *r);
+/* Appends the response of the error reply to that event ("" if it is none), a JSON object. */
+void refuse_render(struct buf *out, const char *event, const struct refusal *r);
 
 /* The refusal for a code that a statement answered, with the usual field and message of that code.
  * `event` decides where events differ; false if nothing is known of the code. */

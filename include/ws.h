@@ -41,8 +41,8 @@ struct ws_ops {
 	 * NULL. */
 	void (*open)(void *user, struct ws_peer *peer);
 	/* A whole message. Takes data (free(3)). cut: it was larger than max_message; data is its
-	 * head (at least 4 KiB, or what there was) and the rest was read and dropped; n is the
-	 * head's size. data[n] is NUL. */
+	 * head (4 KiB, or what there was) and, behind a NUL, its tail (at least 16 KiB, or what
+	 * there was); what was between them was read and dropped. data[n] is NUL. */
 	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
 	/* A message has begun that will have this size, or more. False: the rest of it is not read
 	 * before ws_resume. May be NULL. */

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+enum { TOLD_MS = 1000 }; /* who was told of a run has so long to ask for it */
+
 static struct series *stat_sockets, *stat_channels;
 
 static void count_handshake(const char *result)
@@ -281,6 +283,8 @@ static void join(struct req *req, struct chan *old)
 
 static void leave(struct req *req, struct chan *chan)
 {
+	if (chan_is_run(chan) && !chan->begun)
+		req->server->left(chan);
 	req_ok(req, slice_of("{}"));
 	end(chan);
 }
@@ -400,7 +404,7 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 		data = xrealloc(data, n + 2 * (6 * PHX_MAX_FIELD + 2));
 		e = cut ? PHX_NOT_FRAME : phx_parse_binary(data, n, data + n, &frame);
 	} else {
-		e = cut ? phx_parse_head(data, n, &frame) : phx_parse_text(data, n, &frame);
+		e = cut ? phx_parse_cut(data, n, &frame) : phx_parse_text(data, n, &frame);
 	}
 	if (e != PHX_OK) {
 		int code = e == PHX_NOT_JSON ? 1007 : 1002;
@@ -413,9 +417,42 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 	dispatch(req_new(conn, NULL, &frame, data, n));
 }
 
+bool chan_has_capacity(const struct chan *queue)
+{
+	return !queue->conn->closing && chan_runs_held(queue->conn) < queue->capacity;
+}
+
+bool chan_claims_soon(const struct chan *queue)
+{
+	return queue->told != 0 && mono_ms() - queue->told < TOLD_MS;
+}
+
+void chan_tell(struct chan *queue)
+{
+	chan_push(queue, "work-available", "{}");
+	queue->told = mono_ms();
+}
+
 void chan_drain(struct chan_server *server)
 {
+	struct chan *queue;
+
 	server->draining = true;
+	TAILQ_FOREACH (queue, &server->queues, queue_entry)
+		if (chan_has_capacity(queue))
+			chan_tell(queue);
+}
+
+/* Will the worker say something soon, although it is silent and has every answer? */
+static bool is_expected(const struct chan_conn *conn)
+{
+	const struct chan *chan;
+
+	TAILQ_FOREACH (chan, &conn->chans, entry)
+		if (chan_is_run(chan) ? !chan->begun
+				      : chan_has_capacity(chan) && chan_claims_soon(chan))
+			return true;
+	return false;
 }
 
 void chan_close_quiet(struct chan_server *server, int64_t ms)
@@ -423,7 +460,8 @@ void chan_close_quiet(struct chan_server *server, int64_t ms)
 	struct chan_conn *conn;
 
 	TAILQ_FOREACH (conn, &server->conns, entry)
-		if (conn->peer != NULL && conn->open_reqs == 0 && ws_quiet(conn->peer) >= ms)
+		if (conn->peer != NULL && conn->open_reqs == 0 && ws_quiet(conn->peer) >= ms &&
+			(ms == 0 || !is_expected(conn)))
 			chan_close(conn, 1001);
 }
 

@@ -42,11 +42,16 @@ void req_ok(struct req *req, struct slice response)
 	req_free(req);
 }
 
+static const char *event_of(const struct req *req)
+{
+	return req->route != NULL ? req->route->event : "";
+}
+
 void req_refuse(struct req *req, const struct refusal *why)
 {
 	struct buf b = { 0 };
 
-	refuse_render(&b, why);
+	refuse_render(&b, event_of(req), why);
 	send_reply(req, false, (struct slice){ b.p, b.n });
 	buf_free(&b);
 	count(req, why->code);
@@ -55,7 +60,7 @@ void req_refuse(struct req *req, const struct refusal *why)
 
 void req_refuse_code(struct req *req, const char *code, const char *state)
 {
-	const char *event = req->route != NULL ? req->route->event : "";
+	const char *event = event_of(req);
 	struct refusal why;
 
 	if (!refuse_of_code(event, code, &why))

@@ -334,6 +334,8 @@ bool req_fields(struct req *req, struct value *v)
 		observe_skew(req, v);
 		return true;
 	}
+	if (req->frame.cut && !refuse_of_code(req->route->event, "too_large", &why))
+		fatalx("no refusal for what is too large");
 	refuse(req, &why);
 	return false;
 }
@@ -351,8 +353,11 @@ static void refuse_payload(struct req *req, const char *code)
 
 void req_run(struct req *req, const struct route *route)
 {
-	bool object = slice_type(req->frame.payload) == SLICE_OBJECT && !req->frame.binary;
+	bool object;
 
+	if (req->frame.cut && !route->takes_cut)
+		req->frame.payload = (struct slice){ 0 };
+	object = slice_type(req->frame.payload) == SLICE_OBJECT && !req->frame.binary;
 	req->route = route;
 	req->stats = &req->server->route_stats[route - req->server->routes];
 	if (!object && !route->any_payload)

@@ -22,7 +22,8 @@ static int run_lost(const struct cli *cli)
 	const int64_t values[] = { ahead, conf->join_timeout, conf->max_requeues, limit };
 	for (size_t i = 0; i < countof(values); i++)
 		snprintf(numbers[i], sizeof(numbers[i]), "%lld", (long long)values[i]);
-	const char *params[] = { numbers[0], numbers[1], conf->lease ? "t" : "f",
+	const char *params[] = { numbers[0], numbers[1],
+		conf->lease ? "join lease deadline" : "join deadline",
 		conf_after_claim_name(conf->after_claim), numbers[2], "0", "0", numbers[3] };
 	query = xasprintf("SELECT id AS run, state, worker_name AS worker, clock, overdue, fate "
 			  "FROM (%s) found",

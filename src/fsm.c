@@ -42,7 +42,7 @@ enum {
 
 const struct move fsm_moves[] = {
 	{ AVAILABLE, CLAIMED, EVENT_CLAIM, "a worker claims it" },
-	{ CLAIMED, AVAILABLE, EVENT_RELEASE, "nobody heard the claim" },
+	{ CLAIMED, AVAILABLE, EVENT_RELEASE, "nobody will work on the claim" },
 	{ CLAIMED, AVAILABLE, EVENT_REQUEUE, "silent before its start, and given back" },
 	{ CLAIMED, STARTED, EVENT_RUN_START, "its worker has begun" },
 	{ CLAIMED, STARTED, EVENT_STEP_START, "its first step overtook the start" },

@@ -2,9 +2,10 @@
  * The janitor. A sweep asks which runs are overdue (no locks), then takes them in small
  * transactions, each behind the locks of their work orders; what somebody else is at work on is
  * left for the next sweep. Inputs that are to be wiped go the same way, once a minute. Invariant:
- * nobody is judged by a clock that ran while he could not be heard, so deadlines wait for CALM_MS
- * and leases for one lease after the database was away, the daemon began, the database's clock
- * stepped or the lease was changed.
+ * no run is judged by a clock that ran while its worker could not be heard, so deadlines wait for
+ * CALM_MS, leases for one lease and claims that were not joined for the join timeout (and at least
+ * RECONNECT_MS) after the database was away, the daemon began, the database's clock stepped or the
+ * lease was changed.
  */
 #include "janitor.h"
 
@@ -12,6 +13,7 @@
 
 enum {
 	CALM_MS = 30 * 1000,   /* semantics.md, section 7 */
+	RECONNECT_MS = 10000,  /* for a worker to come back, and to join what it has claimed */
 	FIND = 8192,           /* runs looked up at once */
 	TAKE = 128,            /* runs taken in one transaction */
 	CHORES_MS = 60 * 1000, /* between looks for what is left over */
@@ -29,6 +31,10 @@ struct number {
 	char text[24];
 };
 
+/* By what a run is overdue: as sql/fragments/overdue.sql names it. */
+enum clock { CLOCK_JOIN, CLOCK_LEASE, CLOCK_DEADLINE, CLOCKS };
+static const char *const clock_names[CLOCKS] = { "join", "lease", "deadline" };
+
 static struct {
 	struct chan_server *server;
 	struct db *db;
@@ -43,8 +49,8 @@ static struct {
 
 	struct found found[FIND];
 	int nfound, next, end, taken;
-	bool judging; /* this sweep looks for runs */
-	bool wiping;  /* what was found are inputs to wipe, not runs to take */
+	bool wiping;     /* what was found are inputs to wipe, not runs to take */
+	char clocks[32]; /* by which this sweep judges, each with a space behind it */
 
 	int64_t lease;                  /* as of the last sweep */
 	int64_t calm_since;             /* mono_ms() */
@@ -114,9 +120,32 @@ static int64_t calm(void)
 	return mono_ms() - since;
 }
 
-static bool leases_count(void)
+/* How long it must be calm before runs are judged by this clock; -1: they never are. */
+static int64_t calm_for(enum clock clock)
 {
-	return j.lease > 0 && calm() >= j.lease;
+	int64_t join = j.server->conf->join_timeout;
+
+	switch (clock) {
+	case CLOCK_JOIN: return join > RECONNECT_MS ? join : RECONNECT_MS;
+	case CLOCK_LEASE: return j.lease == 0 ? -1 : j.lease > CALM_MS ? j.lease : CALM_MS;
+	default: return CALM_MS;
+	}
+}
+
+static void choose_clocks(int64_t calm)
+{
+	size_t n = 0;
+
+	j.clocks[0] = '\0';
+	for (enum clock clock = 0; clock < CLOCKS; clock++) {
+		int64_t wait = calm_for(clock);
+		bool judges = wait >= 0 && calm >= wait;
+
+		if (judges)
+			n += (size_t)snprintf(
+				j.clocks + n, sizeof(j.clocks) - n, "%s ", clock_names[clock]);
+		stats_set(stats_seriesf(STATS_JUDGING, "clock=\"%s\"", clock_names[clock]), judges);
+	}
 }
 
 /* By what a run is judged, as sweep_find and sweep_take take it. */
@@ -127,18 +156,11 @@ static void add_rules(struct db_param params[RULES], struct number numbers[RULES
 	const struct conf *conf = j.server->conf;
 
 	params[0] = number(&numbers[0], conf->join_timeout);
-	params[1] = text(leases_count() ? "t" : "f");
+	params[1] = text(j.clocks);
 	params[2] = text(conf_after_claim_name(conf->after_claim));
 	params[3] = number(&numbers[3], conf->max_requeues);
 	params[4] = number(&numbers[4], j.jumped_at);
 	params[5] = number(&numbers[5], j.jump);
-}
-
-static void say_judging(bool judging)
-{
-	j.judging = judging;
-	stats_set(stats_series(STATS_JUDGING, "clock=\"deadline\""), judging);
-	stats_set(stats_series(STATS_JUDGING, "clock=\"lease\""), judging && leases_count());
 }
 
 /* Two readings of the database's clock lie at most so far apart as the time from the sending of the
@@ -156,7 +178,7 @@ static void got_clock(const PGresult *res)
 		j.calm_since = mono_ms();
 		j.jump += excess;
 		j.jumped_at = clock;
-		say_judging(false);
+		choose_clocks(0);
 	} else if (clock < j.clock) {
 		j.jump = j.jumped_at = 0;
 	}
@@ -178,7 +200,7 @@ enum { FIND_PROJECT, FIND_WORK_ORDER, FIND_RUN };
 static void got_found(const PGresult *res)
 {
 	j.nfound = 0;
-	if (!j.judging && !j.wiping)
+	if (j.clocks[0] == '\0' && !j.wiping) /* the database's clock stepped meanwhile */
 		return;
 	for (int i = 0; i < PQntuples(res) && i < FIND; i++) {
 		struct found *f = &j.found[j.nfound++];
@@ -336,10 +358,10 @@ static void sweep(void)
 {
 	j.nfound = j.next = j.end = j.taken = 0;
 	j.wiping = false;
-	say_judging(calm() >= CALM_MS);
+	choose_clocks(calm());
 	j.sent_at = mono_ms();
 	ask("clock", NULL, 0, got_clock);
-	if (j.judging)
+	if (j.clocks[0] != '\0')
 		find();
 	sync_then(take_next);
 }

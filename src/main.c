@@ -327,6 +327,7 @@ static void start(void)
 	d.server.loop = &d.loop;
 	d.server.conf = d.conf;
 	d.server.heard = lease_heard;
+	d.server.left = queue_left;
 	gather_routes();
 	chan_init(&d.server);
 	d.server.ws = ws_new(&d.loop, &(struct ws_config){

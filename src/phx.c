@@ -6,6 +6,7 @@
 #include "phx.h"
 
 #include "slice.h"
+#include "slice_cut.h"
 
 enum { JOIN_REF, REF, TOPIC, EVENT, HEAD }; /* the elements before the payload, and their number */
 
@@ -95,16 +96,46 @@ enum phx_error phx_parse_text(char *data, size_t n, struct phx_frame *out)
 	return result;
 }
 
-enum phx_error phx_parse_head(char *data, size_t n, struct phx_frame *out)
+/* Puts together, from what is whole at both ends of a payload, an object at p. A comma or the gap
+ * stood behind the first members and a brace behind the last, so that there is room. */
+static struct slice whole_members(char *p, const char *gap, const char *end)
 {
-	const char *p = data;
+	struct slice first = slice_cut_head((struct slice){ p, (size_t)(gap - p) }), last = { 0 };
+	struct slice object;
+	char *to = p;
+
+	if (first.p == NULL)
+		return (struct slice){ 0 };
+	while (end > gap && end[-1] != ']')
+		end--;
+	if (end > gap)
+		last = slice_cut_tail((struct slice){ gap + 1, (size_t)(end - 1 - (gap + 1)) });
+	*to++ = '{';
+	to = (char *)memmove(to, first.p, first.n) + first.n;
+	if (first.n > 0 && last.n > 0)
+		*to++ = ',';
+	if (last.n > 0)
+		to = (char *)memmove(to, last.p, last.n) + last.n;
+	*to++ = '}';
+	if (slice_document((struct slice){ p, (size_t)(to - p) }, &object) != SLICE_OK)
+		return (struct slice){ 0 };
+	return object;
+}
+
+enum phx_error phx_parse_cut(char *data, size_t n, struct phx_frame *out)
+{
+	const char *p = data, *end = data + n, *gap = memchr(data, '\0', n);
 	struct slice raw[HEAD];
 	enum phx_error result = PHX_NOT_FRAME;
 
-	if (head(&p, data + n, raw))
+	if (gap == NULL)
+		gap = end;
+	if (head(&p, gap, raw))
 		result = fill(data, raw, out);
-	if (result == PHX_OK)
+	if (result == PHX_OK) {
 		out->cut = true;
+		out->payload = whole_members(data + (p - data), gap, end);
+	}
 	return result;
 }
 

@@ -29,6 +29,7 @@ struct grant {
 struct giving {
 	struct batch_item item;
 	struct chan_server *server;
+	bool left; /* by a worker that had joined it */
 };
 
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
@@ -156,30 +157,38 @@ static struct grant read_grant(const PGresult *res, int row)
 	return g;
 }
 
+static void note_release(const struct uuid *run, const char *code, const char *why)
+{
+	char id[UUID_TEXT];
+
+	log_about(LOG_LEVEL_NOTICE,
+		&(struct log_about){ .run = uuid_format(run, id), .event = "claim", .code = code },
+		"claim: given back, %s", why);
+}
+
 static void on_given_back(struct batch_item *item, const struct batch_result *res)
 {
 	struct giving *giving = container_of(item, struct giving, item);
 
-	if (res->status != BATCH_DONE)
-		log_warnx("a claim that nobody heard could not be given back at once");
+	if (res->status != BATCH_DONE) {
+		log_warnx("a claim could not be given back at once");
+	} else if (giving->left && res->rows > 0) {
+		note_release(&item->run_id, "left", "its worker left the channel before the start");
+		stats_add(stats_seriesf(STATS_GIVEN_BACK, "reason=\"left\""), 1);
+	}
 	giving->server->open_reqs--;
 	free(item->values);
 	free(giving);
 }
 
-/* Counts as an open request, so that a shutdown waits for it. */
-static void give_back(struct chan_server *server, const struct grant *grant)
+/* Counts as an open request, so that a shutdown waits for it. `left`: although it was joined. */
+static void release(struct chan_server *server, const struct grant *grant, bool left)
 {
 	struct giving *giving = xcalloc(1, sizeof(*giving));
 	struct batch_item *item = &giving->item;
-	char run[UUID_TEXT];
 
-	log_about(LOG_LEVEL_NOTICE,
-		&(struct log_about){ .run = uuid_format(&grant->run_id, run),
-			.event = "claim",
-			.code = "unheard" },
-		"claim: given back, its worker was gone before the answer");
 	giving->server = server;
+	giving->left = left;
 	item->stmt = stmt_get("release");
 	item->rows = 1;
 	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
@@ -190,11 +199,32 @@ static void give_back(struct chan_server *server, const struct grant *grant)
 	value_uuid(&item->values[1], &item->run_id);
 	value_int(&item->values[2], grant->epoch);
 	value_uuid(&item->values[3], &grant->claim);
+	value_bool(&item->values[4], left);
 	item->locks = item->settles = true;
 	item->done = on_given_back;
 	server->open_reqs++;
 	batch_submit(server->batch, LANE_WRITE, item);
+}
+
+static void give_back(struct chan_server *server, const struct grant *grant)
+{
+	note_release(&grant->run_id, "unheard", "its worker was gone before the answer");
+	release(server, grant, false);
 	stats_add(stats_series(STATS_UNHEARD, NULL), 1);
+}
+
+/* A start that is on its way is stored first, and then nothing is given back. */
+void queue_left(struct chan *chan)
+{
+	const struct grant grant = {
+		.project_id = chan->project_id,
+		.run_id = chan->run_id,
+		.work_order_id = chan->work_order_id,
+		.claim = chan->claim,
+		.epoch = chan->epoch,
+	};
+
+	release(chan->conn->server, &grant, true);
 }
 
 /* The worker went while the database was asked. */

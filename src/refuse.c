@@ -27,8 +27,13 @@ static const struct {
 	{ "too_large", NULL, NULL, "message is too large" },
 	{ "unavailable", NULL, NULL, "the database is not available" },
 	{ "busy", NULL, NULL, "could not be stored" },
+	{ "invalid", "fetch:credential", "id", "This field can't be blank." },
 	{ "invalid", NULL, NULL, "payload must be an object" },
 };
+
+/* Events whose refusal the worker copies into an error that a user reads: the handler's shape only.
+ */
+static const char *const plain_events[] = { "fetch:credential" };
 
 static const struct {
 	const char *constraint;
@@ -71,21 +76,40 @@ bool refuse_of_constraint(const char *constraint, struct refusal *out)
 	return false;
 }
 
-/* Both of Lightning's shapes, a changeset's and a handler's own. */
-void refuse_render(struct buf *out, const struct refusal *r)
+static bool is_plain(const char *event)
 {
-	const struct slice field = slice_of(r->field != NULL ? r->field : "base");
+	for (size_t i = 0; i < countof(plain_events); i++)
+		if (strcmp(plain_events[i], event) == 0)
+			return true;
+	return false;
+}
+
+static void add_error(struct buf *out, const char *field, const char *message)
+{
+	buf_add_json(out, slice_of(field != NULL ? field : "base"));
+	buf_adds(out, ":[");
+	buf_add_json(out, slice_of(message));
+	buf_addc(out, ']');
+}
+
+/* Both of Lightning's shapes, a changeset's and a handler's own. */
+void refuse_render(struct buf *out, const char *event, const struct refusal *r)
+{
 	char message[128];
 
 	snprintf(message, sizeof(message), r->message, r->wanted);
-	for (int i = 0; i < 2; i++) {
-		buf_adds(out, i == 0 ? "{" : ",\"errors\":{");
-		buf_add_json(out, field);
-		buf_adds(out, ":[");
-		buf_add_json(out, slice_of(message));
-		buf_addc(out, ']');
+	buf_addc(out, '{');
+	if (!is_plain(event)) {
+		add_error(out, r->field, message);
+		buf_addc(out, ',');
 	}
+	buf_adds(out, "\"errors\":{");
+	add_error(out, r->field, message);
 	buf_addc(out, '}');
+	if (is_plain(event)) {
+		buf_addc(out, '}');
+		return;
+	}
 	if (r->field == NULL) { /* as Phoenix itself says it */
 		buf_adds(out, ",\"reason\":");
 		buf_add_json(out, slice_of(message));

@@ -73,6 +73,7 @@ static void check_join(struct req *req)
 /* The columns of run_join.sql. */
 enum {
 	COL_VERDICT = 1,
+	COL_STATE,
 	COL_NAME = 5,
 	COL_BODY,
 	COL_DATACLIP,
@@ -134,6 +135,8 @@ static void reply_join(struct req *req, const struct batch_result *r)
 		return;
 	}
 	chan->stale = strcmp(verdict, "stale") == 0;
+	chan->begun =
+		chan->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
 	chan->renewed = mono_ms();
 	chan->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &chan->starting_id))
@@ -165,8 +168,10 @@ static const struct field start_fields[] = {
 	{ "versions", FIELD_RAW, .limit = 4096 },
 };
 
-static void reply_plain(struct req *req, const struct batch_result *r)
+static void reply_start(struct req *req, const struct batch_result *r)
 {
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (!req_refused(req, r))
 		req_ok_with(req, "");
 }
@@ -240,6 +245,8 @@ static void check_complete(struct req *req)
 	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
 	value_bool(&v[COMPLETE_STORED], false);
 	final_state = slice_get(req->frame.payload, "final_state");
+	if (req->frame.cut && slice_type(final_state) == SLICE_BAD && req->chan->save_dataclips)
+		req_warn(req, "final_state", "is too large");
 	if (slice_type(final_state) > SLICE_NULL && req->chan->save_dataclips) {
 		struct buf b = { 0 };
 
@@ -252,6 +259,8 @@ static void check_complete(struct req *req)
 
 static void reply_complete(struct req *req, const struct batch_result *r)
 {
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (req_refused(req, r))
 		return;
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
@@ -277,7 +286,7 @@ const struct route run_routes[] = {
 		.settles = true,
 		.fields = start_fields,
 		.nfields = countof(start_fields),
-		.reply = reply_plain,
+		.reply = reply_start,
 	},
 	{
 		.topic = "run:",
@@ -285,6 +294,7 @@ const struct route run_routes[] = {
 		.stmt = "run_complete",
 		.locks = true,
 		.settles = true,
+		.takes_cut = true,
 		.check = check_complete,
 		.fields = complete_fields,
 		.nfields = countof(complete_fields),

@@ -54,6 +54,8 @@ static void reply_start(struct req *req, const struct batch_result *r)
 {
 	if (req_refused(req, r))
 		return;
+	if (req->chan != NULL)
+		req->chan->begun = true;
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
 		req_warn(req, "input_dataclip_id", "does not exist");
 	ok_step(req);
@@ -64,6 +66,10 @@ static void read_output(struct req *req, struct slice raw, struct value *body)
 {
 	struct slice document;
 
+	if (req->frame.cut && slice_type(raw) == SLICE_BAD) {
+		req_warn(req, "output_dataclip", "is too large");
+		return;
+	}
 	if (slice_type(raw) <= SLICE_NULL) {
 		req_warn(req, "output_dataclip", "can't be blank");
 		return;
@@ -136,6 +142,7 @@ const struct route step_routes[] = {
 		.event = "step:complete",
 		.stmt = "step_complete",
 		.locks = true,
+		.takes_cut = true,
 		.check = check_complete,
 		.fields = complete_fields,
 		.nfields = countof(complete_fields),

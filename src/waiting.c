@@ -7,8 +7,6 @@
 
 #include <stdlib.h>
 
-enum { TOLD_MS = 1000 }; /* who was told of a run has so long to ask for it */
-
 /* The connection that listens. One look at a time: what is heard meanwhile makes one more look.
  * nothing_waits: so said the last look, and nobody has said otherwise since; claims need not ask.
  */
@@ -19,11 +17,6 @@ static struct {
 	bool looking, again, nothing_waits;
 	int64_t looked_at; /* mono_ms() */
 } listener;
-
-static bool has_capacity(const struct chan *queue)
-{
-	return !queue->conn->closing && chan_runs_held(queue->conn) < queue->capacity;
-}
 
 static void look(void)
 {
@@ -38,7 +31,7 @@ static void look(void)
 	if (!db_is_up(listener.db) || listener.server->draining)
 		return;
 	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
-		idle += has_capacity(chan);
+		idle += chan_has_capacity(chan);
 	snprintf(limit, sizeof(limit), "%d", idle);
 	db_query(listener.db, listener.stmt.name,
 		&(struct db_param){ limit, (int)strlen(limit), false }, 1);
@@ -48,13 +41,13 @@ static void look(void)
 }
 
 /* Those who were told and have had no answer to a claim since are on their way to as many runs. */
-static int on_their_way(int64_t now)
+static int on_their_way(void)
 {
 	const struct chan *chan;
 	int n = 0;
 
 	TAILQ_FOREACH (chan, &listener.server->queues, queue_entry)
-		n += chan->told != 0 && now - chan->told < TOLD_MS;
+		n += chan_claims_soon(chan);
 	return n;
 }
 
@@ -63,17 +56,15 @@ static int on_their_way(int64_t now)
 static void tell(int runs)
 {
 	struct chan_server *server = listener.server;
-	int64_t now = mono_ms();
 	struct chan *chan = TAILQ_FIRST(&server->queues), *next,
 		    *last = TAILQ_LAST(&server->queues, queue_list);
 
-	runs -= on_their_way(now);
+	runs -= on_their_way();
 	for (; runs > 0 && chan != NULL; chan = next) {
 		next = chan == last ? NULL : TAILQ_NEXT(chan, queue_entry);
-		if (!has_capacity(chan))
+		if (!chan_has_capacity(chan))
 			continue;
-		chan_push(chan, "work-available", "{}");
-		chan->told = now;
+		chan_tell(chan);
 		TAILQ_REMOVE(&server->queues, chan, queue_entry);
 		TAILQ_INSERT_TAIL(&server->queues, chan, queue_entry);
 		runs--;

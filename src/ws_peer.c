@@ -14,8 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define ENOUGH 65536 /* bytes for which the end of the turn is not waited for */
-#define CUT_HEAD 4096
+#define ENOUGH 65536  /* bytes for which the end of the turn is not waited for */
+#define CUT_HEAD 4096 /* what is kept of a message that is too large */
+#define CUT_TAIL 16384
 #define DRAIN_MS 2000
 #define LINGER_MS 1000 /* for the peer to read our close frame, and to leave by itself */
 
@@ -167,25 +168,49 @@ void ws_peer_pong(struct ws_peer *peer)
 	heard(peer);
 }
 
+/* Appends to what is kept of a message that is too large: its head, a NUL, and its tail, which is
+ * moved up when it has grown to twice its size. */
+static void keep_ends(struct buf *in, const char *p, size_t n)
+{
+	const size_t tail = CUT_HEAD + 1;
+
+	if (in->n < CUT_HEAD) {
+		size_t missing = CUT_HEAD - in->n, part = n < missing ? n : missing;
+
+		buf_add(in, p, part);
+		p += part;
+		n -= part;
+	}
+	if (n == 0)
+		return;
+	if (in->n == CUT_HEAD)
+		buf_addc(in, '\0');
+	if (n > CUT_TAIL) {
+		p += n - CUT_TAIL;
+		n = CUT_TAIL;
+		in->n = tail;
+	} else if (in->n - tail + n > 2 * CUT_TAIL) {
+		memmove(in->p + tail, in->p + in->n - CUT_TAIL, CUT_TAIL);
+		in->n = tail + CUT_TAIL;
+	}
+	buf_add(in, p, n);
+}
+
 static void collect(struct ws_peer *peer, const void *p, size_t n)
 {
-	if (peer->cut)
-		return;
-	if (n <= peer->ws->config.max_message - peer->in.n) {
+	struct buf whole = peer->in;
+
+	if (!peer->cut && n <= peer->ws->config.max_message - peer->in.n) {
 		buf_add(&peer->in, p, n);
 		return;
 	}
-	peer->cut = true;
-	if (peer->in.n < CUT_HEAD) {
-		size_t missing = CUT_HEAD - peer->in.n;
-
-		buf_add(&peer->in, p, n < missing ? n : missing);
+	if (!peer->cut) {
+		peer->in = (struct buf){ 0 };
+		keep_ends(&peer->in, whole.p, whole.n);
+		buf_free(&whole);
+		peer->cut = true;
 	}
-	if (peer->in.n > CUT_HEAD)
-		peer->in.n = CUT_HEAD;
-	peer->in.cap = peer->in.n + 1;
-	peer->in.p = xrealloc(peer->in.p, peer->in.cap);
-	peer->in.p[peer->in.n] = '\0';
+	keep_ends(&peer->in, p, n);
 }
 
 /* Without the flag lws would only take note and not tell the loop. */

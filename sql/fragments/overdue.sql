@@ -8,9 +8,10 @@ SELECT c.clock, c.since,
 	FROM (VALUES
 		('join', CASE WHEN r.state IN ({{from release}}) AND r.joined_at IS NULL
 			THEN r.claimed_at + p.join_timeout END),
-		('lease', CASE WHEN p.leases THEN r.lease_expires_at END),
+		('lease', r.lease_expires_at),
 		('deadline', r.deadline_at + CASE WHEN r.claimed_at < p.jumped_at THEN p.jump ELSE '0' END))
 		AS c(clock, since)
 	WHERE r.state IN ({{from lost}}) AND c.since <= p.at
+		AND c.clock = ANY (p.clocks)
 	ORDER BY c.since
 	LIMIT 1

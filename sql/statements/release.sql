@@ -1,6 +1,11 @@
--- Claims that nobody heard go back: the worker was gone before the reply was written. The epoch grows and the
--- claim's id goes, so that the token, if it arrived after all, is worth nothing. A joined run stays.
-WITH moved AS (
+-- Claims on which nobody will work go back: the worker was gone before the reply was written, or (`left`) it
+-- joined the run and left its channel. The epoch grows and the claim's id goes, so that the token is worth
+-- nothing any more. What was joined meanwhile stays, and so does what has started.
+WITH m AS MATERIALIZED (
+	SELECT *
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::boolean[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, "left", ord)
+), moved AS (
 	UPDATE runs r SET
 		state = 'available',
 		claimed_at = NULL,
@@ -12,10 +17,10 @@ WITH moved AS (
 		claim_id = NULL,
 		unjoined_claims = {{unjoined_claims}},
 		revision = r.revision + 1
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[]) AS m(project_id, run_id, epoch, claim)
+	FROM m
 	WHERE r.project_id = m.project_id AND r.id = m.run_id AND {{same_claim}}
-		AND r.state IN ({{from release}}) AND r.joined_at IS NULL
-	RETURNING r.*
+		AND r.state IN ({{from release}}) AND (r.joined_at IS NULL OR m."left")
+	RETURNING r.*, m.ord
 ), landed AS (
 	DELETE FROM in_flight f USING moved v
 	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
@@ -27,4 +32,4 @@ WITH moved AS (
 	SELECT project_id, id, revision, 'release', 'claimed', 'available', 'released', claim_epoch
 	FROM moved
 )
-SELECT project_id, id FROM moved
+SELECT ord FROM moved ORDER BY ord

@@ -1,7 +1,7 @@
 -- run:complete: the run, its final dataclip, its open steps and its row in flight, in one. `clip_id`
 -- is the final_dataclip_id as the worker named it; `state_id` the id that final_state gets if it is
 -- needed (fixed at receipt, so that sending again is recognised); `final_state` its text, NULL if
--- there is none; `stored`: the text went ahead to dataclips.
+-- there is none; `stored`: the text went ahead to dataclips; `noted`: there was one that could not be stored.
 WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
@@ -33,7 +33,7 @@ WITH m AS MATERIALIZED (
 	FROM seen s
 	CROSS JOIN LATERAL (SELECT CASE
 		WHEN s.said IN ('accepted', 'yielded', 'observed') AND s.clip_id IS NOT NULL AND NOT s.clip_known
-			AND s.final_state IS NULL AND NOT s.stored THEN 'does_not_exist'
+			AND s.final_state IS NULL AND NOT s.stored AND s.noted IS NULL THEN 'does_not_exist'
 		ELSE s.said
 		END AS verdict) v
 	CROSS JOIN LATERAL (SELECT s.state = 'lost' AND v.verdict IN ('too_late', 'already_final')

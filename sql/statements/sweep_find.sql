@@ -1,6 +1,6 @@
 -- Which runs the janitor would take now, or within a time, by which clock, and what would become of them. The
 -- janitor and `interlock lost` ask by this same statement. Parameters: the time ahead and the join timeout in
--- milliseconds; whether leases are judged; what becomes of a run that has not started ("lost" or "requeue"),
+-- milliseconds; the clocks by which runs are judged; what becomes of a run that has not started ("lost" or "requeue"),
 -- and how often; when the database's clock last stepped forward, and by how much, in microseconds (what was
 -- claimed before has that much longer); the most rows. Each run in flight is looked up by the key of runs, and in
 -- no other way: a hash would be made of all runs, and only the key's order serves BETWEEN and ORDER BY (another
@@ -8,7 +8,7 @@
 WITH p AS MATERIALIZED (
 	SELECT clock_timestamp() + $1::bigint * interval '1 millisecond' AS at,
 		$2::bigint * interval '1 millisecond' AS join_timeout,
-		$3::boolean AS leases, $4::text AS after_claim, $5::int AS max_requeues,
+		string_to_array($3::text, ' ') AS clocks, $4::text AS after_claim, $5::int AS max_requeues,
 		to_timestamp($6::bigint / 1000000.0) AS jumped_at, $7::bigint * interval '1 microsecond' AS jump
 )
 SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,

@@ -5,7 +5,7 @@
 WITH p AS MATERIALIZED (
 	SELECT to_timestamp($3::bigint / 1000000.0) AS at,
 		$4::bigint * interval '1 millisecond' AS join_timeout,
-		$5::boolean AS leases, $6::text AS after_claim, $7::int AS max_requeues,
+		string_to_array($5::text, ' ') AS clocks, $6::text AS after_claim, $7::int AS max_requeues,
 		to_timestamp($8::bigint / 1000000.0) AS jumped_at, $9::bigint * interval '1 microsecond' AS jump
 ), judged AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.fate, due.clock,

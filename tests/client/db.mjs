@@ -201,7 +201,7 @@ export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
 		`(SELECT project_id FROM runs WHERE id = '${run}')`,
 		`'${run}'::uuid`,
 		'(extract(epoch FROM clock_timestamp()) * 1000000)::bigint',
-		...['3600000', 'true', "'lost'", '0', '0', '0'],
+		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0'],
 	),
 	`UPDATE steps s SET finished_at = s.finished_at - interval '${ago}'
 	FROM run_steps rs JOIN runs r ON r.project_id = rs.project_id AND r.id = rs.run_id

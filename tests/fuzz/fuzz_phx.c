@@ -45,8 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (phx_parse_text(text, n, &f) == PHX_OK) {
 		answer(&f);
-		require(phx_parse_head(head, n, &f) == PHX_OK, "a frame, but its head is none");
-	} else if (phx_parse_head(head, n, &f) == PHX_OK) {
+		require(phx_parse_cut(head, n, &f) == PHX_OK, "a frame, but its head is none");
+	} else if (phx_parse_cut(head, n, &f) == PHX_OK) {
 		answer(&f);
 	}
 	if (phx_parse_binary((const char *)data, n, scratch, &f) == PHX_OK)

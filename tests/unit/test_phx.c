@@ -153,13 +153,59 @@ static void the_head_of_a_cut_frame(void **state)
 	struct phx_frame f;
 
 	(void)state;
-	assert_int_equal(phx_parse_head(text, strlen(text), &f), PHX_OK);
+	assert_int_equal(phx_parse_cut(text, strlen(text), &f), PHX_OK);
 	assert_true(f.cut);
-	assert_null(f.payload.p);
+	assert_true(slice_is(f.payload, "{}"));
 	assert_true(slice_is(f.join_ref, "\"1\""));
 	assert_true(slice_is(f.event, "run:complete"));
 	for (size_t n = 0; n < 12; n++)
-		assert_int_equal(phx_parse_head(text, n, &f), PHX_NOT_FRAME);
+		assert_int_equal(phx_parse_cut(text, n, &f), PHX_NOT_FRAME);
+}
+
+/* What is left of a payload of which these are the ends; a '#' stands for the gap. */
+static void the_ends_of_a_payload(void **state)
+{
+	static const struct {
+		const char *ends, *payload;
+	} cases[] = {
+		{ "{\"a\":1,\"b\":[2],\"c\":\"x#y\",\"d\":\"4\"}]",
+			"{\"a\":1,\"b\":[2],\"d\":\"4\"}" },
+		{ " { \"a\" : 1 , \"c\":\"x#y\" , \"d\" : null } ] ",
+			"{ \"a\" : 1 ,\"d\" : null }" },
+		{ "{\"c\":{\"x#y\":\"z\"},\"d\":\"4\",\"e\":-1.5E+3}]",
+			"{\"d\":\"4\",\"e\":-1.5E+3}" },
+		/* Never across the gap, and never what is not whole. */
+		{ "{\"a\":12#34,\"b\":5}]", "{\"b\":5}" },
+		{ "{\"a\":12#34}]", "{}" },
+		{ "{\"a\":\"1\"#2\"}]", "{}" },
+		{ "{\"a\":\"x#\",\"b\":\"y\"}]", "{\"b\":\"y\"}" },
+		{ "{\"a\":\"x#b\":\"y\"}]", "{}" },
+		{ "{\"a\":\"x#\\\",\\\"b\\\":\\\"y\"}]", "{}" },
+		{ "{\"a\":\"x#\\\\\",\"b\":\"\\\"y\\\\\"}]", "{\"b\":\"\\\"y\\\\\"}" },
+		{ "{\"a\":1,\"b\":\"x#y\",\"c\":[1],\"d\":{\"e\":1}}]", "{\"a\":1}" },
+		{ "{\"a\":1,\"b\":\"x#", "{\"a\":1}" },
+		{ "{\"a\":1,\"b\":\"x#]", "{\"a\":1}" },
+		{ "{\"a\":1,\"b\":\"x#y\",\"c\":nul,\"d\":1}]", NULL },
+		{ "{\"a\":1,\"b\":\"x#y\",\"c\":\"\1\"}]", NULL },
+		{ "[1,\"x#y\",{\"a\":1}]", NULL },
+		{ "#", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		char *text = xasprintf("[\"1\",\"2\",\"t\",\"e\",%s", cases[i].ends);
+		size_t n = strlen(text);
+		struct phx_frame f;
+
+		*strchr(text, '#') = '\0';
+		assert_int_equal(phx_parse_cut(text, n, &f), PHX_OK);
+		assert_true(f.cut);
+		if (cases[i].payload == NULL)
+			assert_null(f.payload.p);
+		else if (!slice_is(f.payload, cases[i].payload))
+			fail_msg("%s: %.*s", cases[i].ends, (int)f.payload.n, f.payload.p);
+		free(text);
+	}
 }
 
 static void recorded_frames(void **state)
@@ -296,6 +342,7 @@ int main(void)
 		cmocka_unit_test(fields_are_bounded),
 		cmocka_unit_test(a_deep_payload_is_left_out),
 		cmocka_unit_test(the_head_of_a_cut_frame),
+		cmocka_unit_test(the_ends_of_a_payload),
 		cmocka_unit_test(recorded_frames),
 		cmocka_unit_test(replies_and_pushes),
 		cmocka_unit_test(binary_pushes),

@@ -152,7 +152,11 @@ static void on_message(void *user, char *data, size_t n, bool binary, bool cut)
 	if (cut) {
 		char text[64];
 
-		snprintf(text, sizeof(text), "cut %zu %.4s", n, data);
+		/* The head, and behind a NUL the tail. */
+		size_t head = strlen(data), tail = head < n ? n - head - 1 : 0;
+
+		snprintf(text, sizeof(text), "cut %zu %.4s %zu %s", head, data, tail,
+			tail >= 4 ? data + n - 4 : "");
 		send_text(peer, text, strlen(text), false);
 	} else if (data[0] == '!') {
 		carry_out(peer, data);

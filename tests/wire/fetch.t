@@ -101,19 +101,19 @@ test a credential that is ${which} is not found, in the same bytes
 	new nobody foreign elsewhere
 	sql INSERT INTO projects (id, name) VALUES ('${elsewhere}', 'elsewhere')
 	sql INSERT INTO credentials (project_id, id, name, body) SELECT '${elsewhere}', '${foreign}', name, body FROM credentials WHERE id = '${credential}'
-	fetch:credential {"id":${id}} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":${id}} -> error {"errors":{"id":["Credential not found!"]}}
 
 test a credential of this project that no job of the run names
 	do started
 	sql UPDATE snapshot_jobs SET credential_id = NULL WHERE snapshot_id = '${snapshot}'
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 
 test no id
 	do started
-	fetch:credential {} -> refused id "This field can't be blank." invalid
-	fetch:credential {"id":null} -> refused id "This field can't be blank." invalid
-	fetch:credential {"id":""} -> refused id "This field can't be blank." invalid
-	fetch:credential [] -> refused - "payload must be an object" invalid
+	fetch:credential {} -> error {"errors":{"id":["This field can't be blank."]}}
+	fetch:credential {"id":null} -> error {"errors":{"id":["This field can't be blank."]}}
+	fetch:credential {"id":""} -> error {"errors":{"id":["This field can't be blank."]}}
+	fetch:credential [] -> error {"errors":{"id":["This field can't be blank."]}}
 
 test no credentials for a run that is ${state}
 	each state
@@ -123,16 +123,16 @@ test no credentials for a run that is ${state}
 	do started
 	let final = ${state}
 	do final
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 
 test no credentials for a run that is lost, or that nobody claims
 	do started
 	sql UPDATE runs SET state = 'lost', lost_from = 'started', finished_at = now(), finalized_at = now() WHERE id = '${run}'
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 	sql UPDATE runs SET state = 'available', lost_from = NULL, finished_at = NULL, finalized_at = NULL WHERE id = '${run}'
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 
 test a credential that the key does not open
 	sql UPDATE credentials SET body = '\x0102030405' WHERE id = '${credential}'
 	do joined
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}

@@ -113,7 +113,10 @@ test a frame above max_message is too large, and the socket stays
 	do joined
 	run:start {"timestamp":"${now}","versions":"${x*5000}"} -> refused - "message is too large" too_large claimed
 	step:start {"step_id":"${x*9000}"} -> refused - "message is too large" too_large claimed
-	run:complete {"reason":"success","final_state":{"a":"${x*100000}"}} -> refused - "message is too large" too_large claimed
+	step:complete {"reason":"success","output_dataclip":"\"${x*100000}\""} -> refused - "message is too large" too_large claimed
+	run:complete {"final_state":{"reason":"success","a":"${x*100000}"}} -> refused - "message is too large" too_large claimed
+	run:complete {"final_state":{"a":"${x*100000}","reason":"success"}} -> refused - "message is too large" too_large claimed
+	run:complete {"final_state":"${x*100000}\",\"reason\":\"success"} -> refused - "message is too large" too_large claimed
 	run:log {"message":["${x*5000}"]} -> warned message "could not be stored: too_large"
 	run:batch_logs {"logs":[{"message":["${x*5000}"]}]} -> warned message "could not be stored: too_large"
 	fetch:plan {"a":"${x*5000}"} -> ok {"id":"${run}",...}

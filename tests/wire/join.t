@@ -112,7 +112,7 @@ test a worker that once held the run gets an empty plan, and changes nothing
 	run:complete {"reason":"success","final_state":{"a":"${x*70000}"}} -> refused state "claimed by another worker" superseded
 	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
 	run:batch_logs {"logs":[{"message":["late"]}]} -> warned state "claimed by another worker"
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 	sql> SELECT r.state, r.revision, s.exit_reason, (SELECT count(*) FROM steps WHERE project_id = r.project_id),
 		(SELECT count(*) FROM log_lines l WHERE l.run_id = r.id), (SELECT count(*) FROM dataclips d WHERE d.project_id = r.project_id)
 		FROM runs r, steps s WHERE r.id = '${run}' AND s.id = '${step}'

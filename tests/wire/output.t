@@ -116,3 +116,66 @@ test a run that saves no dataclips: ${what}
 	sql> SELECT d.body, d.wiped_at IS NOT NULL, s.output_dataclip_id FROM dataclips d JOIN steps s ON s.id = '${step}' WHERE d.id = '${clip}'
 	= null | t | ${clip}
 	run:complete {"reason":"success","final_dataclip_id":"${clip}","final_state":{"private":1}} -> ok
+
+# As the real worker sends it: the large member stands between what names the step and the reason.
+test the step whose whole message is too large is completed, without its output
+	daemon {"limits":{"max_message":"4KiB"}}
+	do stepping
+	new clip
+	step:complete {"step_id":"${step}","job_id":"${job_a}","mem":{"job":1,"system":2},"duration":13,"thread_id":2,
+		"timestamp":"1795485994939006","output_dataclip_id":"${clip}","output_dataclip":"{\"a\":\"${x*1000000}\"}",
+		"reason":"fail","error_type":"JobError","error_message":"bo\"om\\\\"} -> ok {"step_id":"${step}","warnings":{"output_dataclip":["is too large"]}}
+	sql> SELECT exit_reason, error_type, error_message, output_dataclip_id = '${clip}', finished_at = '2026-11-24 02:06:34.939006+00'
+		FROM steps WHERE id = '${step}'
+	= fail | JobError | bo"om\\ | t | t
+	sql> SELECT body, wiped_at IS NOT NULL, type FROM dataclips WHERE id = '${clip}'
+	= null | t | step_result
+	sql> SELECT outcome, message FROM transitions WHERE run_id = '${run}' AND event = 'step:complete'
+	= accepted | {"warnings":{"output_dataclip":["is too large"]}}
+	run:complete {"timestamp":"${now}","final_state":{"a":"${x*1000000}"},"reason":"fail","error_type":"JobError",
+		"error_message":"boom","final_dataclip_id":"${clip}"} -> ok {"warnings":{"final_state":["is too large"]}}
+	sql> SELECT state, error_type, error_message, final_dataclip_id = '${clip}' FROM runs WHERE id = '${run}'
+	= failed | JobError | boom | t
+
+test the same where the large member comes first, last, or is another one: ${payload}
+	each payload | warnings
+	= "output_dataclip":"\"${x*100000}\"","output_dataclip_id":"${clip}","step_id":"${step}","reason":"success" | "output_dataclip":["is too large"]
+	= "output_dataclip_id":"${clip}","step_id":"${step}","reason":"success","output_dataclip":"\"${x*100000}\"" | "output_dataclip":["is too large"]
+	daemon {"limits":{"max_message":"4KiB"}}
+	do stepping
+	new clip
+	step:complete {${payload}} -> ok {"step_id":"${step}","warnings":{${warnings}}}
+
+test an output that is whole in a message that is too large is stored
+	daemon {"limits":{"max_message":"4KiB"}}
+	do stepping
+	new clip
+	step:complete {"step_id":"${step}","webhook_response":{"body":"${x*100000}"},"output_dataclip_id":"${clip}","output_dataclip":"{\"a\":1}","reason":"success"} -> ok {"step_id":"${step}"}
+	sql> SELECT body FROM dataclips WHERE id = '${clip}'
+	= {"a":1}
+
+test a run whose final state is too large names a dataclip that nobody has
+	daemon {"limits":{"max_message":"4KiB"}}
+	do started
+	new nobody
+	run:complete {"timestamp":"${now}","final_state":{"a":"${x*100000}"},"reason":"success","final_dataclip_id":"${nobody}"} -> ok {"warnings":{"final_state":["is too large"],"final_dataclip_id":["does not exist"]}}
+	sql> SELECT state, final_dataclip_id FROM runs WHERE id = '${run}'
+	= success | null
+
+test the message of a run that saves nothing is too large, and nothing is missing
+	given {"save_dataclips": false}
+	daemon {"limits":{"max_message":"4KiB"}}
+	do stepping
+	new clip
+	step:complete {"step_id":"${step}","output_dataclip_id":"${clip}","webhook_response":"${x*100000}","reason":"success"} -> ok {"step_id":"${step}"}
+	run:complete {"timestamp":"${now}","final_state":"${x*100000}","reason":"success","final_dataclip_id":"${clip}"} -> ok
+
+test it is a repetition where it is one
+	daemon {"limits":{"max_message":"4KiB"}}
+	do stepping
+	new clip
+	step:complete {"step_id":"${step}","timestamp":"1795485994939006","output_dataclip_id":"${clip}","output_dataclip":"\"${x*100000}\"","reason":"success"} -> warned output_dataclip "is too large"
+	step:complete {"step_id":"${step}","timestamp":"1795485994939006","output_dataclip_id":"${clip}","output_dataclip":"\"${x*100000}\"","reason":"success"} -> warned output_dataclip "is too large"
+	sql> SELECT outcome FROM transitions WHERE run_id = '${run}' AND event = 'step:complete' ORDER BY id
+	= accepted
+	= replayed

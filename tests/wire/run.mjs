@@ -171,6 +171,7 @@ const workAvailable = (item) => item.text !== undefined && seen(item)[3] === 'wo
 
 // The reply that a request in one line expects.
 const reply = (verdict, text) => {
+	if (verdict === 'error') return { status: 'error', response: pattern(text) };
 	if (verdict === 'refused') return { status: 'error', response: refusal(text) };
 	const response = verdict === 'warned' ? warning(text) : pattern(text ?? '{}');
 	return { status: 'ok', response };
@@ -242,7 +243,7 @@ const VERBS = [
 	],
 	[
 		// A request and its reply in one line; channels are joined as in _common.t.
-		/^(?:([A-Z]) )?(phx_join|claim|(?:run|step|fetch):\w+) (.*?) -> (ok|warned|refused|binary)(?: (.*))?$/s,
+		/^(?:([A-Z]) )?(phx_join|claim|(?:run|step|fetch):\w+) (.*?) -> (ok|warned|refused|error|binary)(?: (.*))?$/s,
 		async function ([name, event, payload, verdict, text]) {
 			const speaker = name ?? this.speaker;
 			const topic = event === 'claim' ? 'worker:queue' : `run:${this.vars.run}`;

@@ -38,7 +38,7 @@ const printConf = (sections) =>
 		})
 		.join('\n\n');
 
-const running = new Set();
+const running = new Set(), workers = new Set();
 
 // A daemon of the test's own, with the keys of $INTERLOCK_CONF and on its database, or on a new one;
 // `options` are {section: {option: value}}.
@@ -151,7 +151,10 @@ export class Coordinator {
 	}
 
 	worker(id) {
-		return new Worker(this.url, secret, id).opened;
+		const worker = new Worker(this.url, secret, id);
+		workers.add(worker);
+		worker.closed.then(() => workers.delete(worker));
+		return worker.opened;
 	}
 
 	// Ends it as a crash does.
@@ -318,6 +321,7 @@ export const play = async (seconds = 120, { together = false } = {}) => {
 	const chosen = tests.filter((each) => !only || each.name.includes(only));
 	if (together) await Promise.all(chosen.map(attempt));
 	else for (const each of chosen) await attempt(each);
+	for (const worker of workers) await worker.cut(); // nobody waits for a run that does not begin
 	for (const coordinator of running)
 		await coordinator.stop().catch((error) => {
 			failures.push('stop');

@@ -128,7 +128,7 @@ test a large frame is no reason to drop the socket
 test a frame above max_message is answered, and the socket stays
 	daemon {"limits":{"max_message":"4KiB"}}
 	do started
-	run:complete {"reason":"success","final_state":{"a":"${x*1000000}"}} -> refused - "message is too large" too_large started
+	run:start {"versions":{"a":"${x*1000000}"}} -> refused - "message is too large" too_large started
 	run:complete {"reason":"success"} -> ok
 
 test a run that fails early says so without a start, a timestamp or a final state
