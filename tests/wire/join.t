@@ -140,7 +140,7 @@ test a claim that the run has never known is told so, by an empty plan: ${why}
 	run:start {} -> refused state "claimed by another worker" superseded
 	run:complete {"reason":"success"} -> refused state "claimed by another worker" superseded
 	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
-	fetch:credential {"id":"${credential}"} -> refused id "Credential not found!" not_found
+	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 	sql> SELECT joined_at, started_at, finished_at, revision FROM runs WHERE id = '${run}'
 	= null | null | null | 1
 
