@@ -56,9 +56,11 @@ void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_add_json(struct buf *b, struct slice text); /* as a JSON string, quotes included */
-void buf_add_hex(
-	struct buf *b, const char *hex); /* the bytes that the digits mean, as far as they go */
+/* The bytes that pairs of hexadecimal digits mean, up to the first pair that is not one. */
+void buf_add_hex(struct buf *b, const char *hex);
 void buf_free(struct buf *b);
+
+int hex_digit(char c); /* the value of a hexadecimal digit in either case, -1 if it is not one */
 
 /* UUIDs. */
 

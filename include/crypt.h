@@ -8,6 +8,7 @@
 #include "base.h"
 
 #define CRYPT_KEY 32
+#define CRYPT_OVERHEAD 29 /* bytes that a sealed text has more than the plain one */
 
 /* Reads a key of 32 bytes from text: 64 hexadecimal digits or 44 characters of base64, white space
  * around it ignored. False if it is neither. */

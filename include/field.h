@@ -6,6 +6,7 @@
 #define FIELD_H
 
 #include "refuse.h"
+#include "scrub.h"
 #include "slice.h"
 #include "value.h"
 
@@ -28,14 +29,19 @@ struct field {
 		*code; /* refused with this when malformed; NULL: becomes NULL, but is `given` */
 	bool nobody; /* when malformed becomes an id that nobody has: answered like a missing one */
 	const char *as; /* the name that a refusal uses; NULL: name */
+	bool scrub;     /* secrets are replaced in the text, before it is cut */
 	size_t limit;   /* texts are cut to this many bytes, between characters; 0: 255 */
 };
 
-/* Fills values (one or two for each field) from the payload, a valid JSON object. received stands
- * for missing times, microseconds. False with *why set if a field is refused. Borrows the payload
- * where it can. */
-bool field_parse(const struct field *fields, int n, struct slice payload, int64_t received,
-	struct value *values, struct refusal *why) __attribute__((warn_unused_result));
+/* Fills values (one or two for each field) from the payload, a valid JSON object. scrub has the
+ * secrets (NULL: there are none). received stands for missing times, microseconds. False with *why
+ * set if a field is refused. Borrows the payload where it can. */
+bool field_parse(const struct field *fields, int n, struct slice payload, const struct scrub *scrub,
+	int64_t received, struct value *values, struct refusal *why)
+	__attribute__((warn_unused_result));
+
+/* Replaces the secrets in a text. */
+void field_scrub(const struct scrub *scrub, struct value *text);
 
 /* The time in a raw JSON value; false if it is none. */
 bool field_time(struct slice raw, int64_t *us) __attribute__((warn_unused_result));

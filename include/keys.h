@@ -11,6 +11,9 @@
 
 struct keys;
 
+/* Bytes of a credential's body. What has more is not imported, and not handed out. */
+#define CREDENTIAL_MAX (1024 * 1024)
+
 /* Reads the files, or systemd's credentials, that the configuration names. NULL, with a
  * sentence in err for each that is missing or no good. The caller owns the result. */
 struct keys *keys_load(const struct conf *conf, struct buf *err)

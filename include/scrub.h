@@ -1,27 +1,43 @@
 /*
  * scrub: replaces secrets by ***. A set is made from the credentials of a run and applied to every
- * log line before it is stored.
+ * text of its worker before it is stored.
  */
 #ifndef SCRUB_H
 #define SCRUB_H
 
 #include "base.h"
 
+/* Bytes that the bodies of one set may have together, counted as they are in the database: sealed.
+ */
+#define SCRUB_MAX (4 * 1024 * 1024)
+
 struct scrub;
 
-struct scrub *scrub_new(void);
+/* A new set with the secrets of another one; with none if that is NULL. */
+struct scrub *scrub_new(const struct scrub *of) __attribute__((warn_unused_result));
 void scrub_free(struct scrub *s); /* NULL is fine */
 
-/* Adds the values of a credential's body (valid JSON): every string of 4 or more bytes at any depth
- * and every number of 6 or more digits, each plain, JSON-escaped, and base64-encoded at each of the
- * three alignments; and the base64 of every pair "a:b" of strings of one object (basic auth). Keys
- * are not secrets. Copies. Beyond some thousands of patterns only plain forms are added, which is
- * logged. */
-void scrub_add(struct scrub *s, struct slice json);
+/* Adds the secrets in a credential's body, a JSON text: every string of 4 or more bytes at any
+ * depth and every number of 6 or more digits. Each is found as it is, without the white space
+ * around it, with other line ends, line by line (lines of 16 or more bytes), in a JSON string and
+ * in a JSON string within one, and base64-encoded at each of the three alignments; and the base64
+ * of every pair "a:b" of strings of one object (basic auth). Keys are not secrets. Copies. Beyond
+ * some thousands of patterns, or 1 MiB of derived forms, only the secrets as they are and trimmed
+ * are added, which is logged. A body that is in the set is not added again. False, with the set as
+ * it was, if the body is not JSON or would be too much for the set. scrub_build must follow. */
+bool scrub_add(struct scrub *s, struct slice body) __attribute__((warn_unused_result));
+/* Is a body of the very same bytes in the set? */
+bool scrub_has(const struct scrub *s, struct slice body) __attribute__((warn_unused_result));
+/* Makes the set ready for use, in time and memory that are linear in its bytes. */
+void scrub_build(struct scrub *s);
 
-/* Appends text to out with every occurrence of a secret replaced by ***, longest first where
- * several begin at the same place; what overlaps becomes one ***. True if anything was replaced. s
- * may be NULL (nothing is secret). */
+/* Bytes that the set takes. */
+size_t scrub_size(const struct scrub *s);
+
+/* Appends text to out with every occurrence of a secret replaced by ***; what overlaps becomes one
+ * ***. Takes time that is linear in the text, whatever the secrets are. True if anything was
+ * replaced; the result is never longer than the text. s may be NULL (nothing is secret). Changes
+ * nothing but out: several threads may use a set at once. */
 bool scrub_apply(const struct scrub *s, struct slice text, struct buf *out);
 
 #endif

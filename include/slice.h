@@ -44,6 +44,11 @@ enum slice_type slice_type(struct slice value);
  * arrays). */
 bool slice_next(struct slice *cursor, struct slice *key, struct slice *value);
 
+/* Walks a valid value and everything in it in one pass, however deep it is. Start with *rest = the
+ * whole value; true while there is a token: a scalar, or one bracket, in the order of the bytes.
+ * Keys are passed over. */
+bool slice_step(struct slice *rest, struct slice *token);
+
 /* Member `name` of a valid object: the last one if the key repeats (as JSON.parse does), however
  * the key is escaped; absent if there is none. */
 struct slice slice_get(struct slice object, const char *name);

@@ -14,9 +14,25 @@ struct snapshot {
 };
 
 /* The one that has this plan and these credentials: an object of sealed bodies in hexadecimal
- * digits by id, absent where there are none. Both are borrowed. Must be dropped. */
+ * digits by id (null: too large to be handed out), absent where there are none. Both are borrowed.
+ * Must be dropped. */
 const struct snapshot *snapshot_hold(const struct keys *keys, struct slice plan,
 	struct slice credentials) __attribute__((warn_unused_result));
+/* Holds it once more: for a thread that reads it, while its channel may take another one. */
+const struct snapshot *snapshot_keep(const struct snapshot *snapshot)
+	__attribute__((warn_unused_result));
 void snapshot_drop(const struct snapshot *snapshot); /* NULL is fine */
+
+/* Exchanges *held for the snapshot that has this credential's body among its secrets too, if it is
+ * not in it already. False, with *held as it was, if the secrets cannot be replaced (scrub_add):
+ * then the body must not be handed out. */
+bool snapshot_extend(const struct snapshot **held, struct slice body)
+	__attribute__((warn_unused_result));
+
+/* Appends the body of a credential, which the database has answered as hexadecimal digits (NULL: it
+ * is too large), to body; the caller erases it. False, which is logged, if it cannot be handed out.
+ */
+bool snapshot_open(const struct keys *keys, const char *id, const char *hex, struct buf *body)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -179,12 +179,20 @@ void buf_add_json(struct buf *b, struct slice text)
 	buf_addc(b, '"');
 }
 
+int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 void buf_add_hex(struct buf *b, const char *hex)
 {
-	unsigned byte;
+	int high, low;
 
-	for (; sscanf(hex, "%2x", &byte) == 1; hex += 2)
-		buf_addc(b, (char)byte);
+	for (; (high = hex_digit(hex[0])) >= 0 && (low = hex_digit(hex[1])) >= 0; hex += 2)
+		buf_addc(b, (char)(high << 4 | low));
 }
 
 void buf_free(struct buf *b)
@@ -197,14 +205,6 @@ void buf_free(struct buf *b)
 static bool dash_before(size_t byte)
 {
 	return byte == 4 || byte == 6 || byte == 8 || byte == 10;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 bool uuid_parse(struct slice s, struct uuid *out)

@@ -230,12 +230,7 @@ void req_submit_body(struct req *req, const struct value *step, const struct val
 
 void req_scrub(struct req *req, struct value *text)
 {
-	struct buf clean = { 0 };
-
-	if (text->p != NULL && scrub_apply(req->chan->snapshot->scrub,
-				       (struct slice){ text->p, (size_t)text->n }, &clean))
-		value_take(text, &clean);
-	buf_free(&clean);
+	field_scrub(req->chan->snapshot->scrub, text);
 }
 
 struct value *req_claim(const struct req *req, struct value *v)
@@ -329,8 +324,8 @@ bool req_fields(struct req *req, struct value *v)
 {
 	struct refusal why;
 
-	if (field_parse(req->route->fields, req->route->nfields, req->frame.payload, req->received,
-		    v, &why)) {
+	if (field_parse(req->route->fields, req->route->nfields, req->frame.payload,
+		    req->chan->snapshot->scrub, req->received, v, &why)) {
 		observe_skew(req, v);
 		return true;
 	}

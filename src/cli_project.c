@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "cli_field.h"
+#include "keys.h"
 #include "slice.h"
 
 /* For the sake of check_cycles, whose memory and time grow faster than they. */
@@ -201,13 +202,31 @@ static void warn_workflow(struct check *c, const json_t *workflow)
 			c->path.p);
 }
 
-static bool check_project(json_t *root)
+/* As the file has it: so it is stored and handed out. */
+static void check_credential_sizes(struct check *c, struct slice project)
+{
+	struct slice cursor = slice_get(project, "credentials"), name, credential;
+
+	for (size_t i = 0; slice_next(&cursor, &name, &credential); i++) {
+		size_t up = check_enter_nth(c, "credentials", i);
+		struct slice body = slice_get(credential, "body");
+
+		check_enter(c, "body");
+		if (body.n > CREDENTIAL_MAX)
+			check_mistake(c, "has %zu bytes, and a credential may have at most %d",
+				body.n, CREDENTIAL_MAX);
+		check_leave(c, up);
+	}
+}
+
+static bool check_project(json_t *root, struct slice bytes)
 {
 	struct check c = { 0 };
 	json_t *workflow;
 	size_t i;
 
 	check_object(&c, root, project_fields);
+	check_credential_sizes(&c, bytes);
 	json_array_foreach(json_object_get(root, "workflows"), i, workflow)
 	{
 		size_t up = check_enter_nth(&c, "workflows", i);
@@ -233,9 +252,10 @@ bool project_load(const char *path, struct project *project)
 		cli_error("%s:%d:%d: %.*s", path, e.line, e.column,
 			(int)((strstr(e.text, " near ") ?: e.text + strlen(e.text)) - e.text),
 			e.text);
-	return project->root && check_project(project->root) &&
+	return project->root &&
 	       slice_document((struct slice){ project->text.p, project->text.n },
-		       &project->bytes) == SLICE_OK;
+		       &project->bytes) == SLICE_OK &&
+	       check_project(project->root, project->bytes);
 }
 
 void project_free(struct project *project)

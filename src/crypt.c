@@ -13,7 +13,8 @@
 #include <openssl/sha.h>
 
 /* A sealed text: version, nonce, ciphertext, tag. */
-enum { VERSION = 1, NONCE = 12, TAG = 16, OVERHEAD = 1 + NONCE + TAG };
+enum { VERSION = 1, NONCE = 12, TAG = 16 };
+_Static_assert(CRYPT_OVERHEAD == 1 + NONCE + TAG, "as crypt.h says");
 
 /* libcrypto counts in int; base64 makes four bytes of three. */
 #define INPUT_MAX (INT_MAX / 2)
@@ -36,8 +37,7 @@ static struct slice trim(struct slice s)
 static bool key_from_hex(struct slice text, uint8_t key[CRYPT_KEY])
 {
 	for (size_t i = 0; i < CRYPT_KEY; i++) {
-		int high = OPENSSL_hexchar2int((unsigned char)text.p[2 * i]);
-		int low = OPENSSL_hexchar2int((unsigned char)text.p[2 * i + 1]);
+		int high = hex_digit(text.p[2 * i]), low = hex_digit(text.p[2 * i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		key[i] = (uint8_t)(high << 4 | low);
@@ -94,7 +94,7 @@ void crypt_seal(
 	const uint8_t key[CRYPT_KEY], struct slice context, struct slice plain, struct buf *out)
 {
 	must(plain.n <= INPUT_MAX, "sealing so much");
-	buf_reserve(out, plain.n + OVERHEAD);
+	buf_reserve(out, plain.n + CRYPT_OVERHEAD);
 
 	uint8_t *nonce = (uint8_t *)out->p + out->n + 1;
 	uint8_t *body = nonce + NONCE;
@@ -108,16 +108,16 @@ void crypt_seal(
 			EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, body + plain.n),
 		"sealing");
 	EVP_CIPHER_CTX_free(ctx);
-	out->n += plain.n + OVERHEAD;
+	out->n += plain.n + CRYPT_OVERHEAD;
 	out->p[out->n] = '\0';
 }
 
 bool crypt_open(
 	const uint8_t key[CRYPT_KEY], struct slice context, struct slice sealed, struct buf *out)
 {
-	if (sealed.n < OVERHEAD || sealed.n > INPUT_MAX || sealed.p[0] != VERSION)
+	if (sealed.n < CRYPT_OVERHEAD || sealed.n > INPUT_MAX || sealed.p[0] != VERSION)
 		return false;
-	size_t plain = sealed.n - OVERHEAD;
+	size_t plain = sealed.n - CRYPT_OVERHEAD;
 	buf_reserve(out, plain);
 
 	const uint8_t *nonce = (const uint8_t *)sealed.p + 1;

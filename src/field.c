@@ -62,8 +62,19 @@ static void cut(struct value *v, size_t limit)
 	v->n = (int)limit;
 }
 
+void field_scrub(const struct scrub *scrub, struct value *text)
+{
+	struct buf clean = { 0 };
+
+	if (text->p != NULL &&
+		scrub_apply(scrub, (struct slice){ text->p, (size_t)text->n }, &clean))
+		value_take(text, &clean);
+	buf_free(&clean);
+}
+
 /* False if the raw value is not of the field's type. */
-static bool convert(const struct field *f, struct slice raw, int64_t received, struct value *v)
+static bool convert(const struct field *f, struct slice raw, const struct scrub *scrub,
+	int64_t received, struct value *v)
 {
 	struct uuid u;
 	int64_t us;
@@ -80,6 +91,8 @@ static bool convert(const struct field *f, struct slice raw, int64_t received, s
 	case FIELD_TEXT:
 		if (!field_text(raw, v))
 			return false;
+		if (f->scrub)
+			field_scrub(scrub, v);
 		cut(v, f->limit != 0 ? f->limit : TEXT_LIMIT);
 		return true;
 	case FIELD_TIME:
@@ -114,8 +127,8 @@ static bool is_missing(const struct field *f, struct slice raw)
 	       (f->missing != NULL && type == SLICE_STRING && raw.n == 2);
 }
 
-bool field_parse(const struct field *fields, int n, struct slice payload, int64_t received,
-	struct value *values, struct refusal *why)
+bool field_parse(const struct field *fields, int n, struct slice payload, const struct scrub *scrub,
+	int64_t received, struct value *values, struct refusal *why)
 {
 	struct slice raw[16] = { { 0 } }, cursor = payload, key, value;
 
@@ -135,7 +148,7 @@ bool field_parse(const struct field *fields, int n, struct slice payload, int64_
 		if (f->type == FIELD_TIME) {
 			missing = missing || !field_time(raw[i], &us);
 			value_time(v, missing ? received : us);
-		} else if (!missing && !convert(f, raw[i], received, v) && f->bad != NULL) {
+		} else if (!missing && !convert(f, raw[i], scrub, received, v) && f->bad != NULL) {
 			return refuse(f, f->bad, f->code, why);
 		}
 		if (f->given)

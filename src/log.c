@@ -89,6 +89,7 @@ static bool read_line(struct req *req, struct slice line, struct value *v)
 	value_text(&v[COL_LEVEL], slice_of(level_of(slice_get(line, "level"))));
 	if (field_text(slice_get(line, "source"), &v[COL_SOURCE]) && v[COL_SOURCE].n > 255)
 		value_clear(&v[COL_SOURCE]);
+	req_scrub(req, &v[COL_SOURCE]);
 	if (!field_time(slice_get(line, "timestamp"), &at))
 		at = req->received;
 	value_time(&v[COL_AT], at);

@@ -68,34 +68,37 @@ static void check_credential(struct req *req)
 
 	req_values(req, 1);
 	v = req_claim(req, req->item.values);
+	value_bigint(v + 1, CREDENTIAL_MAX + CRYPT_OVERHEAD);
 	if (req_fields(req, v))
 		req_submit(req);
 }
 
-/* Columns: ord, verdict, the sealed body as hexadecimal digits. */
+/* Columns: ord, verdict, the sealed body as hexadecimal digits. What is handed out is replaced in
+ * the run's texts from then on, also where it is not what the join has read: it may have been
+ * changed since. The old one stays in the set as long as the channel lasts; the next join reads
+ * what there is then. */
 static void reply_credential(struct req *req, const struct batch_result *r)
 {
-	const char *hex = PQgetvalue(r->res, r->first, 2);
-	struct buf sealed = { 0 }, plain = { 0 };
+	const char *hex = NULL;
+	struct buf body = { 0 };
 	struct uuid id;
 	char text[UUID_TEXT];
 
-	if (strcmp(PQgetvalue(r->res, r->first, 1), "accepted") != 0) {
+	if (strcmp(PQgetvalue(r->res, r->first, 1), "accepted") != 0 || req->chan == NULL) {
 		req_refuse_code(req, "not_found", NULL);
 		return;
 	}
-	buf_add_hex(&sealed, hex);
+	if (!PQgetisnull(r->res, r->first, 2))
+		hex = PQgetvalue(r->res, r->first, 2);
 	memcpy(id.b, req->item.values[4].p, sizeof(id.b));
-	if (keys_open(req->server->keys, slice_of(uuid_format(&id, text)),
-		    (struct slice){ sealed.p, sealed.n }, &plain) != KEYS_CLOSED) {
-		req_ok(req, (struct slice){ plain.p, plain.n });
-		explicit_bzero(plain.p, plain.n);
-	} else {
-		log_warnx("credential %s opens with no credential key", text);
+	if (snapshot_open(req->server->keys, uuid_format(&id, text), hex, &body) &&
+		snapshot_extend(&req->chan->snapshot, (struct slice){ body.p, body.n }))
+		req_ok(req, (struct slice){ body.p, body.n });
+	else
 		req_refuse_code(req, "not_found", NULL);
-	}
-	buf_free(&sealed);
-	buf_free(&plain);
+	if (body.p != NULL)
+		explicit_bzero(body.p, body.cap);
+	buf_free(&body);
 }
 
 const struct route plan_routes[] = {

@@ -66,7 +66,9 @@ static void check_join(struct req *req)
 	}
 	req_values(req, 1);
 	v = req_policy(req, req_claim(req, req->item.values));
-	value_bigint(v, req->server->conf->lease * 1000);
+	value_bigint(v++, req->server->conf->lease * 1000);
+	value_bigint(v++, CREDENTIAL_MAX + CRYPT_OVERHEAD);
+	value_bigint(v, SCRUB_MAX);
 	req_submit(req);
 }
 
@@ -182,8 +184,8 @@ static const struct field complete_fields[] = {
 	{ "timestamp", FIELD_TIME },
 	{ "reason", FIELD_TEXT, .missing = "can't be blank", .bad = "is invalid", .code = "invalid",
 		.as = "state" },
-	{ "error_type", FIELD_TEXT },
-	{ "error_message", FIELD_TEXT, .limit = 8192 },
+	{ "error_type", FIELD_TEXT, .scrub = true },
+	{ "error_message", FIELD_TEXT, .scrub = true, .limit = 8192 },
 	{ "final_dataclip_id", FIELD_UUID, .nobody = true },
 };
 
@@ -241,7 +243,6 @@ static void check_complete(struct req *req)
 	req->wanted = state;
 	value_clear(&v[COMPLETE_STATE]);
 	value_text(&v[COMPLETE_STATE], slice_of(state));
-	req_scrub(req, &v[COMPLETE_MESSAGE]);
 	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
 	value_bool(&v[COMPLETE_STORED], false);
 	final_state = slice_get(req->frame.payload, "final_state");

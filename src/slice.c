@@ -59,15 +59,12 @@ static int hex4(const char *p, const char *end)
 
 	if (end - p < 4)
 		return -1;
-	for (const char *stop = p + 4; p < stop; p++) {
-		char lower = *p | 0x20;
+	for (int i = 0; i < 4; i++) {
+		int digit = hex_digit(p[i]);
 
-		if (is_digit(*p))
-			unit = unit << 4 | (*p - '0');
-		else if (lower >= 'a' && lower <= 'f')
-			unit = unit << 4 | (lower - 'a' + 10);
-		else
+		if (digit < 0)
 			return -1;
+		unit = unit << 4 | digit;
 	}
 	return unit;
 }
@@ -277,6 +274,33 @@ bool slice_next(struct slice *cursor, struct slice *key, struct slice *value)
 		return false;
 	c = slice_space(c, end);
 	*cursor = (struct slice){ c, (size_t)(end - c) };
+	return true;
+}
+
+/* Needs no stack, since the document is valid: a string is a key if a colon follows. */
+bool slice_step(struct slice *rest, struct slice *token)
+{
+	const char *p = rest->p, *end = p + rest->n, *begin;
+
+	for (;;) {
+		while (p < end && memchr(" \t\n\r,", *p, 5) != NULL)
+			p++;
+		begin = p;
+		if (p == end)
+			return false;
+		if (memchr("[]{}", *p, 4) != NULL)
+			p++;
+		else if (scalar(&p, end) != SLICE_OK)
+			return false;
+		*token = (struct slice){ begin, (size_t)(p - begin) };
+		if (*begin != '"')
+			break;
+		const char *colon = slice_space(p, end);
+		if (colon == end || *colon != ':')
+			break;
+		p = colon + 1;
+	}
+	*rest = (struct slice){ p, (size_t)(end - p) };
 	return true;
 }
 

@@ -1,7 +1,9 @@
 /*
  * snapshot: found by the digest of what it is made of, and gone with the last who holds it.
- * Invariant: what is found is what would have been made. So one of whose credentials some do not
- * open stays its first holder's alone: with other keys the next one may be whole.
+ * Invariants: what is found is what would have been made. So one of whose credentials some do not
+ * open stays its first holder's alone: with other keys the next one may be whole. And it never
+ * changes: others may be reading it, in threads of their own; whoever needs more secrets in it
+ * takes another one.
  */
 #include "snapshot.h"
 
@@ -31,36 +33,55 @@ static unsigned bucket_of(const char digest[DIGEST])
 	return (unsigned)strtoul(head, NULL, 16) % BUCKETS;
 }
 
-static void take_digest(struct slice plan, struct slice credentials, char digest[DIGEST])
+static void take_digest(struct slice a, struct slice b, char digest[DIGEST])
 {
 	struct buf both = { 0 };
 
-	buf_add(&both, plan.p, plan.n);
+	buf_add(&both, a.p, a.n);
 	buf_addc(&both, '\0'); /* is in neither */
-	buf_add(&both, credentials.p, credentials.n);
+	buf_add(&both, b.p, b.n);
 	crypt_sha256_hex(both.p, both.n, digest);
 	buf_free(&both);
 }
 
-/* False if the credential does not open. */
+bool snapshot_open(const struct keys *keys, const char *id, const char *hex, struct buf *body)
+{
+	struct buf sealed = { 0 };
+	bool opens = false;
+
+	if (hex == NULL) {
+		log_warnx("credential %s is not handed out: it has more than %d bytes, or the "
+			  "credentials of its run more than %d together",
+			id, CREDENTIAL_MAX, SCRUB_MAX);
+		return false;
+	}
+	buf_add_hex(&sealed, hex);
+	opens = keys_open(keys, slice_of(id), (struct slice){ sealed.p, sealed.n }, body) !=
+		KEYS_CLOSED;
+	if (!opens)
+		log_warnx("credential %s opens with no credential key", id);
+	buf_free(&sealed);
+	return opens;
+}
+
+/* False if the credential does not open, or the set does not take it: then neither is it handed
+ * out. */
 static bool add_secret(
 	struct scrub *scrub, const struct keys *keys, const char *id, const json_t *sealed)
 {
-	struct buf bytes = { 0 }, plain = { 0 };
-	bool opens;
+	struct buf body = { 0 };
+	bool added = false;
 
-	buf_add_hex(&bytes, json_string_value(sealed));
-	opens = keys_open(keys, slice_of(id), (struct slice){ bytes.p, bytes.n }, &plain) !=
-		KEYS_CLOSED;
-	if (opens) {
-		scrub_add(scrub, (struct slice){ plain.p, plain.n });
-		explicit_bzero(plain.p, plain.n);
-	} else {
-		log_warnx("credential %s opens with no credential key", id);
+	if (snapshot_open(keys, id, json_string_value(sealed), &body)) {
+		added = scrub_add(scrub, (struct slice){ body.p, body.n });
+		if (!added)
+			log_warnx("credential %s is not handed out: it is not valid JSON, or the "
+				  "credentials of its run have more than %d bytes together",
+				id, SCRUB_MAX);
+		explicit_bzero(body.p, body.cap);
 	}
-	buf_free(&bytes);
-	buf_free(&plain);
-	return opens;
+	buf_free(&body);
+	return added;
 }
 
 static bool add_secrets(struct scrub *scrub, const struct keys *keys, struct slice credentials)
@@ -71,19 +92,32 @@ static bool add_secrets(struct scrub *scrub, const struct keys *keys, struct sli
 
 	json_object_foreach(all, id, sealed) whole = add_secret(scrub, keys, id, sealed) && whole;
 	json_decref(all);
+	scrub_build(scrub);
 	return whole;
 }
 
-static struct entry *make(const struct keys *keys, struct slice plan, struct slice credentials)
+static struct entry *find(const char digest[DIGEST])
+{
+	struct entry *e;
+
+	LIST_FOREACH (e, &table[bucket_of(digest)], link)
+		if (strcmp(e->digest, digest) == 0)
+			break;
+	return e;
+}
+
+/* Takes scrub. */
+static struct entry *add(
+	const char digest[DIGEST], struct slice plan, struct scrub *scrub, bool listed)
 {
 	struct entry *e = xcalloc(1, sizeof(*e));
 
 	e->snapshot.plan = xstrndup(plan.p, plan.n);
-	e->listed = true;
-	if (credentials.p != NULL) {
-		e->snapshot.scrub = scrub_new();
-		e->listed = add_secrets(e->snapshot.scrub, keys, credentials);
-	}
+	e->snapshot.scrub = scrub;
+	e->listed = listed;
+	memcpy(e->digest, digest, DIGEST);
+	if (listed)
+		LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
 	return e;
 }
 
@@ -94,17 +128,52 @@ const struct snapshot *snapshot_hold(
 	struct entry *e;
 
 	take_digest(plan, credentials, digest);
-	LIST_FOREACH (e, &table[bucket_of(digest)], link)
-		if (strcmp(e->digest, digest) == 0)
-			break;
+	e = find(digest);
 	if (e == NULL) {
-		e = make(keys, plan, credentials);
-		memcpy(e->digest, digest, sizeof(digest));
-		if (e->listed)
-			LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
+		struct scrub *scrub = credentials.p != NULL ? scrub_new(NULL) : NULL;
+		bool whole = scrub == NULL || add_secrets(scrub, keys, credentials);
+
+		e = add(digest, plan, scrub, whole);
 	}
 	e->holders++;
 	return &e->snapshot;
+}
+
+static struct entry *entry_of(const struct snapshot *snapshot)
+{
+	return container_of((struct snapshot *)snapshot, struct entry, snapshot);
+}
+
+const struct snapshot *snapshot_keep(const struct snapshot *snapshot)
+{
+	entry_of(snapshot)->holders++;
+	return snapshot;
+}
+
+/* Of an entry that is not listed the digest does not tell all. */
+bool snapshot_extend(const struct snapshot **held, struct slice body)
+{
+	struct entry *old = entry_of(*held), *e;
+	char digest[DIGEST];
+	struct scrub *scrub;
+
+	if ((*held)->scrub != NULL && scrub_has((*held)->scrub, body))
+		return true;
+	take_digest(slice_of(old->digest), body, digest);
+	e = old->listed ? find(digest) : NULL;
+	if (e == NULL) {
+		scrub = scrub_new((*held)->scrub);
+		if (!scrub_add(scrub, body)) {
+			scrub_free(scrub);
+			return false;
+		}
+		scrub_build(scrub);
+		e = add(digest, slice_of((*held)->plan), scrub, old->listed);
+	}
+	e->holders++;
+	snapshot_drop(*held);
+	*held = &e->snapshot;
+	return true;
 }
 
 void snapshot_drop(const struct snapshot *snapshot)
@@ -113,7 +182,7 @@ void snapshot_drop(const struct snapshot *snapshot)
 
 	if (snapshot == NULL)
 		return;
-	e = container_of((struct snapshot *)snapshot, struct entry, snapshot);
+	e = entry_of(snapshot);
 	if (--e->holders > 0)
 		return;
 	if (e->listed)

@@ -19,9 +19,9 @@ static const struct field complete_fields[] = {
 	{ "step_id", FIELD_UUID, .missing = blank, .bad = "not found", .code = "not_found" },
 	{ "job_id", FIELD_UUID },
 	{ "reason", FIELD_TEXT, .missing = blank, .bad = "is invalid", .code = "invalid",
-		.limit = 64 },
-	{ "error_type", FIELD_TEXT },
-	{ "error_message", FIELD_TEXT, .limit = 8192 },
+		.scrub = true, .limit = 64 },
+	{ "error_type", FIELD_TEXT, .scrub = true },
+	{ "error_message", FIELD_TEXT, .scrub = true, .limit = 8192 },
 	{ "output_dataclip_id", FIELD_UUID },
 };
 
@@ -108,7 +108,6 @@ static void check_complete(struct req *req)
 
 	if (!req_fields(req, v))
 		return;
-	req_scrub(req, &v[COL_MESSAGE]);
 	value_bool(&v[COL_STORED], false);
 	output = slice_get(req->frame.payload, "output_dataclip");
 	if (req->chan->save_dataclips) {

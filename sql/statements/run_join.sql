@@ -1,6 +1,7 @@
 -- The join of a run's channel: notes that the claim was heard, revives a run that its lease took from a
 -- worker which is plainly alive, and reads all that fetch:plan and the scrubbing of logs will
--- need, so that neither can fail later.
+-- need, so that neither can fail later (of the credentials, the smallest first, as many as may be
+-- handed out: the others are null).
 --
 -- A worker whose claim is not the run's may join all the same (`stale`: its plan will be empty, and nothing of what
 -- it says counts), because a refusal would make one that is at work hang for minutes. Its claim is over, or of a
@@ -8,8 +9,10 @@
 -- the same or larger. So those are remembered who may not: whose claim was given back before they had joined.
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, lease_us, ord)
+	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
+		$8::bigint[], $9::bigint[])
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, lease_us, largest,
+		together, ord)
 ), judged AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
 		CASE
@@ -66,10 +69,14 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
 	s.name, s.body, r.dataclip_id, r.starting_node_id, r.save_dataclips, r.options::text,
 	r.run_timeout_ms,
-	(SELECT json_object_agg(c.id, encode(c.body, 'hex'))
-		FROM (SELECT DISTINCT credential_id FROM snapshot_jobs sj
-			WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) x
-		JOIN credentials c ON c.project_id = j.project_id AND c.id = x.credential_id) AS credentials,
+	(SELECT json_object_agg(c.id, CASE WHEN octet_length(c.body) <= j.largest
+			AND c.so_far <= j.together THEN encode(c.body, 'hex') END)
+		FROM (SELECT c.id, c.body, sum(octet_length(c.body)) OVER (
+				ORDER BY octet_length(c.body), c.id) AS so_far
+			FROM (SELECT DISTINCT credential_id FROM snapshot_jobs sj
+				WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) x
+			JOIN credentials c ON c.project_id = j.project_id
+				AND c.id = x.credential_id) c) AS credentials,
 	j.verdict = 'revived' AND EXISTS (SELECT	-- others have taken its place meanwhile
 		FROM workflows w
 		JOIN projects p ON p.id = w.project_id

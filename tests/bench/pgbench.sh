@@ -32,7 +32,7 @@ claim() {
 join() {
 	begin phx_join
 	lock
-	statement run_join "${run_of[@]}" "'yield'" 3600000000 90000000
+	statement run_join "${run_of[@]}" "'yield'" 3600000000 90000000 1048605 4194304
 	commit
 }
 log() {

@@ -69,12 +69,13 @@ export class Database {
 
 // The form in which credentials stand in the database: version 1, nonce, ciphertext, tag; the id is
 // authenticated with it.
-export const seal = (id, body) => {
+export const seal = (id, body) => sealText(id, JSON.stringify(body));
+export const sealText = (id, body) => {
 	const text = readFileSync(process.env.CREDENTIAL_KEY_FILE, 'utf8').trim();
 	const key = Buffer.from(text, text.length === 64 ? 'hex' : 'base64');
 	const nonce = randomBytes(12);
 	const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(id));
-	const sealed = [cipher.update(JSON.stringify(body)), cipher.final()];
+	const sealed = [cipher.update(body), cipher.final()];
 	return Buffer.concat([Buffer.from([1]), nonce, ...sealed, cipher.getAuthTag()]).toString('hex');
 };
 

@@ -63,6 +63,38 @@ static void a_buffer_grows_and_stays_terminated(void **state)
 	assert_int_equal(b.n + b.cap, 0);
 }
 
+static void digits_become_bytes(void **state)
+{
+	static const struct {
+		const char *digits, *bytes;
+	} examples[] = {
+		{ "", "" },
+		{ "48656c6C6F", "Hello" },
+		{ "4", "" },
+		{ "414", "A" },
+		{ "41 42", "A" },
+		{ "41g2", "A" },
+		{ "410x", "A" },
+		{ "41/:@G`g", "A" },
+	};
+	struct buf b = { 0 }, large = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++) {
+		b.n = 0;
+		buf_add_hex(&b, examples[i].digits);
+		assert_true(slice_is((struct slice){ b.n > 0 ? b.p : "", b.n }, examples[i].bytes));
+	}
+	/* Quadratic work would take minutes. */
+	for (int i = 0; i < 4000000; i++)
+		buf_adds(&large, "6a");
+	b.n = 0;
+	buf_add_hex(&b, large.p);
+	assert_int_equal(b.n, 4000000);
+	buf_free(&b);
+	buf_free(&large);
+}
+
 static void text_becomes_a_json_string(void **state)
 {
 	struct buf b = { 0 };
@@ -138,6 +170,7 @@ int main(void)
 		cmocka_unit_test(copies),
 		cmocka_unit_test(absent_is_not_empty),
 		cmocka_unit_test(a_buffer_grows_and_stays_terminated),
+		cmocka_unit_test(digits_become_bytes),
 		cmocka_unit_test(text_becomes_a_json_string),
 		cmocka_unit_test(uuids_are_read_and_written),
 		cmocka_unit_test(new_uuids_are_ordered),

@@ -11,6 +11,7 @@ enum { RECEIVED = 1700000000 };
 
 static struct value values[8];
 static struct refusal why;
+static const struct scrub *secrets;
 
 static bool parse(const struct field *fields, int n, const char *payload)
 {
@@ -20,7 +21,7 @@ static bool parse(const struct field *fields, int n, const char *payload)
 		value_clear(&values[i]);
 	why = (struct refusal){ 0 };
 	assert_int_equal(slice_document(slice_of(payload), &document), SLICE_OK);
-	return field_parse(fields, n, document, RECEIVED, values, &why);
+	return field_parse(fields, n, document, secrets, RECEIVED, values, &why);
 }
 
 static void expect_text(const struct value *v, const char *text)
@@ -202,6 +203,28 @@ static int clear(void **state)
 	return 0;
 }
 
+/* A secret that the cut would go through must not leave its beginning. */
+static void secrets_are_replaced_before_the_cut(void **state)
+{
+	static const struct field texts[] = {
+		{ "message", FIELD_TEXT, .limit = 16, .scrub = true },
+		{ "name", FIELD_TEXT },
+	};
+	struct scrub *set = scrub_new(NULL);
+
+	(void)state;
+	assert_true(scrub_add(set, slice_of("[\"hunter22\"]")));
+	scrub_build(set);
+	secrets = set;
+	assert_true(parse(texts, 2, "{\"message\":\"it is hunter22\",\"name\":\"hunter22\"}"));
+	expect_text(&values[0], "it is ***");
+	expect_text(&values[1], "hunter22");
+	assert_true(parse(texts, 2, "{\"message\":\"the word: hunter22\"}"));
+	expect_text(&values[0], "the word: ***");
+	secrets = NULL;
+	scrub_free(set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +236,7 @@ int main(void)
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(an_id_that_nobody_has),
 		cmocka_unit_test(long_texts_are_cut_between_characters),
+		cmocka_unit_test(secrets_are_replaced_before_the_cut),
 	};
 
 	return cmocka_run_group_tests_name("field", tests, NULL, clear);

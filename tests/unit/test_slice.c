@@ -338,6 +338,36 @@ static void integers(void **state)
 	assert_true(slice_int(slice_of("-9223372036854775808"), &n) && n == INT64_MIN);
 }
 
+/* All brackets and scalars, in one walk. */
+static void one_walk(void **state)
+{
+	static const struct {
+		const char *json, *tokens;
+	} examples[] = {
+		{ "7", "7 " },
+		{ "\"a\"", "\"a\" " },
+		{ " [ ] ", "[ ] " },
+		{ "{\"a\" :\n\"b:\" , \"c\":{\"d\":[1,-2.5e1,true]},\"\":null}",
+			"{ \"b:\" { [ 1 -2.5e1 true ] } null } " },
+		{ "[\"\\\":\",\"x\" ]", "[ \"\\\":\" \"x\" ] " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(examples); i++) {
+		struct slice rest, token;
+		struct buf all = { 0 };
+
+		assert_int_equal(slice_document(slice_of(examples[i].json), &rest), SLICE_OK);
+		while (slice_step(&rest, &token)) {
+			buf_add(&all, token.p, token.n);
+			buf_addc(&all, ' ');
+		}
+		assert_string_equal(all.p, examples[i].tokens);
+		buf_free(&all);
+	}
+	assert_false(slice_step(&(struct slice){ 0 }, &(struct slice){ 0 }));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +382,7 @@ int main(void)
 		cmocka_unit_test(strings_are_decoded),
 		cmocka_unit_test(decoding_undoes_encoding),
 		cmocka_unit_test(integers),
+		cmocka_unit_test(one_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,12 +131,70 @@ static void test_what_did_not_open_is_not_shared(void **state)
 	buf_free(&secret);
 }
 
+/* A credential was changed while its run went on. */
+static void test_more_secrets(void **state)
+{
+	struct buf secret = seal("{\"password\":\"hunter22\"}");
+	const struct snapshot *a = hold(keys, "\"jobs\":[1]", &secret);
+	const struct snapshot *b = hold(keys, "\"jobs\":[1]", &secret), *before = a;
+
+	(void)state;
+	assert_true(snapshot_extend(&a, slice_of("{\"password\":\"hunter22\"}")));
+	assert_ptr_equal(a, before);
+	assert_true(snapshot_extend(&a, slice_of("{\"password\":\"hunter23\"}")));
+	assert_ptr_not_equal(a, before);
+	assert_string_equal(a->plan, "\"jobs\":[1]");
+	assert_true(hides(a, "hunter22") && hides(a, "hunter23"));
+	assert_false(hides(b, "hunter23"));
+	/* Who fetches the same has the same, and a second fetch changes nothing. */
+	assert_true(snapshot_extend(&b, slice_of("{\"password\":\"hunter23\"}")));
+	assert_ptr_equal(a, b);
+	assert_true(snapshot_extend(&b, slice_of("{\"password\":\"hunter23\"}")));
+	assert_ptr_equal(a, b);
+	assert_false(snapshot_extend(&b, slice_of("no JSON")));
+	assert_ptr_equal(a, b);
+	snapshot_drop(a);
+	assert_ptr_equal(snapshot_keep(b), b);
+	snapshot_drop(b);
+	assert_true(hides(b, "hunter23"));
+	snapshot_drop(b);
+	buf_free(&secret);
+}
+
+/* There was no credential at the join. */
+static void test_first_secret(void **state)
+{
+	const struct snapshot *a = hold(keys, "\"jobs\":[1]", NULL);
+
+	(void)state;
+	assert_true(snapshot_extend(&a, slice_of("{\"password\":\"hunter22\"}")));
+	assert_true(hides(a, "hunter22"));
+	snapshot_drop(a);
+}
+
+static void test_what_is_too_large_is_not_opened(void **state)
+{
+	struct buf none = { 0 }, body = { 0 };
+	const struct snapshot *a;
+
+	(void)state;
+	buf_adds(&none, "{\"c1\":null}");
+	a = hold(keys, "\"jobs\":[1]", &none);
+	assert_false(snapshot_open(keys, "c1", NULL, &body));
+	assert_false(hides(a, "hunter22"));
+	snapshot_drop(a);
+	buf_free(&none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equal_ones_are_one),
 		cmocka_unit_test(test_others_are_others),
 		cmocka_unit_test(test_what_did_not_open_is_not_shared),
+		cmocka_unit_test(test_more_secrets),
+		cmocka_unit_test(test_first_secret),
+		cmocka_unit_test(test_what_is_too_large_is_not_opened),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -305,6 +305,9 @@ refused 'a job that follows itself too' ".workflows[0].edges += [{ id: \"$(id E3
 	source_job_id: \"$(id B)\", target_job_id: \"$(id B)\" }]" 'workflows[0].edges[2]: closes a cycle'
 refused 'a credential must be somewhere' ".workflows[0].jobs[1].credential_id = \"$(id nobody)\"" \
 	'workflows[0].jobs[1].credential_id: no such credential'
+import '.credentials[0].body.password = "x" * 1048576'
+said 'a credential has a bounded size' 1 '' \
+	'*credentials?0?.body: has * bytes, and a credential may have at most 1048576'
 refused "another project's workflow is not taken" ".id = \"$(id Q)\"" \
 	'workflows[0].id: belongs to another project' \
 	'workflows[0].triggers[0].id: belongs to another workflow'

@@ -140,6 +140,34 @@ test a secret is replaced: ${what}
 	= ${stored}
 	= ${stored}
 
+# Its last line of base64 is shorter than what counts by itself.
+test a secret of several lines is replaced: ${what}
+	each what | message
+	= as it is | "-----BEGIN KEY-----\nMIIEvAIBADANBgkqhkiG9w0B\nAQEF/A==\n-----END KEY-----\n"
+	= trimmed | "-----BEGIN KEY-----\nMIIEvAIBADANBgkqhkiG9w0B\nAQEF/A==\n-----END KEY-----"
+	= one line of it | "MIIEvAIBADANBgkqhkiG9w0B"
+	= CRLF | "-----BEGIN KEY-----\r\nMIIEvAIBADANBgkqhkiG9w0B\r\nAQEF/A==\r\n-----END KEY-----"
+	= CR | "-----BEGIN KEY-----\rMIIEvAIBADANBgkqhkiG9w0B\rAQEF/A==\r-----END KEY-----"
+	= spaces for newlines | "-----BEGIN KEY----- MIIEvAIBADANBgkqhkiG9w0B AQEF/A== -----END KEY-----"
+	= no newlines | "-----BEGIN KEY-----MIIEvAIBADANBgkqhkiG9w0BAQEF/A==-----END KEY-----"
+	= in a string of JSON | ["-----BEGIN KEY-----\\nMIIEvAIBADANBgkqhkiG9w0B\\nAQEF/A==\\n-----END KEY-----\\n"]
+	= in a string of JSON within one | ["-----BEGIN KEY-----\\\\nMIIEvAIBADANBgkqhkiG9w0B\\\\nAQEF/A==\\\\n-----END KEY-----\\\\n"]
+	given {"secret":{"key":"-----BEGIN KEY-----\nMIIEvAIBADANBgkqhkiG9w0B\nAQEF/A==\n-----END KEY-----\n"}}
+	do joined
+	run:log {"message":${message}} -> ok {"log_line_id":"*"}
+	run:log {"message":"{\"k\":\"-----BEGIN KEY-----\\nMIIEvAIBADANBgkqhkiG9w0B\\nAQEF/A==\\n-----END KEY-----\"}"} -> ok {"log_line_id":"*"}
+	sql> SELECT count(*), bool_or(message ~ 'MII|AQEF|KEY') FROM log_lines WHERE run_id = '${run}'
+	= 2 | f
+
+test a line's source is scrubbed like its text
+	given {"secret":{"password":"nymph and orisons"}}
+	do joined
+	run:log {"message":["x"],"source":"R/nymph and orisons/T"} -> ok {"log_line_id":"*"}
+	run:batch_logs {"logs":[{"message":["y"],"source":"R/nymph and orisons/T"}]} -> ok
+	sql> SELECT message, source FROM log_lines WHERE run_id = '${run}' ORDER BY id
+	= x | R/***/T
+	= y | R/***/T
+
 test another run's secrets are not replaced, nor anything where there are none
 	given {"secret":{}}
 	do joined
@@ -154,3 +182,26 @@ test the journal keeps no secret either
 	run:complete {"reason":"fail","error_message":"nymph and orisons"} -> refused state "already in completed state" already_final success
 	sql> SELECT message FROM transitions WHERE run_id = '${run}' AND outcome = 'refused'
 	= {"reason":"fail","error_message":"***"}
+
+# What is repeated is compared as it was stored.
+test what a worker says of errors is scrubbed, also in a repetition
+	given {"secret":{"password":"nymph and orisons"}}
+	do stepping
+	step:complete {"step_id":"${step}","job_id":"${job_a}","reason":"fail: nymph and orisons","error_type":"E: nymph and orisons","error_message":"nymph and orisons","timestamp":"1795485247442740"} -> ok {"step_id":"${step}"}
+	step:complete {"step_id":"${step}","job_id":"${job_a}","reason":"fail: nymph and orisons","error_type":"E: nymph and orisons","error_message":"nymph and orisons","timestamp":"1795485247442740"} -> ok {"step_id":"${step}"}
+	sql> SELECT exit_reason, error_type, error_message FROM steps WHERE id = '${step}'
+	= fail: *** | E: *** | ***
+	run:complete {"reason":"fail","error_type":"E: nymph and orisons","error_message":"nymph and orisons","timestamp":"1795485247442750"} -> ok
+	run:complete {"reason":"fail","error_type":"E: nymph and orisons","error_message":"nymph and orisons","timestamp":"1795485247442750"} -> ok
+	sql> SELECT state, error_type, error_message FROM runs WHERE id = '${run}'
+	= failed | E: *** | ***
+	sql> SELECT event, outcome FROM transitions WHERE run_id = '${run}' AND outcome <> 'accepted' ORDER BY id
+	= step:complete | replayed
+	= run:complete | replayed
+
+test a secret that a text is cut in the middle of leaves no beginning
+	given {"secret":{"password":"nymph and orisons"}}
+	do started
+	run:complete {"reason":"fail","error_type":"${x*250}nymph and orisons","error_message":"${x*8185}nymph and orisons"} -> ok
+	sql> SELECT error_type ~ '^x+[*]+$', error_message ~ '^x+[*]+$' FROM runs WHERE id = '${run}'
+	= t | t
