@@ -129,9 +129,9 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
 	struct chan *chan = req->chan;
 
-	if (strcmp(verdict, "joined") != 0 && strcmp(verdict, "not_found") != 0)
+	if (strcmp(verdict, "joined") != 0)
 		req_count_race(req, r->res, r->first);
-	if (strcmp(verdict, "not_found") == 0 || strcmp(verdict, "superseded") == 0) {
+	if (strcmp(verdict, "superseded") == 0) {
 		req_join_refused(req, verdict);
 		return;
 	}
