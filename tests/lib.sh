@@ -72,6 +72,7 @@ embed() {
 
 # daemon LOG: starts one, of $conf; when it listens its id is in $daemon, where it does in $address.
 daemon() {
+	: >"$1" # it is looked into before the daemon's shell may have opened it
 	"$BUILD/interlockd" -c "$conf" 2>"$1" &
 	daemon=$!
 	for _ in {1..200}; do
