@@ -16,7 +16,6 @@ static const struct {
 	{ "superseded", NULL, "state", "claimed by another worker" },
 	{ "conflict", NULL, "step_id", "has already been taken" },
 	{ "taken", NULL, "output_dataclip_id", "has already been taken" },
-	{ "not_found", "phx_join", NULL, "not_found" },
 	{ "not_found", "fetch:credential", "id", "Credential not found!" },
 	{ "not_found", NULL, "step_id", "not found" },
 	{ "does_not_exist", "run:complete", "final_dataclip_id", "does not exist" },

@@ -132,7 +132,7 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
 	struct chan *chan = req->chan;
 
-	if (strcmp(verdict, "not_found") == 0 || strcmp(verdict, "superseded") == 0) {
+	if (strcmp(verdict, "superseded") == 0) {
 		req_join_refused(req, verdict);
 		return;
 	}

@@ -5,8 +5,9 @@
 --
 -- A worker whose claim is not the run's may join all the same (`stale`: its plan will be empty, and nothing of what
 -- it says counts), because a refusal would make one that is at work hang for minutes. Its claim is over, or of a
--- history that was lost at a failover: that one is not known here, and its epoch may be smaller than the run's,
--- the same or larger. So those are remembered who may not: whose claim was given back before they had joined.
+-- history that was lost at a failover: that one is not known here, its epoch may be smaller than the run's, the
+-- same or larger, and the run itself may be lost. So those are remembered who may not join: whose claim was given
+-- back before they had joined.
 WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
@@ -16,7 +17,6 @@ WITH m AS MATERIALIZED (
 ), judged AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
 		CASE
-		WHEN r.id IS NULL THEN 'not_found'
 		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
 		WHEN {{same_claim}} IS NOT TRUE THEN 'stale'
 		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp() AND l.policy = 'yield' THEN 'revived'
@@ -67,7 +67,7 @@ WITH m AS MATERIALIZED (
 )
 SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
-	s.name, s.body, r.dataclip_id, r.starting_node_id, r.save_dataclips, r.options::text,
+	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id), r.save_dataclips, r.options::text,
 	r.run_timeout_ms,
 	(SELECT json_object_agg(c.id, CASE WHEN octet_length(c.body) <= j.largest
 			AND c.so_far <= j.together THEN encode(c.body, 'hex') END)

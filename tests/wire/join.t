@@ -65,15 +65,20 @@ test the token of one run opens no other, nor does a worker's
 	token mine {"claims":{"iss":"Lightning","id":"${run}","sub":"run:${run}","epoch":1,"nbf":1,"exp":4000000000,"project_id":"${project}","work_order_id":"${work_order}"}}
 	phx_join {"token":"${mine}"} -> refused - "unauthorized" unauthorized
 
-test a run that does not exist, or not in this project
+# It was there, or there would be no token: a failover has lost it, and its worker hears so by an empty plan.
+test a run that does not exist, or not in this project: ${why}
+	each why | named | claims
+	= there is none | ${trigger} | {"id":"${trigger}","sub":"run:${trigger}"}
+	= of another project | ${run} | {"project_id":"${workflow}"}
 	do claimed
-	let first = ${run}
-	new run
-	run token x {"claims":{"id":"${run}","sub":"run:${run}"}}
-	phx_join {"token":"${x}"} -> refused - "not_found" not_found
-	let run = ${first}
-	run token x {"claims":{"project_id":"${workflow}"}}
-	phx_join {"token":"${x}"} -> refused - "not_found" not_found
+	run token x {"claims":${claims}}
+	let run = ${named}
+	phx_join {"token":"${x}"} -> ok
+	fetch:plan {} -> ok {"id":"${run}","jobs":[],"edges":[],"triggers":[],...}
+	fetch:dataclip {} -> binary "null"
+	run:start {} -> refused state "claimed by another worker" superseded
+	run:complete {"reason":"success","final_state":{"a":"${x*70000}"}} -> refused state "claimed by another worker" superseded
+	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
 
 test the join is noted, once
 	do claimed
