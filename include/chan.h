@@ -58,6 +58,7 @@ struct chan_server {
 	TAILQ_HEAD(queue_list, chan) queues; /* joined worker:queue channels */
 	TAILQ_HEAD(, chan_conn) conns;
 	TAILQ_HEAD(, chan_conn) large;   /* those that wait for room for a large message */
+	TAILQ_HEAD(, chan_conn) slowed;  /* those that are refused too often */
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
 	int nconns, open_reqs;
@@ -96,7 +97,7 @@ struct chan {
 };
 
 /* Why a worker's socket is not being read. */
-enum chan_pause { PAUSE_NOT, PAUSE_REQUESTS, PAUSE_MEMORY, PAUSE_DRAINING, PAUSES };
+enum chan_pause { PAUSE_NOT, PAUSE_REQUESTS, PAUSE_MEMORY, PAUSE_REFUSED, PAUSE_DRAINING, PAUSES };
 
 /* A worker's socket. */
 struct chan_conn {
@@ -110,7 +111,11 @@ struct chan_conn {
 	int open_reqs;
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
-	size_t wanted; /* bytes of the large message that waits for room; 0: none */
+	size_t wanted;   /* bytes of the large message that waits for room; 0: none */
+	double refusals; /* as of forgiven_at, mono_ms(); see chan_flow.c */
+	int64_t forgiven_at;
+	TAILQ_ENTRY(chan_conn) slowed_entry;
+	bool slowed; /* it is refused too often */
 	bool closing;
 };
 
@@ -209,6 +214,9 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
 bool chan_begin(void *user, size_t size);
 void chan_held(void *arg);
+
+/* Reads sockets again that were slowed for being refused too often; for a chore of 100 ms. */
+void chan_flow_forgive(struct chan_server *server);
 
 /* Runs whose channels the socket holds. */
 int chan_runs_held(const struct chan_conn *conn);

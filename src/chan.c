@@ -23,6 +23,7 @@ void chan_init(struct chan_server *server)
 	TAILQ_INIT(&server->queues);
 	TAILQ_INIT(&server->conns);
 	TAILQ_INIT(&server->large);
+	TAILQ_INIT(&server->slowed);
 	stat_sockets = stats_series(STATS_SOCKETS, NULL);
 	stat_channels = stats_series(STATS_CHANNELS, NULL);
 	chan_flow_init();

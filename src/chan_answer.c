@@ -55,6 +55,9 @@ void req_refuse(struct req *req, const struct refusal *why)
 	send_reply(req, false, (struct slice){ b.p, b.n });
 	buf_free(&b);
 	count(req, why->code);
+	if (req->conn != NULL && strcmp(why->code, "unavailable") != 0 &&
+		strcmp(why->code, "busy") != 0)
+		chan_flow_refused(req->conn);
 	req_free(req);
 }
 

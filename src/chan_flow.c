@@ -3,15 +3,21 @@
  * message that is itself larger. A large message counts whole from its beginning; three quarters of
  * the memory are for those, and the next ones wait for room in the order in which they came, so
  * that small messages need not wait for them. What a message holds is given back with its reply,
- * what a reply holds when it is written.
+ * what a reply holds when it is written. A worker that is refused all the time is read at the rate
+ * at which it may be refused.
  */
 #include "chan_private.h"
+
+/* How many refusals at once, and a second, a worker is not slowed for. One that is works on: what
+ * it says beside is only later. */
+enum { REFUSALS_BURST = 500, REFUSALS_RATE = 100 };
 
 static struct series *stat_memory, *stat_paused[PAUSES], *stat_pauses[PAUSES];
 
 void chan_flow_init(void)
 {
-	static const char *const reasons[PAUSES] = { NULL, "requests", "memory", "draining" };
+	static const char *const reasons[PAUSES] = { NULL, "requests", "memory", "refused",
+		"draining" };
 
 	stat_memory = stats_series(STATS_MEMORY_IN_FLIGHT, NULL);
 	for (int i = PAUSE_NOT + 1; i < PAUSES; i++) {
@@ -28,6 +34,8 @@ static enum chan_pause pause_of(const struct chan_conn *conn)
 		return PAUSE_DRAINING;
 	if (conn->server->full || conn->wanted > 0)
 		return PAUSE_MEMORY;
+	if (conn->slowed)
+		return PAUSE_REFUSED;
 	return conn->open_reqs >= limit ? PAUSE_REQUESTS : PAUSE_NOT;
 }
 
@@ -62,9 +70,51 @@ static void stop_waiting(struct chan_conn *conn)
 	conn->wanted = 0;
 }
 
+/* Refusals are forgotten at the rate that is allowed. */
+static void forgive(struct chan_conn *conn)
+{
+	int64_t now = mono_ms();
+	double forgiven = (double)(now - conn->forgiven_at) * REFUSALS_RATE / 1000;
+
+	conn->refusals = conn->refusals > forgiven ? conn->refusals - forgiven : 0;
+	conn->forgiven_at = now;
+}
+
+static void slow(struct chan_conn *conn, bool slowed)
+{
+	if (slowed == conn->slowed)
+		return;
+	conn->slowed = slowed;
+	if (slowed)
+		TAILQ_INSERT_TAIL(&conn->server->slowed, conn, slowed_entry);
+	else
+		TAILQ_REMOVE(&conn->server->slowed, conn, slowed_entry);
+	chan_flow(conn);
+}
+
+void chan_flow_refused(struct chan_conn *conn)
+{
+	forgive(conn);
+	if (++conn->refusals > REFUSALS_BURST)
+		slow(conn, true);
+}
+
+void chan_flow_forgive(struct chan_server *server)
+{
+	struct chan_conn *conn, *next;
+
+	for (conn = TAILQ_FIRST(&server->slowed); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, slowed_entry);
+		forgive(conn);
+		if (conn->refusals < REFUSALS_BURST - REFUSALS_RATE)
+			slow(conn, false);
+	}
+}
+
 void chan_flow_forget(struct chan_conn *conn)
 {
 	stop_waiting(conn);
+	slow(conn, false);
 	count(conn->paused, -1);
 }
 

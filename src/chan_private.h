@@ -40,6 +40,8 @@ void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
 void chan_flow_init(void);
+/* The socket's worker was refused something: too often, and it is slowed. */
+void chan_flow_refused(struct chan_conn *conn);
 /* The socket is gone. */
 void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);

@@ -1,6 +1,7 @@
 /*
  * cli journal: what was decided about a run, or about all of them lately. The rows come in the
- * order in which they were written; a person sees what explains a run, a program sees it all.
+ * order in which they were written; a person sees what explains a run, a program sees it all. What
+ * changed nothing has only its first rows, and how many `more` there were.
  */
 #include "cli.h"
 

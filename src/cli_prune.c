@@ -94,6 +94,18 @@ static bool prune(PGconn *db, int64_t keep, int64_t wait)
 	return ok;
 }
 
+/* What is counted of messages whose rows are gone. */
+static bool forget_counts(PGconn *db, int64_t keep)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%jd", (intmax_t)keep);
+	return cli_change(db,
+		       "DELETE FROM journal_counts WHERE at < now() - $1::bigint * interval '1 "
+		       "millisecond'",
+		       1, (const char *const[]){ text }) >= 0;
+}
+
 /* One prune at a time; the lock goes with the connection. */
 static bool alone(PGconn *db)
 {
@@ -125,7 +137,8 @@ static int run_prune(const struct cli *cli)
 		return CLI_USAGE;
 	PGconn *db = cli_open(cli->conf, true);
 	bool ok = db && (cli_option(cli, "dry-run") ? preview(db, keep)
-						    : alone(db) && prune(db, keep, wait));
+						    : alone(db) && forget_counts(db, keep) &&
+							      prune(db, keep, wait));
 	PQfinish(db);
 	return ok ? CLI_OK : CLI_FAILED;
 }

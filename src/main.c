@@ -129,6 +129,11 @@ static void sample(void)
 	sample_take(d.server.batch);
 }
 
+static void forgive(void)
+{
+	chan_flow_forgive(&d.server);
+}
+
 static struct chore chores[] = {
 	{ .run = waiting_poll, .every = poll_ms },
 	{ .run = janitor_turn, .every = janitor_every },
@@ -136,6 +141,7 @@ static struct chore chores[] = {
 	{ .run = publish, .ms = PRESENCE_MS },
 	{ .run = beat, .every = pulse_every },
 	{ .run = sample, .ms = SAMPLE_MS },
+	{ .run = forgive, .ms = 100 },
 };
 
 static void on_database(void *arg, bool up, const char *why)

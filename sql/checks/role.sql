@@ -15,6 +15,7 @@ WITH wanted(name, rights) AS (VALUES
 	('run_steps', 'SELECT INSERT'),
 	('log_lines', 'SELECT INSERT'),
 	('transitions', 'SELECT INSERT'),
+	('journal_counts', 'SELECT INSERT UPDATE'),
 	('waiting', 'SELECT INSERT UPDATE DELETE'),
 	('in_flight', 'SELECT INSERT DELETE'),
 	('wipes', 'SELECT INSERT DELETE'),

@@ -11,14 +11,14 @@ WITH m AS MATERIALIZED (
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late}}) l
-), journal AS (
-	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, code,
-		policy, worker, epoch, lateness, message)
-	SELECT project_id, run_id, revision, event, state, state, 'refused', verdict,
-		CASE WHEN state = 'lost' THEN policy END, worker_name, epoch, lateness, message
+), decided AS MATERIALIZED (
+	SELECT project_id, run_id, revision, NULL::uuid AS step_id, event, state AS from_state,
+		state AS to_state, 'refused' AS outcome, verdict AS code,
+		CASE WHEN state = 'lost' THEN policy END AS policy, worker_name AS worker, epoch,
+		NULL::timestamptz AS worker_at, lateness, message, false AS changed
 	FROM judged
 	WHERE state IS NOT NULL
-)
+), {{journaled}}
 SELECT {{answer}}
 FROM judged j
 ORDER BY ord

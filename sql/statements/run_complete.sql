@@ -75,9 +75,7 @@ WITH m AS MATERIALIZED (
 	FROM moved v
 	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
 	WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
-), journal AS (
-	{{journal run:complete}}
-)
+), {{journal run:complete}}
 SELECT {{answer}}, j.clip_id IS NOT NULL AND NOT j.clip_known AS clip_missing
 FROM judged j
 ORDER BY ord

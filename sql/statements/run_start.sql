@@ -50,9 +50,7 @@ WITH m AS MATERIALIZED (
 ), flying AS (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
 	SELECT project_id, workflow_id, run_id FROM unwaited
-), journal AS (
-	{{journal run:start}}
-)
+), {{journal run:start}}
 SELECT {{answer}}
 FROM judged j
 ORDER BY ord

@@ -88,9 +88,7 @@ WITH m AS MATERIALIZED (
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'implicit')
 	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
-), journal AS (
-	{{journal step:complete}}
-)
+), {{journal step:complete}}
 SELECT {{answer}}
 FROM judged j
 ORDER BY ord

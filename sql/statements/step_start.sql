@@ -66,9 +66,7 @@ WITH m AS MATERIALIZED (
 	FROM judged j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.verdict IN ('accepted', 'yielded')
 	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
-), journal AS (
-	{{journal step:start}}
-)
+), {{journal step:start}}
 SELECT {{answer}}, j.input_given AND j.input_known IS NULL AS input_missing
 FROM judged j
 ORDER BY ord

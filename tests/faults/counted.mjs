@@ -1,6 +1,7 @@
 // What a coordinator counted of the race, held against what it wrote into the journal: each late, stale, repeated
 // or refused message is counted when its result arrives, whether or not its worker is there to be answered.
-// What was sent again after a commit whose answer was lost was journaled twice and counted once.
+// What was sent again after a commit whose answer was lost was journaled twice and counted once. Of what changes
+// nothing the journal has the first few of a kind and run; the rest is in journal_counts, whoever it was sent to.
 
 import assert from 'node:assert/strict';
 
