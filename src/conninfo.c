@@ -20,12 +20,27 @@ static const char *after_scheme(const char *text)
 	return NULL;
 }
 
+/* libpq decodes the names of a URL's parameters too; conninfo_print would miss a password there. */
+static bool are_names_plain(const char *query)
+{
+	while (*query != '\0') {
+		size_t n = strcspn(++query, "=&");
+
+		if (memchr(query, '%', n) != NULL)
+			return false;
+		query += strcspn(query, "&");
+	}
+	return true;
+}
+
 /* In a URL one @ stands before the host, and none behind a slash. */
 static bool is_url_sound(const char *rest)
 {
 	size_t n = strcspn(rest, "?");
 	const char *slash = memchr(rest, '/', n), *at = memchr(rest, '@', n);
 
+	if (!are_names_plain(rest + n))
+		return false;
 	if (at == NULL)
 		return true;
 	return (slash == NULL || at < slash) &&

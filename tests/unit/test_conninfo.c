@@ -74,6 +74,7 @@ static void what_it_would_quote_is_not(void **state)
 		"host=h hunter2=password",
 		"postgres://u:hunter%2@h/db",
 		"postgres://u:hunter%00@h/db",
+		"postgres://h/db?user=u&p%61ssword=hunter2",
 		"postgres://u:hunter2@[::1]x/db",
 		"postgres://u:hunter2@[::1/db",
 		"postgres://u:my@hunter2@h/db",
