@@ -24,10 +24,12 @@ static size_t times(const char *text, const char *word)
 	return n;
 }
 
-/* The same word may also be a host's name: then it is printed, but less often than it was there. */
+/* The same word may also be a host's name: then it is printed, but less often than it was there. Or
+ * a part of what is always printed. */
 static void check_hidden(const char *text, const char *printed, const char *password)
 {
-	size_t n = strlen(password) < SECRET ? 0 : times(printed, password);
+	bool chance = strlen(password) < SECRET || strstr("sslpassword=***", password) != NULL;
+	size_t n = chance ? 0 : times(printed, password);
 
 	require(n == 0 || n < times(text, password), "a password is printed");
 }

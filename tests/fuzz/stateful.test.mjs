@@ -48,7 +48,7 @@ const openDatabase = async () => {
 				db ??= await connect();
 				return await db.query(text);
 			} catch (error) {
-				if (!RESTART || tries > 20 || !/psql left|starting up|shutting down|terminat/.test(error.message)) throw error;
+				if (!RESTART || tries > 20) throw error;
 				db = null;
 				await pause(200);
 			}
