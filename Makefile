@@ -57,6 +57,12 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
 $(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
 	rm -f $@ && ar rcs $@ $^
 
+# Fuzz targets, which tests/fuzz/targets builds with clang and objects of their own.
+fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/interlockd.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+
 # The version to come, for tests/wire/upgrade: it has a migration more. Only what knows of versions is
 # compiled anew.
 NEXT_SQL := $(wildcard tests/wire/next/migrations/*.sql)
@@ -151,6 +157,12 @@ check: deps
 unit:
 	tests/run unit
 
+# Each target and the stateful fuzzer for so long: 60, 10m, 1h.
+FOR = 60
+
+fuzz: deps
+	FOR=$(FOR) tests/run fuzz
+
 # What README shows of the state machine; the lint of that name says when it is stale.
 picture: $(BUILD)/interlockd
 	sh src/picture.sh $< README.md > $(BUILD)/README.md && cp $(BUILD)/README.md README.md
@@ -169,11 +181,12 @@ help:
 	@echo 'make run         the daemon with a PostgreSQL of its own (CONF=FILE: configured by it)'
 	@echo 'make check       every test; tests/run GROUP... for some of them'
 	@echo 'make unit        the unit tests'
+	@echo 'make fuzz        hostile input of every kind, for FOR=60 seconds each (or 10m, 1h)'
 	@echo 'make picture     draws the state machine in README.md anew'
 	@echo 'make bench       how fast it is here'
 	@echo 'make install     into DESTDIR and PREFIX (/usr/local), with units, manual and completion'
 	@echo 'make deb         a Debian package in build/'
 	@echo 'make clean       removes build/'
 
-.PHONY: all docs install deb units next libraries deps run demo check unit picture bench clean help
+.PHONY: all docs install deb units fuzzers next libraries deps run demo check unit fuzz picture bench clean help
 .DELETE_ON_ERROR:

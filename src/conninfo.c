@@ -9,6 +9,9 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
+/* As libpq's isspace. */
+static const char blanks[] = " \t\n\v\f\r";
+
 /* The scheme's end if it is a URL, as libpq sees it; NULL: keywords. */
 static const char *after_scheme(const char *text)
 {
@@ -20,12 +23,27 @@ static const char *after_scheme(const char *text)
 	return NULL;
 }
 
+/* libpq decodes the names of a URL's parameters too; conninfo_print would miss a password there. */
+static bool are_names_plain(const char *query)
+{
+	while (*query != '\0') {
+		size_t n = strcspn(++query, "=&");
+
+		if (memchr(query, '%', n) != NULL)
+			return false;
+		query += strcspn(query, "&");
+	}
+	return true;
+}
+
 /* In a URL one @ stands before the host, and none behind a slash. */
 static bool is_url_sound(const char *rest)
 {
 	size_t n = strcspn(rest, "?");
 	const char *slash = memchr(rest, '/', n), *at = memchr(rest, '@', n);
 
+	if (!are_names_plain(rest + n))
+		return false;
 	if (at == NULL)
 		return true;
 	return (slash == NULL || at < slash) &&
@@ -78,11 +96,20 @@ bool conninfo_is_sound(const char *text)
 	return sound;
 }
 
+/* The @ behind user:password in a URL, NULL if there is none: the last one before the parameters,
+ * in whose values others may stand; or in a password that has a ? in it. */
+static const char *find_at(const char *rest)
+{
+	const char *at = memrchr(rest, '@', strcspn(rest, "?"));
+
+	return at ? at : memrchr(rest, '@', strcspn(rest, "/"));
+}
+
 /* Those of user:password@ in a URL, and of any key that ends in "password". */
 void conninfo_print(struct buf *out, const char *url)
 {
 	const char *rest = after_scheme(url);
-	const char *at = rest ? strrchr(rest, '@') : NULL;
+	const char *at = rest ? find_at(rest) : NULL;
 	const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
 	const char *key;
 
@@ -92,12 +119,12 @@ void conninfo_print(struct buf *out, const char *url)
 		url = at;
 	}
 	while ((key = strstr(url, "password"))) {
-		const char *end = rest ? "&" : " \t";
+		const char *end = rest ? "&" : blanks;
 		const char *value = key + strlen("password");
-		value += strspn(value, " \t");
+		value += strspn(value, blanks);
 		bool given = *value == '=';
 		if (given)
-			value += 1 + strspn(value + 1, " \t");
+			value += 1 + strspn(value + 1, blanks);
 		if (given && *value == '\'') {
 			end = "'";
 			value++;

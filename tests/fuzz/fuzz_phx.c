@@ -4,19 +4,8 @@
  */
 #include "phx.h"
 
+#include "fuzz.h"
 #include "slice.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(bool good, const char *what)
-{
-	if (!good) {
-		fprintf(stderr, "%s\n", what);
-		abort();
-	}
-}
 
 static void answer(const struct phx_frame *f)
 {

@@ -6,10 +6,9 @@
  */
 #include "slice.h"
 
-#include <jansson.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include <jansson.h>
 
 /* May jansson refuse a good document with this error? */
 static bool meant_to_differ(const json_error_t *error)
@@ -21,14 +20,6 @@ static bool meant_to_differ(const json_error_t *error)
 	case json_error_stack_overflow: return true;
 	case json_error_invalid_syntax: return strstr(error->text, "invalid Unicode") != NULL;
 	default: return false;
-	}
-}
-
-static void require(bool good, const char *what)
-{
-	if (!good) {
-		fprintf(stderr, "%s\n", what);
-		abort();
 	}
 }
 

@@ -1,0 +1,142 @@
+// One connection of an attacker, and what must hold on it whatever is sent: each request that can be answered is
+// answered once, in a form that the protocol knows, or the socket is closed. `broken` is told otherwise.
+
+import { WebSocket, decodeBinary } from '../client/lib.mjs';
+
+const ANSWER_MS = 60_000; // more than any patience of the coordinator's
+const PUSHES = ['work-available', 'phx_close', 'phx_error'];
+// These have answers of their own, which the worker knows.
+const OWN_ERRORS = ['phx_join', 'fetch:credential'];
+
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+// What is wrong with a reply, or nothing.
+const fault = ({ event }, status, response) => {
+	if (!isObject(response)) return 'its response is no object';
+	if (status === 'ok') return;
+	if (status !== 'error') return 'its status is neither ok nor error';
+	if (OWN_ERRORS.includes(event)) return;
+	if (typeof response.code !== 'string' || typeof response.retryable !== 'boolean') return 'it has no code';
+	if (!isObject(response.errors)) return 'it has no errors';
+};
+
+export class Line {
+	#asked = new Map(); // ref → the requests that have it and are not answered, oldest first
+	#answered = new Set();
+	#room = [];
+	asked = 0; // requests under way
+	voided = 0; // requests whose answer was lost with the socket
+
+	// `first`: the first ref of this connection; replies to older ones heal what an earlier connection lost.
+	constructor(url, first, { answered, healed, broken }) {
+		Object.assign(this, { first, answered, healed, broken });
+		this.ws = new WebSocket(url);
+		this.opened = new Promise((resolve) => {
+			this.ws.on('open', () => resolve(true));
+			this.ws.on('unexpected-response', (request) => request.destroy());
+			this.ws.on('error', () => resolve(false));
+		});
+		this.ws.on('message', (data, binary) => (binary ? this.#binary(data) : this.#text(data.toString())));
+		this.closed = new Promise((resolve) => this.ws.on('close', resolve));
+		this.closed.then(() => {
+			this.voided = this.asked;
+			this.asked = 0;
+			this.#asked.clear();
+			this.#wake();
+		});
+	}
+
+	get isOpen() {
+		return this.ws.readyState === WebSocket.OPEN;
+	}
+
+	#binary(data) {
+		const { kind, strings, body } = decodeBinary(data);
+		const [join_ref, ref, topic, status] = strings;
+		if (kind !== 1) return this.broken(`a binary frame of kind ${kind}`);
+		try {
+			JSON.parse(body.toString());
+		} catch {
+			this.broken(`the body of a binary reply to ${topic} is not JSON`);
+		}
+		this.#reply(join_ref, ref, topic, status, {});
+	}
+
+	#text(text) {
+		const frame = JSON.parse(text);
+		if (!Array.isArray(frame) || frame.length !== 5) return this.broken(`a frame that is none: ${text}`);
+		const [join_ref, ref, topic, event, payload] = frame;
+		if (event === 'phx_reply') return this.#reply(join_ref, ref, topic, payload.status, payload.response);
+		const own = event === 'phx_close' ? join_ref : null;
+		if (ref !== own || !PUSHES.includes(event)) this.broken(`a push that is none: ${text.slice(0, 300)}`);
+	}
+
+	#reply(join_ref, ref, topic, status, response) {
+		if (!/^\d+$/.test(ref)) return; // of a frame that was not to be answered in any way
+		const [request, ...others] = this.#asked.get(ref) ?? [];
+		const said = `${status} to ${ref} on ${topic}: ${JSON.stringify(response).slice(0, 300)}`;
+		if (!request) {
+			if (Number(ref) < this.first) return this.healed();
+			if (topic === 'worker:queue' && response?.runs?.length === 0) return this.healed();
+			return this.broken(`${this.#answered.has(ref) ? 'answered twice' : 'never asked'}: ${said}`);
+		}
+		if (others.length) this.#asked.set(ref, others);
+		else this.#asked.delete(ref);
+		this.#answered.add(ref);
+		this.asked--;
+		const wrong = fault(request, status, response);
+		if (wrong) this.broken(`${wrong}: ${request.event}, ${said}`);
+		if (topic !== request.topic) this.broken(`another topic than ${request.topic}: ${said}`);
+		this.answered(request, status, response);
+		this.#wake();
+	}
+
+	#wake() {
+		for (const { n, resolve } of this.#room.splice(0)) {
+			if (this.asked <= n || !this.isOpen) resolve();
+			else this.#room.push({ n, resolve });
+		}
+	}
+
+	// Resolves when at most so many requests are under way, or the socket is closed.
+	async room(n) {
+		if (this.asked <= n || !this.isOpen) return;
+		let timer;
+		const late = new Promise((resolve) => {
+			timer = setTimeout(() => {
+				const events = [...this.#asked.values()].flat().map(({ event, topic }) => `${event} on ${topic}`);
+				this.broken(`not answered in ${ANSWER_MS} ms: ${events.slice(0, 5).join(', ')}`);
+				resolve();
+			}, ANSWER_MS);
+		});
+		const there = new Promise((resolve) => this.#room.push({ n, resolve }));
+		await Promise.race([there, late]);
+		clearTimeout(timer);
+	}
+
+	// A request that must be answered: {ref, topic, event, …}.
+	ask(request, frame) {
+		if (!this.isOpen) return;
+		this.#asked.set(request.ref, [...(this.#asked.get(request.ref) ?? []), request]);
+		this.asked++;
+		this.ws.send(frame);
+	}
+
+	// Bytes of which nothing is known.
+	send(frame, options) {
+		if (this.isOpen) this.ws.send(frame, options);
+	}
+
+	// Bytes beneath the websocket's frames.
+	raw(bytes) {
+		if (this.isOpen) this.ws._socket.write(bytes);
+	}
+
+	cut() {
+		this.ws.terminate();
+	}
+
+	close(code) {
+		this.ws.close(code);
+	}
+}
