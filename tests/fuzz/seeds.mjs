@@ -56,6 +56,9 @@ for (const [trusted, peer, forwarded] of [
 ])
 	seed('net', [trusted, peer, forwarded].join('\n'));
 
+for (const text of ['a p\nu\np', 'the key is hunter2, aHVudGVyMg==\nhunter2\nhunter2hunter2', 'abab\nab\nbab\nabab'])
+	seed('scrub', text);
+
 for (const text of [
 	'postgresql://u:hunter2@h:5432/db?application_name=x&host=a,b',
 	'postgresql://u:x@h:5432/db?sslpassword=hunter2&host=a,b',
