@@ -1,6 +1,8 @@
 // The table of what hostile senders do, line by line, and how it goes. Played by the script beside it, in full or
 // SMALL=1, and by hostile.test.mjs.
 
+import assert from 'node:assert/strict';
+import { play, test } from '../wire/stage.mjs';
 import { doors } from './hostile_doors.mjs';
 import { Stage } from './hostile_stage.mjs';
 import { work } from './hostile_work.mjs';
@@ -17,6 +19,16 @@ export const playLine = async ({ id, options, under, play }, small) => {
 		stage.must(false, `${error.stack}`);
 	}
 	return stage.close();
+};
+
+// As tests, in small.
+export const playSmall = (some) => {
+	for (const line of some)
+		test(`${line.id}: ${line.what}`, async () => {
+			const { failed } = await playLine(line, true);
+			assert.deepEqual(failed, []);
+		});
+	return play(280);
 };
 
 const bytes = (n) => (n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MiB` : `${Math.ceil(n / 1024)} KiB`);

@@ -93,7 +93,7 @@ export const work = [
 		what: 'the join of a run whose credential is large',
 		async play(stage, small) {
 			const id = await stage.given();
-			await stage.store(id, { key: 'k'.repeat(size(small, [400_000, 600_000])) });
+			await stage.store(id, { key: 'k'.repeat(size(small, [900_000, 600_000])) });
 			const worker = await stage.a.worker();
 			await worker.join('worker:queue', { capacity: 1 });
 			const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, queues: [id.queue] });

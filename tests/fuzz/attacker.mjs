@@ -138,6 +138,7 @@ export class Attacker {
 		const query = new URLSearchParams({ token, vsn: '2.0.0', api_version: '1.2', worker_version: '1.25.0' });
 		this.url = random.pick(this.urls);
 		this.#joins.clear();
+		this.#last = null; // its ref may be answered on this connection as one of the lost
 		this.line = new Line(`${this.url}/websocket?${query}`, this.#ref + 1, {
 			answered: (...reply) => this.#answered(...reply),
 			healed: () => this.world.counts.healed++,

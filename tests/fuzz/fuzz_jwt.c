@@ -14,7 +14,7 @@ enum { NOW = 1800000000, LEEWAY = 5 };
 
 static const char secret[] = "secret";
 
-static struct jwt_key *hs256, *rs256;
+static struct jwt_key *hs256, *pair;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
@@ -26,8 +26,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	jwt_make_rs256(&pem);
 	hs256 = jwt_key_hs256(secret, strlen(secret));
-	rs256 = jwt_key_rs256(pem.p, pem.n, &err);
-	require(rs256 != NULL, "no key");
+	pair = jwt_key_rs256(pem.p, pem.n, &err);
+	require(pair != NULL, "no key");
 	buf_free(&pem);
 	return 0;
 }
@@ -88,11 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (data[0] == 'h') {
 		takes(hs256, rest);
 	} else if (data[0] == 'r') {
-		require(!takes(rs256, rest), "a signature was guessed");
+		require(!takes(pair, rest), "a signature was guessed");
 	} else {
 		char *header = next_line(&rest);
 		sign(&token, header, rest);
-		require(!takes(rs256, (struct slice){ token.p, token.n }), "another algorithm");
+		require(!takes(pair, (struct slice){ token.p, token.n }), "another algorithm");
 		if (takes(hs256, (struct slice){ token.p, token.n })) {
 			require(strstr(header, "HS256") || strchr(header, '\\'), "no algorithm");
 			check_spelling(&token, data[0]);

@@ -56,9 +56,13 @@ for (const [trusted, peer, forwarded] of [
 ])
 	seed('net', [trusted, peer, forwarded].join('\n'));
 
+for (const text of ['a p\nu\np', 'the key is hunter2, aHVudGVyMg==\nhunter2\nhunter2hunter2', 'abab\nab\nbab\nabab'])
+	seed('scrub', text);
+
 for (const text of [
-	'postgresql://u:hunter2@h:5432/db?sslpassword=hunter3&host=a,b',
-	"host=a,b port=1,2 password='an @ / : in it' connect_timeout=5",
-	'postgres://u:h%75nter2%40%2f@%2Frun%2Fpostgresql:5433/db?application_name=a@b',
+	'postgresql://u:hunter2@h:5432/db?application_name=x&host=a,b',
+	'postgresql://u:x@h:5432/db?sslpassword=hunter2&host=a,b',
+	"host=a,b port=1,2 password='an @ / : in hunter2' connect_timeout=5",
+	'postgres://u:hunter2%40%2f@%2Frun%2Fpostgresql:5433/db?application_name=a@b',
 ])
 	seed('conninfo', text);
