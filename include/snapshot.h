@@ -29,10 +29,11 @@ void snapshot_drop(const struct snapshot *snapshot); /* NULL is fine */
 bool snapshot_extend(const struct snapshot **held, struct slice body)
 	__attribute__((warn_unused_result));
 
-/* Appends the body of a credential, which the database has answered as hexadecimal digits (NULL: it
- * is too large), to body; the caller erases it. False, which is logged, if it cannot be handed out.
+/* Appends the body of a credential, which the database has answered as hexadecimal digits (absent:
+ * it is too large), to body; the caller erases it. False, which is logged, if it cannot be handed
+ * out.
  */
-bool snapshot_open(const struct keys *keys, const char *id, const char *hex, struct buf *body)
+bool snapshot_open(const struct keys *keys, struct slice id, struct slice hex, struct buf *body)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -79,7 +79,7 @@ static void check_credential(struct req *req)
  * what there is then. */
 static void reply_credential(struct req *req, const struct batch_result *r)
 {
-	const char *hex = NULL;
+	struct slice hex = { 0 };
 	struct buf body = { 0 };
 	struct uuid id;
 	char text[UUID_TEXT];
@@ -89,9 +89,9 @@ static void reply_credential(struct req *req, const struct batch_result *r)
 		return;
 	}
 	if (!PQgetisnull(r->res, r->first, 2))
-		hex = PQgetvalue(r->res, r->first, 2);
+		hex = slice_of(PQgetvalue(r->res, r->first, 2));
 	memcpy(id.b, req->item.values[3].p, sizeof(id.b));
-	if (snapshot_open(req->server->keys, uuid_format(&id, text), hex, &body) &&
+	if (snapshot_open(req->server->keys, slice_of(uuid_format(&id, text)), hex, &body) &&
 		snapshot_extend(&req->chan->snapshot, (struct slice){ body.p, body.n }))
 		req_ok(req, (struct slice){ body.p, body.n });
 	else

@@ -8,6 +8,8 @@
 #include "snapshot.h"
 
 #include "crypt.h"
+#include "slice.h"
+#include "stats.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -17,6 +19,7 @@ enum { DIGEST = 65, BUCKETS = 1024 };
 struct entry {
 	struct snapshot snapshot;
 	char digest[DIGEST];
+	size_t size;
 	int holders;
 	bool listed;
 	LIST_ENTRY(entry) link;
@@ -44,22 +47,21 @@ static void take_digest(struct slice a, struct slice b, char digest[DIGEST])
 	buf_free(&both);
 }
 
-bool snapshot_open(const struct keys *keys, const char *id, const char *hex, struct buf *body)
+bool snapshot_open(const struct keys *keys, struct slice id, struct slice hex, struct buf *body)
 {
 	struct buf sealed = { 0 };
-	bool opens = false;
+	bool opens;
 
-	if (hex == NULL) {
-		log_warnx("credential %s is not handed out: it has more than %d bytes, or the "
+	if (hex.p == NULL) {
+		log_warnx("credential %.*s is not handed out: it has more than %d bytes, or the "
 			  "credentials of its run more than %d together",
-			id, CREDENTIAL_MAX, SCRUB_MAX);
+			(int)id.n, id.p, CREDENTIAL_MAX, SCRUB_MAX);
 		return false;
 	}
 	buf_add_hex(&sealed, hex);
-	opens = keys_open(keys, slice_of(id), (struct slice){ sealed.p, sealed.n }, body) !=
-		KEYS_CLOSED;
+	opens = keys_open(keys, id, (struct slice){ sealed.p, sealed.n }, body) != KEYS_CLOSED;
 	if (!opens)
-		log_warnx("credential %s opens with no credential key", id);
+		log_warnx("credential %.*s opens with no credential key", (int)id.n, id.p);
 	buf_free(&sealed);
 	return opens;
 }
@@ -67,32 +69,48 @@ bool snapshot_open(const struct keys *keys, const char *id, const char *hex, str
 /* False if the credential does not open, or the set does not take it: then neither is it handed
  * out. */
 static bool add_secret(
-	struct scrub *scrub, const struct keys *keys, const char *id, const json_t *sealed)
+	struct scrub *scrub, const struct keys *keys, struct slice id, struct slice hex)
 {
 	struct buf body = { 0 };
 	bool added = false;
 
-	if (snapshot_open(keys, id, json_string_value(sealed), &body)) {
+	if (snapshot_open(keys, id, hex, &body)) {
 		added = scrub_add(scrub, (struct slice){ body.p, body.n });
 		if (!added)
-			log_warnx("credential %s is not handed out: it is not valid JSON, or the "
+			log_warnx("credential %.*s is not handed out: it is not valid JSON, or the "
 				  "credentials of its run have more than %d bytes together",
-				id, SCRUB_MAX);
+				(int)id.n, id.p, SCRUB_MAX);
 		explicit_bzero(body.p, body.cap);
 	}
 	buf_free(&body);
 	return added;
 }
 
+/* A set is ready for use, and may be incomplete. */
+static void build(struct scrub *scrub)
+{
+	scrub_build(scrub);
+	if (scrub_is_full(scrub))
+		log_warnx("the secrets of a run are too many or too large: encoded forms of some "
+			  "are not replaced");
+}
+
+/* The digits of a string, without its quotes. */
+static struct slice inside(struct slice string)
+{
+	return slice_type(string) == SLICE_STRING ? (struct slice){ string.p + 1, string.n - 2 }
+						  : (struct slice){ 0 };
+}
+
+/* Neither an id nor hexadecimal digits have anything that JSON escapes. */
 static bool add_secrets(struct scrub *scrub, const struct keys *keys, struct slice credentials)
 {
-	json_t *all = json_loadb(credentials.p, credentials.n, 0, NULL), *sealed;
-	const char *id;
+	struct slice cursor = credentials, id, sealed;
 	bool whole = true;
 
-	json_object_foreach(all, id, sealed) whole = add_secret(scrub, keys, id, sealed) && whole;
-	json_decref(all);
-	scrub_build(scrub);
+	while (slice_next(&cursor, &id, &sealed))
+		whole = add_secret(scrub, keys, inside(id), inside(sealed)) && whole;
+	build(scrub);
 	return whole;
 }
 
@@ -115,6 +133,8 @@ static struct entry *add(
 	e->snapshot.plan = xstrndup(plan.p, plan.n);
 	e->snapshot.scrub = scrub;
 	e->listed = listed;
+	e->size = sizeof(*e) + plan.n + (scrub != NULL ? scrub_size(scrub) : 0);
+	stats_add(stats_series(STATS_SNAPSHOT_BYTES, NULL), (double)e->size);
 	memcpy(e->digest, digest, DIGEST);
 	if (listed)
 		LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
@@ -167,7 +187,7 @@ bool snapshot_extend(const struct snapshot **held, struct slice body)
 			scrub_free(scrub);
 			return false;
 		}
-		scrub_build(scrub);
+		build(scrub);
 		e = add(digest, slice_of((*held)->plan), scrub, old->listed);
 	}
 	e->holders++;
@@ -187,6 +207,7 @@ void snapshot_drop(const struct snapshot *snapshot)
 		return;
 	if (e->listed)
 		LIST_REMOVE(e, link);
+	stats_add(stats_series(STATS_SNAPSHOT_BYTES, NULL), -(double)e->size);
 	scrub_free(e->snapshot.scrub);
 	free(e->snapshot.plan);
 	free(e);

@@ -180,7 +180,7 @@ static void test_what_is_too_large_is_not_opened(void **state)
 	(void)state;
 	buf_adds(&none, "{\"c1\":null}");
 	a = hold(keys, "\"jobs\":[1]", &none);
-	assert_false(snapshot_open(keys, "c1", NULL, &body));
+	assert_false(snapshot_open(keys, slice_of("c1"), (struct slice){ 0 }, &body));
 	assert_false(hides(a, "hunter22"));
 	snapshot_drop(a);
 	buf_free(&none);
