@@ -57,7 +57,7 @@ void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_add_json(struct buf *b, struct slice text); /* as a JSON string, quotes included */
 /* The bytes that pairs of hexadecimal digits mean, up to the first pair that is not one. */
-void buf_add_hex(struct buf *b, const char *hex);
+void buf_add_hex(struct buf *b, struct slice hex);
 void buf_free(struct buf *b);
 
 int hex_digit(char c); /* the value of a hexadecimal digit in either case, -1 if it is not one */

@@ -19,6 +19,10 @@ struct keys;
 struct keys *keys_load(const struct conf *conf, struct buf *err)
 	__attribute__((warn_unused_result));
 void keys_free(struct keys *keys);
+/* One more keys_free is needed. For what outlasts this turn of the loop: a reload replaces the
+ * keys.
+ */
+struct keys *keys_ref(struct keys *keys) __attribute__((warn_unused_result));
 
 /* As keys_load, but only what credentials are sealed with; tokens are refused. */
 struct keys *keys_load_credential(const struct conf *conf, struct buf *err)

@@ -23,13 +23,16 @@ void scrub_free(struct scrub *s); /* NULL is fine */
  * in a JSON string within one, and base64-encoded at each of the three alignments; and the base64
  * of every pair "a:b" of strings of one object (basic auth). Keys are not secrets. Copies. Beyond
  * some thousands of patterns, or 1 MiB of derived forms, only the secrets as they are and trimmed
- * are added, which is logged. A body that is in the set is not added again. False, with the set as
+ * are added (scrub_is_full). A body that is in the set is not added again. False, with the set as
  * it was, if the body is not JSON or would be too much for the set. scrub_build must follow. */
 bool scrub_add(struct scrub *s, struct slice body) __attribute__((warn_unused_result));
 /* Is a body of the very same bytes in the set? */
 bool scrub_has(const struct scrub *s, struct slice body) __attribute__((warn_unused_result));
 /* Makes the set ready for use, in time and memory that are linear in its bytes. */
 void scrub_build(struct scrub *s);
+
+/* Were forms left out, for there are too many? */
+bool scrub_is_full(const struct scrub *s);
 
 /* Bytes that the set takes. */
 size_t scrub_size(const struct scrub *s);

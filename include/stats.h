@@ -26,6 +26,7 @@ enum stats_family {
 	STATS_BYTES_IN,
 	STATS_BYTES_OUT,
 	STATS_MEMORY_IN_FLIGHT,   /* gauge, bytes held by frames and replies */
+	STATS_SNAPSHOT_BYTES,     /* gauge, bytes of plans and secrets that channels hold */
 	STATS_BATCHES,            /* by lane, result: committed, failed, one_by_one */
 	STATS_BATCH_ITEMS,        /* histogram by lane: messages in a batch */
 	STATS_BATCH_WAIT_SECONDS, /* histogram by lane: what its first message waited */

@@ -187,12 +187,17 @@ int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-void buf_add_hex(struct buf *b, const char *hex)
+void buf_add_hex(struct buf *b, struct slice hex)
 {
 	int high, low;
 
-	for (; (high = hex_digit(hex[0])) >= 0 && (low = hex_digit(hex[1])) >= 0; hex += 2)
-		buf_addc(b, (char)(high << 4 | low));
+	buf_reserve(b, hex.n / 2);
+	for (size_t i = 0; i + 1 < hex.n; i += 2) {
+		if ((high = hex_digit(hex.p[i])) < 0 || (low = hex_digit(hex.p[i + 1])) < 0)
+			break;
+		b->p[b->n++] = (char)(high << 4 | low);
+	}
+	b->p[b->n] = '\0';
 }
 
 void buf_free(struct buf *b)

@@ -20,7 +20,7 @@ static bool holds(const PGresult *row, const struct keys *keys, struct slice id,
 
 	if (PQntuples(row) == 0)
 		return false;
-	buf_add_hex(&sealed, PQgetvalue(row, 0, 0));
+	buf_add_hex(&sealed, slice_of(PQgetvalue(row, 0, 0)));
 	bool same =
 		keys_open(keys, id, (struct slice){ sealed.p, sealed.n }, &plain) == KEYS_FIRST &&
 		slice_eq(body, (struct slice){ plain.p, plain.n });

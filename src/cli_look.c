@@ -98,7 +98,7 @@ void check_credentials(struct doctor *d)
 	for (int i = 0; res && i < PQntuples(res); i++) {
 		struct buf sealed = { 0 }, plain = { 0 };
 
-		buf_add_hex(&sealed, PQgetvalue(res, i, 1));
+		buf_add_hex(&sealed, slice_of(PQgetvalue(res, i, 1)));
 		count[keys_open(keys, slice_of(PQgetvalue(res, i, 0)),
 			(struct slice){ sealed.p, sealed.n }, &plain)]++;
 		if (plain.p != NULL)

@@ -46,7 +46,7 @@ static bool one(struct rekey *r, const char *hex)
 	struct buf sealed = { 0 }, plain = { 0 };
 	bool ok = true;
 
-	buf_add_hex(&sealed, hex);
+	buf_add_hex(&sealed, slice_of(hex));
 	switch (keys_open(r->keys, slice_of(r->id), (struct slice){ sealed.p, sealed.n }, &plain)) {
 	case KEYS_FIRST: break;
 	case KEYS_OTHER: ok = reseal(r, (struct slice){ plain.p, plain.n }); break;

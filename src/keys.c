@@ -17,6 +17,7 @@ enum { FIRST, OTHER, PLACES };
 enum { LEEWAY = 5 };
 
 struct keys {
+	int refs; /* beside the owner's */
 	struct jwt_key *worker[PLACES], *run[PLACES];
 	struct credential_key {
 		bool there;
@@ -111,9 +112,15 @@ struct keys *keys_load_credential(const struct conf *conf, struct buf *err)
 	return load_all(conf, err, load_credential);
 }
 
+struct keys *keys_ref(struct keys *keys)
+{
+	keys->refs++;
+	return keys;
+}
+
 void keys_free(struct keys *keys)
 {
-	if (keys == NULL)
+	if (keys == NULL || keys->refs-- > 0)
 		return;
 	for (int i = 0; i < PLACES; i++) {
 		jwt_key_free(keys->worker[i]);

@@ -230,7 +230,7 @@ static void on_stage(uv_timer_t *timer)
 		enter(CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (sign_open() > 0 ||
+		if (sign_open() > 0 || snapshot_open_jobs() > 0 ||
 			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
 						       ws_callers(d.server.ws) > 0)))
 			break;

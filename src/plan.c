@@ -79,8 +79,8 @@ static void check_credential(struct req *req)
  * what there is then. */
 static void reply_credential(struct req *req, const struct batch_result *r)
 {
-	const char *hex = NULL;
-	struct buf body = { 0 };
+	struct slice hex = { 0 };
+	struct buf body = { 0 }, why = { 0 };
 	struct uuid id;
 	char text[UUID_TEXT];
 
@@ -89,13 +89,16 @@ static void reply_credential(struct req *req, const struct batch_result *r)
 		return;
 	}
 	if (!PQgetisnull(r->res, r->first, 2))
-		hex = PQgetvalue(r->res, r->first, 2);
+		hex = slice_of(PQgetvalue(r->res, r->first, 2));
 	memcpy(id.b, req->item.values[4].p, sizeof(id.b));
-	if (snapshot_open(req->server->keys, uuid_format(&id, text), hex, &body) &&
+	if (snapshot_open(req->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
 		snapshot_extend(&req->chan->snapshot, (struct slice){ body.p, body.n }))
 		req_ok(req, (struct slice){ body.p, body.n });
 	else
 		req_refuse_code(req, "not_found", NULL);
+	if (why.n > 0)
+		log_warnx("%s", why.p);
+	buf_free(&why);
 	if (body.p != NULL)
 		explicit_bzero(body.p, body.cap);
 	buf_free(&body);

@@ -105,8 +105,9 @@ static char *render_options(const PGresult *res, int row, bool saves)
 
 /* What the runs of one snapshot have in common; for a worker whose claim is over a plan without
  * jobs, which ends the run in it at once. */
-static void hold_snapshot(struct chan *chan, const struct keys *keys, const PGresult *res, int row)
+static void hold_snapshot(struct req *req, const PGresult *res, int row)
 {
+	struct chan *chan = req->chan;
 	char *options = render_options(res, row, chan->save_dataclips);
 	const char *body = PQgetvalue(res, row, COL_BODY);
 	struct slice credentials = { 0 };
@@ -122,13 +123,32 @@ static void hold_snapshot(struct chan *chan, const struct keys *keys, const PGre
 	buf_addf(&b, ",\"options\":%s", options);
 	if (!PQgetisnull(res, row, COL_CREDENTIALS))
 		credentials = slice_of(PQgetvalue(res, row, COL_CREDENTIALS));
-	chan->snapshot = snapshot_hold(keys, (struct slice){ b.p, b.n }, credentials);
+	chan->snapshot = snapshot_hold(
+		req->server->loop, req->server->keys, (struct slice){ b.p, b.n }, credentials);
 	buf_free(&b);
 	free(options);
 }
 
+/* A join that waits for its snapshot. */
+struct joining {
+	struct req *req;
+	struct snapshot_wait wait;
+};
+
+/* The worker may have gone meanwhile. */
+static void on_snapshot(struct snapshot_wait *wait)
+{
+	struct req *req = container_of(wait, struct joining, wait)->req;
+
+	if (req_is_heard(req))
+		req_joined(req, slice_of("{}"));
+	else
+		req_unheard(req);
+}
+
 static void reply_join(struct req *req, const struct batch_result *r)
 {
+	struct joining *joining;
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
 	struct chan *chan = req->chan;
 
@@ -146,12 +166,16 @@ static void reply_join(struct req *req, const struct batch_result *r)
 	chan->has_dataclip =
 		!chan->stale && uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)),
 					&chan->dataclip_id);
-	hold_snapshot(chan, req->server->keys, r->res, r->first);
+	hold_snapshot(req, r->res, r->first);
 	if (PQgetvalue(r->res, r->first, COL_OVER_LIMIT)[0] == 't')
 		stats_add(stats_series(STATS_RACE,
 				  "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
 			1);
-	req_joined(req, slice_of("{}"));
+	joining = xcalloc(1, sizeof(*joining));
+	*joining = (struct joining){ .req = req, .wait.ready = on_snapshot };
+	req->own = joining;
+	if (snapshot_await(chan->snapshot, &joining->wait))
+		req_joined(req, slice_of("{}"));
 }
 
 /* A refused first join loses the run silently; a closed socket comes back. */

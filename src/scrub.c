@@ -24,7 +24,7 @@ struct scrub {
 	struct digest *bodies; /* of what was added */
 	size_t nbodies;
 	size_t body_bytes, pattern_bytes, derived_bytes;
-	bool full; /* a form was dropped, and said so */
+	bool full; /* a form was dropped */
 	struct automaton *automaton;
 };
 
@@ -78,13 +78,15 @@ void scrub_add_plain(struct scrub *s, struct slice form)
 
 bool scrub_has_room(struct scrub *s, size_t n)
 {
-	if (s->n < PATTERNS_MAX && n <= DERIVED_MAX - s->derived_bytes)
-		return true;
-	if (!s->full)
-		log_warnx("the secrets of a run are too many or too large: encoded forms of some "
-			  "are not replaced");
-	s->full = true;
-	return false;
+	bool room = s->n < PATTERNS_MAX && n <= DERIVED_MAX - s->derived_bytes;
+
+	s->full = s->full || !room;
+	return room;
+}
+
+bool scrub_is_full(const struct scrub *s)
+{
+	return s->full;
 }
 
 void scrub_add_derived(struct scrub *s, struct slice form)

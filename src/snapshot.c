@@ -3,24 +3,38 @@
  * Invariants: what is found is what would have been made. So one of whose credentials some do not
  * open stays its first holder's alone: with other keys the next one may be whole. And it never
  * changes: others may be reading it, in threads of their own; whoever needs more secrets in it
- * takes another one.
+ * takes another one. Large credentials are opened and made into a set by libuv's pool of threads:
+ * until it is done, the entry's scrub and what is said of it are that thread's alone.
  */
 #include "snapshot.h"
 
 #include "crypt.h"
+#include "slice.h"
+#include "stats.h"
 
 #include <stdlib.h>
-#include <sys/queue.h>
 
 enum { DIGEST = 65, BUCKETS = 1024 };
+
+/* Bytes of sealed credentials, in digits, with which the loop may be kept waiting. */
+enum { SMALL = 32 * 1024 };
 
 struct entry {
 	struct snapshot snapshot;
 	char digest[DIGEST];
+	size_t size;
 	int holders;
-	bool listed;
+	bool listed, ready;
 	LIST_ENTRY(entry) link;
+	/* While it is being made. */
+	TAILQ_HEAD(, snapshot_wait) waits;
+	struct keys *keys;
+	struct buf credentials, said;
+	bool whole;
+	uv_work_t work;
 };
+
+static int open_jobs;
 
 static LIST_HEAD(, entry) table[BUCKETS];
 
@@ -44,96 +58,170 @@ static void take_digest(struct slice a, struct slice b, char digest[DIGEST])
 	buf_free(&both);
 }
 
-bool snapshot_open(const struct keys *keys, const char *id, const char *hex, struct buf *body)
+bool snapshot_open(const struct keys *keys, struct slice id, struct slice hex, struct buf *body,
+	struct buf *why)
 {
 	struct buf sealed = { 0 };
-	bool opens = false;
+	bool opens;
 
-	if (hex == NULL) {
-		log_warnx("credential %s is not handed out: it has more than %d bytes, or the "
-			  "credentials of its run more than %d together",
-			id, CREDENTIAL_MAX, SCRUB_MAX);
+	if (hex.p == NULL) {
+		buf_addf(why,
+			"%scredential %.*s is not handed out: it has more than %d bytes, or the "
+			"credentials of its run more than %d together",
+			why->n > 0 ? "; " : "", (int)id.n, id.p, CREDENTIAL_MAX, SCRUB_MAX);
 		return false;
 	}
 	buf_add_hex(&sealed, hex);
-	opens = keys_open(keys, slice_of(id), (struct slice){ sealed.p, sealed.n }, body) !=
-		KEYS_CLOSED;
+	opens = keys_open(keys, id, (struct slice){ sealed.p, sealed.n }, body) != KEYS_CLOSED;
 	if (!opens)
-		log_warnx("credential %s opens with no credential key", id);
+		buf_addf(why, "%scredential %.*s opens with no credential key",
+			why->n > 0 ? "; " : "", (int)id.n, id.p);
 	buf_free(&sealed);
 	return opens;
 }
 
 /* False if the credential does not open, or the set does not take it: then neither is it handed
  * out. */
-static bool add_secret(
-	struct scrub *scrub, const struct keys *keys, const char *id, const json_t *sealed)
+static bool add_secret(struct entry *e, struct slice id, struct slice hex)
 {
 	struct buf body = { 0 };
 	bool added = false;
 
-	if (snapshot_open(keys, id, json_string_value(sealed), &body)) {
-		added = scrub_add(scrub, (struct slice){ body.p, body.n });
+	if (snapshot_open(e->keys, id, hex, &body, &e->said)) {
+		added = scrub_add(e->snapshot.scrub, (struct slice){ body.p, body.n });
 		if (!added)
-			log_warnx("credential %s is not handed out: it is not valid JSON, or the "
-				  "credentials of its run have more than %d bytes together",
-				id, SCRUB_MAX);
+			buf_addf(&e->said,
+				"%scredential %.*s is not handed out: it is not valid JSON, or the "
+				"credentials of its run have more than %d bytes together",
+				e->said.n > 0 ? "; " : "", (int)id.n, id.p, SCRUB_MAX);
 		explicit_bzero(body.p, body.cap);
 	}
 	buf_free(&body);
 	return added;
 }
 
-static bool add_secrets(struct scrub *scrub, const struct keys *keys, struct slice credentials)
+/* The digits of a string, without its quotes. */
+static struct slice inside(struct slice string)
 {
-	json_t *all = json_loadb(credentials.p, credentials.n, 0, NULL), *sealed;
-	const char *id;
-	bool whole = true;
-
-	json_object_foreach(all, id, sealed) whole = add_secret(scrub, keys, id, sealed) && whole;
-	json_decref(all);
-	scrub_build(scrub);
-	return whole;
+	return slice_type(string) == SLICE_STRING ? (struct slice){ string.p + 1, string.n - 2 }
+						  : (struct slice){ 0 };
 }
 
-static struct entry *find(const char digest[DIGEST])
+/* In any thread. Neither an id nor hexadecimal digits have anything that JSON escapes. */
+static void make(struct entry *e)
+{
+	struct slice cursor = { e->credentials.p, e->credentials.n }, id, sealed;
+
+	e->whole = true;
+	e->snapshot.scrub = scrub_new(NULL);
+	while (slice_next(&cursor, &id, &sealed))
+		e->whole = add_secret(e, inside(id), inside(sealed)) && e->whole;
+	scrub_build(e->snapshot.scrub);
+}
+
+static void ready(struct entry *e)
+{
+	const struct scrub *scrub = e->snapshot.scrub;
+
+	if (e->said.n > 0)
+		log_warnx("%s", e->said.p);
+	if (scrub != NULL && scrub_is_full(scrub))
+		log_warnx("the secrets of a run are too many or too large: encoded forms of some "
+			  "are not replaced");
+	if (e->listed && !e->whole) {
+		LIST_REMOVE(e, link);
+		e->listed = false;
+	}
+	keys_free(e->keys);
+	e->keys = NULL;
+	buf_free(&e->credentials);
+	buf_free(&e->said);
+	e->size = sizeof(*e) + strlen(e->snapshot.plan) + (scrub != NULL ? scrub_size(scrub) : 0);
+	stats_add(stats_series(STATS_SNAPSHOT_BYTES, NULL), (double)e->size);
+	e->ready = true;
+}
+
+static void on_work(uv_work_t *work)
+{
+	make(container_of(work, struct entry, work));
+}
+
+/* Nobody cancels it, so there is one outcome. */
+static void on_worked(uv_work_t *work, int status)
+{
+	struct entry *e = container_of(work, struct entry, work);
+	struct snapshot_wait *wait;
+
+	(void)status;
+	open_jobs--;
+	ready(e);
+	while ((wait = TAILQ_FIRST(&e->waits)) != NULL) {
+		TAILQ_REMOVE(&e->waits, wait, entry);
+		wait->ready(wait);
+	}
+	snapshot_drop(&e->snapshot);
+}
+
+int snapshot_open_jobs(void)
+{
+	return open_jobs;
+}
+
+/* keys: those with which it would be made now; NULL if it does not depend on any. */
+static struct entry *find(const char digest[DIGEST], const struct keys *keys)
 {
 	struct entry *e;
 
 	LIST_FOREACH (e, &table[bucket_of(digest)], link)
-		if (strcmp(e->digest, digest) == 0)
+		if (strcmp(e->digest, digest) == 0 && (e->ready || e->keys == keys))
 			break;
 	return e;
 }
 
-/* Takes scrub. */
-static struct entry *add(
-	const char digest[DIGEST], struct slice plan, struct scrub *scrub, bool listed)
+static struct entry *add(const char digest[DIGEST], struct slice plan)
 {
 	struct entry *e = xcalloc(1, sizeof(*e));
 
+	TAILQ_INIT(&e->waits);
 	e->snapshot.plan = xstrndup(plan.p, plan.n);
-	e->snapshot.scrub = scrub;
-	e->listed = listed;
+	e->listed = e->whole = true;
 	memcpy(e->digest, digest, DIGEST);
-	if (listed)
-		LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
+	LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
 	return e;
 }
 
+static void begin(uv_loop_t *loop, struct entry *e, struct keys *keys, struct slice credentials)
+{
+	int err;
+
+	if (credentials.p != NULL) {
+		e->keys = keys_ref(keys);
+		buf_add(&e->credentials, credentials.p, credentials.n);
+	}
+	if (credentials.n > SMALL) {
+		e->holders++;
+		open_jobs++;
+		err = uv_queue_work(loop, &e->work, on_work, on_worked);
+		if (err != 0)
+			fatalx("uv_queue_work: %s", uv_strerror(err));
+		return;
+	}
+	if (credentials.p != NULL)
+		make(e);
+	ready(e);
+}
+
 const struct snapshot *snapshot_hold(
-	const struct keys *keys, struct slice plan, struct slice credentials)
+	uv_loop_t *loop, struct keys *keys, struct slice plan, struct slice credentials)
 {
 	char digest[DIGEST];
 	struct entry *e;
 
 	take_digest(plan, credentials, digest);
-	e = find(digest);
+	e = find(digest, keys);
 	if (e == NULL) {
-		struct scrub *scrub = credentials.p != NULL ? scrub_new(NULL) : NULL;
-		bool whole = scrub == NULL || add_secrets(scrub, keys, credentials);
-
-		e = add(digest, plan, scrub, whole);
+		e = add(digest, plan);
+		begin(loop, e, keys, credentials);
 	}
 	e->holders++;
 	return &e->snapshot;
@@ -142,6 +230,15 @@ const struct snapshot *snapshot_hold(
 static struct entry *entry_of(const struct snapshot *snapshot)
 {
 	return container_of((struct snapshot *)snapshot, struct entry, snapshot);
+}
+
+bool snapshot_await(const struct snapshot *snapshot, struct snapshot_wait *wait)
+{
+	struct entry *e = entry_of(snapshot);
+
+	if (!e->ready)
+		TAILQ_INSERT_TAIL(&e->waits, wait, entry);
+	return e->ready;
 }
 
 const struct snapshot *snapshot_keep(const struct snapshot *snapshot)
@@ -160,7 +257,7 @@ bool snapshot_extend(const struct snapshot **held, struct slice body)
 	if ((*held)->scrub != NULL && scrub_has((*held)->scrub, body))
 		return true;
 	take_digest(slice_of(old->digest), body, digest);
-	e = old->listed ? find(digest) : NULL;
+	e = old->listed ? find(digest, NULL) : NULL;
 	if (e == NULL) {
 		scrub = scrub_new((*held)->scrub);
 		if (!scrub_add(scrub, body)) {
@@ -168,7 +265,10 @@ bool snapshot_extend(const struct snapshot **held, struct slice body)
 			return false;
 		}
 		scrub_build(scrub);
-		e = add(digest, slice_of((*held)->plan), scrub, old->listed);
+		e = add(digest, slice_of((*held)->plan));
+		e->snapshot.scrub = scrub;
+		e->whole = old->listed;
+		ready(e);
 	}
 	e->holders++;
 	snapshot_drop(*held);
@@ -187,6 +287,7 @@ void snapshot_drop(const struct snapshot *snapshot)
 		return;
 	if (e->listed)
 		LIST_REMOVE(e, link);
+	stats_add(stats_series(STATS_SNAPSHOT_BYTES, NULL), -(double)e->size);
 	scrub_free(e->snapshot.scrub);
 	free(e->snapshot.plan);
 	free(e);

@@ -58,6 +58,8 @@ static const struct family families[STATS_FAMILIES] = {
 		"Bytes of messages to workers." },
 	[STATS_MEMORY_IN_FLIGHT] = { "interlock_in_flight_bytes", GAUGE,
 		"Memory held by messages and replies under way." },
+	[STATS_SNAPSHOT_BYTES] = { "interlock_snapshot_bytes", GAUGE,
+		"Bytes of the plans and secrets of the runs that have channels." },
 	[STATS_BATCHES] = { "interlock_batches_total", COUNTER, "Batches sent to the database." },
 	[STATS_BATCH_ITEMS] = { "interlock_batch_items", HISTOGRAM, "Messages in a batch.", items },
 	[STATS_BATCH_WAIT_SECONDS] = { "interlock_batch_wait_seconds", HISTOGRAM,

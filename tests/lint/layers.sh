@@ -25,7 +25,7 @@ libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf_file\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli|conninfo)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|chore)\.h
+uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|snapshot|chore)\.h
 jansson\.h        (include|src)/(.*)
 '
 

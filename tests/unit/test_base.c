@@ -82,14 +82,14 @@ static void digits_become_bytes(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(examples); i++) {
 		b.n = 0;
-		buf_add_hex(&b, examples[i].digits);
+		buf_add_hex(&b, slice_of(examples[i].digits));
 		assert_true(slice_is((struct slice){ b.n > 0 ? b.p : "", b.n }, examples[i].bytes));
 	}
 	/* Quadratic work would take minutes. */
 	for (int i = 0; i < 4000000; i++)
 		buf_adds(&large, "6a");
 	b.n = 0;
-	buf_add_hex(&b, large.p);
+	buf_add_hex(&b, (struct slice){ large.p, large.n });
 	assert_int_equal(b.n, 4000000);
 	buf_free(&b);
 	buf_free(&large);

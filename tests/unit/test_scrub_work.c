@@ -171,10 +171,8 @@ static void linear_in_depth(void **state)
 	buf_adds(&nested, "{}");
 	for (int i = 0; i < 2000; i++)
 		buf_adds(&nested, "}");
-	log_threshold = LOG_LEVEL_ERROR;
 	time_of((struct slice){ flat.p, flat.n }, slice_of("-"), &once);
 	time_of((struct slice){ nested.p, nested.n }, slice_of("-"), &deep_one);
-	log_threshold = LOG_LEVEL_INFO;
 	assert_true(deep_one < 20 * once + 0.01);
 	buf_free(&flat);
 	buf_free(&nested);
@@ -202,7 +200,6 @@ static void bounded_memory(void **state)
 	struct buf *pairs = &shapes[countof(shapes) - 1];
 
 	(void)state;
-	log_threshold = LOG_LEVEL_ERROR;
 	buf_adds(pairs, "[{}");
 	for (int i = 0; pairs->n < 1000000; i++) {
 		buf_adds(pairs, ",{\"\":\"user\"");
@@ -218,7 +215,6 @@ static void bounded_memory(void **state)
 		scrub_free(s);
 		buf_free(&shapes[i]);
 	}
-	log_threshold = LOG_LEVEL_INFO;
 }
 
 int main(void)

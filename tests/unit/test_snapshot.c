@@ -59,9 +59,9 @@ static struct buf seal(const char *body)
 	return out;
 }
 
-static const struct snapshot *hold(const struct keys *with, const char *plan, const struct buf *b)
+static const struct snapshot *hold(struct keys *with, const char *plan, const struct buf *b)
 {
-	return snapshot_hold(with, slice_of(plan),
+	return snapshot_hold(uv_default_loop(), with, slice_of(plan),
 		b != NULL ? (struct slice){ b->p, b->n } : (struct slice){ 0 });
 }
 
@@ -174,16 +174,61 @@ static void test_first_secret(void **state)
 
 static void test_what_is_too_large_is_not_opened(void **state)
 {
-	struct buf none = { 0 }, body = { 0 };
+	struct buf none = { 0 }, body = { 0 }, why = { 0 };
 	const struct snapshot *a;
 
 	(void)state;
 	buf_adds(&none, "{\"c1\":null}");
 	a = hold(keys, "\"jobs\":[1]", &none);
-	assert_false(snapshot_open(keys, "c1", NULL, &body));
+	assert_false(snapshot_open(keys, slice_of("c1"), (struct slice){ 0 }, &body, &why));
+	assert_non_null(strstr(why.p, "c1 is not handed out"));
 	assert_false(hides(a, "hunter22"));
 	snapshot_drop(a);
+	buf_free(&why);
 	buf_free(&none);
+}
+
+static int told;
+
+static void on_ready(struct snapshot_wait *wait)
+{
+	(void)wait;
+	told++;
+}
+
+/* It is read in a thread, once for all who want it, with the keys of when it began. */
+static void test_large_ones_are_awaited(void **state)
+{
+	struct snapshot_wait waits[3] = { { on_ready }, { on_ready }, { on_ready } };
+	struct buf body = { 0 }, secret;
+	const struct snapshot *a, *b, *gone;
+
+	(void)state;
+	buf_adds(&body, "[\"hunter22\",\"");
+	while (body.n < 100000)
+		buf_adds(&body, "some more words ");
+	buf_adds(&body, "\"]");
+	secret = seal(body.p);
+	a = hold(keys, "\"jobs\":[1]", &secret);
+	b = hold(keys, "\"jobs\":[1]", &secret);
+	gone = hold(others, "\"jobs\":[1]", &secret);
+	assert_ptr_equal(a, b);
+	assert_ptr_not_equal(a, gone);
+	assert_false(snapshot_await(a, &waits[0]));
+	assert_false(snapshot_await(b, &waits[1]));
+	assert_false(snapshot_await(gone, &waits[2]));
+	snapshot_drop(gone); /* its channel went */
+	assert_int_equal(snapshot_open_jobs(), 2);
+	assert_int_equal(told, 0);
+	assert_int_equal(uv_run(uv_default_loop(), UV_RUN_DEFAULT), 0);
+	assert_int_equal(told, 3);
+	assert_int_equal(snapshot_open_jobs(), 0);
+	assert_true(snapshot_await(a, &waits[0]));
+	assert_true(hides(a, "hunter22"));
+	snapshot_drop(a);
+	snapshot_drop(b);
+	buf_free(&body);
+	buf_free(&secret);
 }
 
 int main(void)
@@ -192,6 +237,7 @@ int main(void)
 		cmocka_unit_test(test_equal_ones_are_one),
 		cmocka_unit_test(test_others_are_others),
 		cmocka_unit_test(test_what_did_not_open_is_not_shared),
+		cmocka_unit_test(test_large_ones_are_awaited),
 		cmocka_unit_test(test_more_secrets),
 		cmocka_unit_test(test_first_secret),
 		cmocka_unit_test(test_what_is_too_large_is_not_opened),

@@ -64,6 +64,20 @@ for (const [name, [body, secret]] of Object.entries(shapes))
 		assert.ok(seconds < 5, `took ${seconds} s`);
 	});
 
+test('workers that join at once, or hang up meanwhile, share what is read', async () => {
+	const id = await given({ secret: { text: 'secret words '.repeat(80_000) } });
+	const held = await Held.claim(a, id);
+	const gone = held.join().catch(() => 'gone');
+	await held.worker.cut();
+	assert.equal(await gone, 'gone');
+	held.worker = await a.worker();
+	const join = held.join();
+	const twice = held.join(); // waits for the first, and replaces it
+	assert.equal((await join).status, 'ok');
+	assert.equal((await twice).status, 'ok');
+	assert.equal(await logged(held, 'secret words '.repeat(80_000)), '***');
+});
+
 test('a secret that nearly begins everywhere in a text is looked for in one pass', async () => {
 	const id = await given({ secret: { text: `${'a'.repeat(100_000)}b` } });
 	const held = await Held.join(a, id);
