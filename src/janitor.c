@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum {
-	CALM_MS = 30 * 1000,   /* interlockd(8), LOST RUNS */
+	CALM_MS = 30 * 1000,   /* semantics.md, section 7 */
 	FIND = 8192,           /* runs looked up at once */
 	TAKE = 128,            /* runs taken in one transaction */
 	CHORES_MS = 60 * 1000, /* between looks for what is left over */

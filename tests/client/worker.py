@@ -67,7 +67,7 @@ class Worker:
                 self.ready.clear()
         if reply["status"] == "error":
             print(topic, event, reply["response"], flush=True)
-            if event == "phx_join" or reply["response"]["code"] in (
+            if event == "phx_join" or reply["response"].get("code") in (
                     "superseded", "unmatched_topic"):
                 raise Abandoned
         return reply["response"]
