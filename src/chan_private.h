@@ -7,7 +7,7 @@
 
 #include "chan.h"
 
-/* From architecture.md, bounds. */
+/* src/README.md, Bounds. */
 enum { REQS_PAUSE = 64, REQS_RESUME = 32 };
 
 /* Bytes: a larger message waits for room, a larger body goes ahead of its message. */

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum {
-	WORKER_SOFT = 256 * 1024, /* architecture.md, bounds */
+	WORKER_SOFT = 256 * 1024, /* src/README.md, Bounds */
 	WORKER_HARD = 16 * 1024 * 1024,
 	SILENCE = 60,      /* seconds */
 	FD_RESERVE = 128,  /* descriptors beside the workers': 64 for requests, as many for us */

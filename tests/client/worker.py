@@ -67,7 +67,7 @@ class Worker:
                 self.ready.clear()
         if reply["status"] == "error":
             print(topic, event, reply["response"], flush=True)
-            if event == "phx_join" or reply["response"]["code"] in (
+            if event == "phx_join" or reply["response"].get("code") in (
                     "superseded", "unmatched_topic"):
                 raise Abandoned
         return reply["response"]
@@ -107,6 +107,7 @@ class Worker:
                     await asyncio.wait(both, return_when="FIRST_COMPLETED")
                     for task in both:
                         task.cancel()
+                    await asyncio.gather(*both, return_exceptions=True)
             except websockets.InvalidStatusCode as refusal:
                 if refusal.status_code != 503:
                     raise       # the token or the address is wrong

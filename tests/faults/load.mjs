@@ -1,6 +1,6 @@
 // Workers under load that remember, of every message, what they were told. Each plays runs one
 // after another, and whatever happens to its socket it comes back, joins with the token it has and
-// says again what was not answered, as section 5 of the specification lets it. What has no key of its own
+// says again what was not answered, as interlock-protocol(7), Repetitions, lets it. What has no key of its own
 // (log lines) is never said twice. checker.mjs holds the memory against the database.
 
 import assert from 'node:assert/strict';

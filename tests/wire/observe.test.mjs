@@ -1,5 +1,5 @@
-// [transitions] mode: what `enforce` refuses and `observe` lets pass or overlooks; the rows of the tables
-// of sections 2 and 3 that speak of refusals.
+// [transitions] mode: what `enforce` refuses and `observe` lets pass or overlooks; every refusal
+// of interlock-protocol(7) that depends on the state of the run.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
