@@ -163,9 +163,9 @@ FOR = 60
 fuzz: deps
 	FOR=$(FOR) tests/run fuzz
 
-# What README shows of the state machine; the lint of that name says when it is stale.
+# The state machine in src/README.md; the lint of that name says when it is stale.
 picture: $(BUILD)/interlockd
-	sh src/picture.sh $< README.md > $(BUILD)/README.md && cp $(BUILD)/README.md README.md
+	sh src/picture.sh $< src/README.md > $(BUILD)/README.md && cp $(BUILD)/README.md src/README.md
 
 bench: deps
 	@$(MAKE) -s -j"$$(nproc)" all
@@ -182,7 +182,7 @@ help:
 	@echo 'make check       every test; tests/run GROUP... for some of them'
 	@echo 'make unit        the unit tests'
 	@echo 'make fuzz        hostile input of every kind, for FOR=60 seconds each (or 10m, 1h)'
-	@echo 'make picture     draws the state machine in README.md anew'
+	@echo 'make picture     redraws the state machine in src/README.md'
 	@echo 'make bench       how fast it is here'
 	@echo 'make install     into DESTDIR and PREFIX (/usr/local), with units, manual and completion'
 	@echo 'make deb         a Debian package in build/'

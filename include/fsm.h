@@ -1,6 +1,6 @@
 /*
  * fsm: the state machine of a run, as data. It exists here and nowhere else: the guards of the SQL
- * updates, the refusals, the picture in the README and the test matrix are made from these tables.
+ * updates, the refusals, the picture in src/README.md and the test matrix are made from these tables.
  */
 #ifndef FSM_H
 #define FSM_H
@@ -36,7 +36,7 @@ enum run_event {
 	RUN_EVENTS
 };
 
-/* One row of the specification's table: from each state of `from` to each of `to`. A row that leads
+/* One row of the table of moves: from each state of `from` to each of `to`. A row that leads
  * from a state to itself says that the event is welcome there. from, to: bits 1 << enum run_state.
  */
 struct move {
@@ -71,7 +71,7 @@ bool fsm_sql_from(const char *event, struct buf *out) __attribute__((warn_unused
  * False as above. */
 bool fsm_sql_refusal(const char *event, struct buf *out) __attribute__((warn_unused_result));
 
-/* Appends the machine as a graphviz digraph; as a mermaid flowchart, for the README. */
+/* Appends the machine as a graphviz digraph; as a mermaid flowchart, for src/README.md. */
 void fsm_dot(struct buf *out);
 void fsm_mermaid(struct buf *out);
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-	CALM_MS = 30 * 1000,   /* semantics.md, section 7 */
+	CALM_MS = 30 * 1000,   /* interlockd(8), Why runs are lost */
 	RECONNECT_MS = 10000,  /* for a worker to come back, and to join what it has claimed */
 	FIND = 8192,           /* runs looked up at once */
 	TAKE = 128,            /* runs taken in one transaction */

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Prints a text with the picture of the state machine between its two marks made anew.
+# Prints a text with a fresh picture of the state machine between its two marks.
 #
-#   sh src/picture.sh build/interlockd README.md
+#   sh src/picture.sh build/interlockd src/README.md
 set -eu
 marks=$(grep -c '^<!-- /\{0,1\}picture -->$' "$2") || true
 [ "$marks" = 2 ] || { echo "$2: where is the picture?" >&2; exit 1; }

@@ -1,6 +1,5 @@
 /*
- * fsm: the table of moves against the specification's, written down once more by hand; and what is
- * derived from it.
+ * fsm: the table of moves against a second copy of it, written by hand; and what is derived from it.
  */
 #include "fsm.h"
 
