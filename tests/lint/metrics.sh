@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The metrics exist once, in the table of src/stats.c: README.md lists exactly those, and what the alerts
-# and the dashboard speak of is among them. Prometheus' own tool reads the rules, tries them (alerts.test.yml),
+# The metrics exist once, in a table in src: interlockd(8) lists exactly those, and what the alerts and the
+# dashboard speak of is among them. Prometheus' own tool reads the rules, tries them (alerts.test.yml),
 # and takes every expression of the dashboard for one.
 cd "$(dirname "$0")/../.." || exit
 
@@ -9,20 +9,20 @@ promtool=build/tools/usr/bin/promtool
 found=0
 wrong() { echo "$*" && found=1; }
 
-table=$(grep -oP '= \{ "\K\w+(?=", (COUNTER|GAUGE|HISTOGRAM))' src/stats.c | sort)
-[ "$(wc -l <<<"$table")" -gt 30 ] || wrong "the table of src/stats.c was not found"
-histograms=$(grep -oP '= \{ "\K\w+(?=", HISTOGRAM)' src/stats.c)
+table=$(grep -rhoP '= \{ "\K\w+(?=", (COUNTER|GAUGE|HISTOGRAM))' src | sort)
+[ "$(wc -l <<<"$table")" -gt 30 ] || wrong "the table of metrics was not found"
+histograms=$(grep -rhoP '= \{ "\K\w+(?=", HISTOGRAM)' src)
 series=$(sort <<<"$table"$'\n'"$(sed 's/.*/&_bucket\n&_sum\n&_count/' <<<"$histograms")")
 
 # names FILE: the metrics that it speaks of.
 names() { grep -oE '\b(interlock|process)_[a-z_]+' "$1" | sort -u; }
 
-list=$(sed -n '/^### Metrics/,/^##* [^M]/p' README.md | grep -oE '`(interlock|process)_[a-z_]+' | tr -d '`' | sort -u)
-difference=$(diff <(echo "$table") <(echo "$list")) || wrong "README.md lists other metrics (>) than src/stats.c (<):
+list=$(sed -n '/^\.Sh METRICS/,/^\.Sh [^M]/p' config/man/interlockd.8 | grep -oE '^\.Ic (interlock|process)_[a-z_]+' | cut -c5- | sort -u)
+difference=$(diff <(echo "$table") <(echo "$list")) || wrong "interlockd(8) lists other metrics (>) than the code (<):
 $difference"
 for file in config/alerts.yml config/grafana-dashboard.json; do
 	unknown=$(comm -13 <(echo "$series") <(names $file))
-	[ -z "$unknown" ] || wrong "$file speaks of what is not in src/stats.c: $unknown"
+	[ -z "$unknown" ] || wrong "$file speaks of what is not among them: $unknown"
 done
 # A dashboard for every question: nothing that is counted is never shown.
 hidden=$(comm -23 <(echo "$table") <(names config/grafana-dashboard.json | sed -E 's/_(bucket|sum|count)$//' | sort -u) |
