@@ -17,7 +17,7 @@ series=$(sort <<<"$table"$'\n'"$(sed 's/.*/&_bucket\n&_sum\n&_count/' <<<"$histo
 # names FILE: the metrics that it speaks of.
 names() { grep -oE '\b(interlock|process)_[a-z_]+' "$1" | sort -u; }
 
-list=$(sed -n '/^\.Sh METRICS/,/^\.Sh [^M]/p' config/man/interlockd.8 | grep -oE '^\.Ic (interlock|process)_[a-z_]+' | cut -c5- | sort -u)
+list=$(sed -n '/^\.Sh METRICS/,/^\.Sh [^M]/p' config/man/interlockd.8 | grep '^\.It Ic' | grep -oE '(interlock|process)_[a-z_]+' | sort -u)
 difference=$(diff <(echo "$table") <(echo "$list")) || wrong "interlockd(8) lists other metrics (>) than the code (<):
 $difference"
 for file in config/alerts.yml config/grafana-dashboard.json; do
