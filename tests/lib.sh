@@ -2,7 +2,7 @@
 # Sourced by what needs Interlock running: `make run`, the demo, the tests. A PostgreSQL, keys and a
 # configuration in one folder, a daemon; and whatever ends the script, nothing stays behind.
 #
-# Programs are started in the background and waited for, so that a signal is heard at once.
+# Programs are started in the background and waited for, so that a signal is handled at once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BUILD=${BUILD:-build}
@@ -61,7 +61,7 @@ embed() {
 	"$BUILD/interlock" keys --dir "$1/keys" >/dev/null
 	conf=$1/interlock.conf
 	{
-		echo '# Made anew at each start.'
+		echo '# Written at each start.'
 		cat "${2:-/dev/null}"
 		printf '\n[database]\nurl = %s\nmigrate_url = %s\n\n[keys]\n' "$DATABASE_URL" "$DATABASE_OWNER_URL"
 	} >"$conf"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by tests/bench/run: what a claim costs when little and when much waits, when much is finished, and while
-# somebody holds a snapshot; what idle workers cost, who ask all the time.
+# an old snapshot is open; what idle workers cost, which claim all the time.
 
 many=1000000
 [ -z "${QUICK:-}" ] || many=50000
@@ -14,7 +14,7 @@ claims() {
 # Nobody joins what is claimed here, so the runs are taken out of flight by hand.
 land() { sql -c 'DELETE FROM in_flight' -c 'VACUUM ANALYZE in_flight, waiting, runs' >/dev/null; }
 
-# What is claimed while somebody holds a snapshot cannot be vacuumed, and later claims step over it.
+# What is claimed while an old snapshot is open cannot be vacuumed, and later claims step over it.
 claims_beside_snapshot() {
 	local held=5000
 	[ -z "${QUICK:-}" ] || held=2000

@@ -103,12 +103,12 @@ void load_answered(struct slot *slot, bool ok, struct slice response)
 /* Those that hold: all that there will be is there, runs or only sockets. */
 static void hold(void)
 {
-	static bool told;
+	static bool reported;
 
-	if (!told)
+	if (!reported)
 		printf("{\"holding\": %lld}\n",
 			l.sockets.mode->n > 0 ? (long long)l.begun : l.sockets.sockets);
-	told = true;
+	reported = true;
 	fflush(stdout);
 }
 

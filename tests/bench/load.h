@@ -59,7 +59,7 @@ struct sockets_config {
 	const struct mode *mode;
 };
 
-/* Connects all of them; load_ready() when the last one is there. Borrows config for ever. */
+/* Connects all of them; load_ready() when the last one is there. Borrows config forever. */
 void sockets_open(const struct sockets_config *config);
 struct slot *sockets_slot(int i); /* 0 … sockets × slots - 1 */
 void slot_send(struct slot *slot);

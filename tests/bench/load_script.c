@@ -174,7 +174,7 @@ static const struct message claim_empty = { "claim", TOPIC_QUEUE, false, put_cla
 static const struct mode modes[] = {
 	{ "lifecycle", lifecycle, countof(lifecycle), .joins = true },
 	{ "heartbeat", &heartbeat, 1 }, { "claim-empty", &claim_empty, 1, .joins = true },
-	{ "claim", lifecycle, 1, .joins = true }, /* and nobody joins what was claimed */
+	{ "claim", lifecycle, 1, .joins = true }, /* and what was claimed is not joined */
 	{ "idle", NULL, 0, .joins = true, .holds = true },
 	{ "joined", lifecycle, 2, .joins = true, .holds = true }, /* and the run's channel */
 };

@@ -2,7 +2,7 @@
 //
 //   node peers.mjs NAME URL SECONDS     the sums as JSON
 //
-// A job changes its state durably twice: somebody has it, it is done. What waits is put there before. How many
+// A job changes its state durably twice: taken, done. The waiting jobs are inserted before. How many
 // transactions a job took is read off the server.
 import { Logger, run, runMigrations } from 'graphile-worker';
 import pg from 'pg';
@@ -35,7 +35,7 @@ const graphile = async (waiting, over) => {
 	await runner.stop();
 };
 
-// Fetches so many jobs at a time, and tells of all of them at once.
+// Fetches so many jobs at a time, and completes all of them at once.
 const boss = (batch) => async (waiting, over) => {
 	const queue = new PgBoss({ connectionString: url, max: CLIENTS, noScheduling: true, noSupervisor: true });
 	queue.on('error', (error) => console.error(error));
@@ -75,7 +75,7 @@ await peer(waiting, async (done) => {
 	await sleep(seconds * 1000);
 	const [jobs, spent] = [done() - from, (performance.now() - start) / 1000];
 	if (done() >= waiting) console.error(`${name}: there were not jobs enough`);
-	await sleep(1000); // counters are told now and then
+	await sleep(1000); // statistics are reported at intervals
 	const took = (await commits()) - before;
 	console.log(JSON.stringify({ jobs, seconds: spent, jobs_s: jobs / spent, changes_s: (2 * jobs) / spent, commits_job: took / (done() - from) }));
 });

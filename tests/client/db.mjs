@@ -249,12 +249,12 @@ export const journalOf = async (db, of) => {
 	return rows.map((row) => JSON.parse(row.join('|')));
 };
 
-// Resolves when somebody waits for a lock that the connection `holder` has.
+// Resolves when a backend waits for a lock that the connection `holder` has.
 export const blocked = async (db, holder, waiters = 1) => {
 	const [[pid]] = await holder.query('SELECT pg_backend_pid()');
 	const rows = await db.until(
 		`SELECT count(*) FROM pg_locks WHERE NOT granted AND ${pid} = ANY (pg_blocking_pids(pid))`,
 		([[n]]) => Number(n) >= waiters,
 	);
-	if (Number(rows[0][0]) < waiters) throw new Error('nobody waits for the lock');
+	if (Number(rows[0][0]) < waiters) throw new Error('no backend waits for the lock');
 };

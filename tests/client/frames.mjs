@@ -37,7 +37,7 @@ const before = (event, payload, ids) => {
 
 const play = async (recorded) => {
 	await empty(db);
-	// An id without its text is what a worker sends that was told `output_dataclips: false`.
+	// An id without its text is what a worker sends whose plan says `output_dataclips: false`.
 	const { output_dataclip_id: id, output_dataclip: text } = recorded[4];
 	const ids = await fixture(db, { save_dataclips: !id || text !== undefined });
 	const jobs = Object.fromEntries(['job1', 'a', 'b', 'zzz'].map((id) => [id, ids.job_a]));
@@ -61,7 +61,7 @@ const play = async (recorded) => {
 		await prepare(['q', 'q', 'worker:queue', 'phx_join', { capacity: 1 }]);
 		const claim = { demand: 1, queues: [ids.queue] };
 		let runs = [];
-		// Of a run that was inserted a moment ago the daemon may not have heard yet.
+		// The daemon may not know yet of a run that was inserted a moment ago.
 		for (const until = Date.now() + 5000; !runs.length && Date.now() < until; )
 			({ runs } = await prepare(['q', 'claim', 'worker:queue', 'claim', claim]));
 		assert(runs[0]?.id === ids.run, 'claimed', runs);

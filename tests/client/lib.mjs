@@ -35,7 +35,7 @@ export const timestamp = () => String(BigInt(Date.now()) * 1000n);
 
 // -- The official client --------------------------------------------------------------------------
 
-// The socket reconnects for ever, as the real worker's does; resolves when it is first open.
+// The socket reconnects forever, as the real worker's does; resolves when it is first open.
 export const connect = (url, params) =>
 	new Promise((resolve) => {
 		const socket = new Socket(url, {
@@ -101,7 +101,7 @@ export class Wire {
 			this.#arrived(binary ? { binary: data } : { text: data.toString() }),
 		);
 		this.ws.on('close', (code) => this.#arrived({ close: code }));
-		// The HTTP status of the handshake; 0 when there was nobody to give one.
+		// The HTTP status of the handshake; 0 if there was no answer.
 		this.status = new Promise((resolve) => {
 			this.ws.on('open', () => resolve(101));
 			this.ws.on('unexpected-response', (request, response) => {

@@ -2,7 +2,7 @@
 // A worker of our own: it speaks the whole protocol through the official phoenix client and executes
 // jobs with @openfn/runtime, in this process. It behaves as the real one where that matters to a
 // coordinator: the events of one run go strictly one after another, nothing is ever sent twice, a
-// failed event is only noted, and after a reconnect the channels are joined anew with the old tokens.
+// failed event is only noted, and after a reconnect the channels are joined again with the old tokens.
 // It has no adaptors and no sandbox of its own: jobs are ES modules of plain JavaScript, and a job
 // that never yields keeps the whole worker.
 
@@ -229,7 +229,7 @@ const execute = async (channel, id, note) => {
 };
 
 // With the public key of the run tokens in its environment (PEM, in base64) the real worker checks each, by its
-// own clock, and shuts itself down over one that is no good.
+// own clock, and shuts itself down over an invalid one.
 const TOLERANCE = 5; // seconds
 const publicKey = process.env.WORKER_LIGHTNING_PUBLIC_KEY;
 const isGood = (token) => {
@@ -273,7 +273,7 @@ export const work = ({ url, secret, capacity = 5, runs = Infinity, note = () => 
 		const take = async ({ id, token }) => {
 			note(`run ${id} claimed`);
 			if (publicKey && !isGood(token)) {
-				console.error(`run ${id}: its token is no good, shutting down`);
+				console.error(`run ${id}: its token is invalid, shutting down`);
 				process.exit(1);
 			}
 			try {

@@ -1,6 +1,6 @@
-// The database is away for longer than the patience, and its disk is full. What waits too long is
+// The database is away for longer than the queue timeout, and its disk is full. What waits too long is
 // answered `unavailable`, which means: the outcome is unknown, say it again. All of it is there once
-// afterwards. The cluster lies on a small disk of its own where somebody may mount one.
+// afterwards. The cluster lies on a small disk of its own where one can be mounted.
 
 import assert from 'node:assert/strict';
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -113,6 +113,6 @@ const full = async () => {
 };
 
 if (disk) test('its disk is full, and so full that it crashes', full);
-else console.log('SKIPPED the full disk: nobody may mount a small one here');
+else console.log('SKIPPED the full disk: a small one cannot be mounted here');
 
 await play(120);

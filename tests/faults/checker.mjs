@@ -1,6 +1,6 @@
-// What the workers of a load were told, held against the database. Nothing that was acknowledged is
+// Compares the replies that the workers of a load got with the database. Nothing that was acknowledged is
 // missing, nothing that was refused is there, nothing is there twice or out of order; what was answered
-// `unavailable`, or not at all, may be there or not. And whatever was said, the tables agree with each other.
+// `unavailable`, or not at all, may be there or not. And whatever was sent, the tables agree with each other.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -119,12 +119,12 @@ function* faultsOf(rows, load) {
 	}
 	for (const [text, { length }] of rows.lines) {
 		if (length > 1) yield `stored ${length} times: ${text}`;
-		if (!texts.has(text)) yield `nobody said: ${text}`;
+		if (!texts.has(text)) yield `a line that no worker sent: ${text}`;
 	}
-	for (const step of rows.steps.keys()) if (!steps.has(step)) yield `nobody began step ${step}`;
+	for (const step of rows.steps.keys()) if (!steps.has(step)) yield `step ${step}, which no worker started`;
 	const finals = load.said.filter(({ event, outcome }) => event === 'run:complete' && outcome !== 'refused');
 	const strange = [...rows.clips].filter((clip) => !clips.has(clip)).length;
-	if (strange > finals.length) yield `${strange - finals.length} dataclips that nobody sent`;
+	if (strange > finals.length) yield `${strange - finals.length} dataclips that no worker sent`;
 }
 
 // What was acknowledged was applied once, in the order of the replies. Whatever else the journal has between

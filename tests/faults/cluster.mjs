@@ -14,7 +14,7 @@ import { atEnd } from '../wire/stage.mjs';
 
 const BIN = '/usr/lib/postgresql/15/bin';
 
-// Not one of those that the system gives to whoever asks for any, or it is somebody's before it is used.
+// Not one of the ephemeral ports, which another program may get before it is used.
 export const freePort = async () => {
 	for (;;) {
 		const port = 10_000 + Math.floor(Math.random() * 10_000);
@@ -139,7 +139,7 @@ export class Cluster {
 	}
 }
 
-// A small file system of its own, for what fills up. Null where nobody may mount one.
+// A small file system of its own, for what fills up. Null where it cannot be mounted.
 export const smallDisk = (name, size) => {
 	const folder = newFolder(name);
 	const mounted = join(folder, 'disk');
@@ -153,8 +153,8 @@ export const smallDisk = (name, size) => {
 	return mounted;
 };
 
-// What lies between the daemon and the database. While it is frozen nothing passes, and nobody is
-// told; cut() hangs up on the daemon's side, and on the database's when its promise is kept.
+// What lies between the daemon and the database. While it is frozen nothing passes, and neither side
+// notices; cut() closes the daemon's side, and later the database's (its promise).
 export class Wire {
 	#pairs = new Set();
 	#frozen = false;

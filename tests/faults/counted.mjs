@@ -1,7 +1,7 @@
-// What a coordinator counted of the race, held against what it wrote into the journal: each late, stale, repeated
+// Compares what a coordinator counted with what it wrote into the journal: each late, superseded, repeated
 // or refused message is counted when its result arrives, whether or not its worker is there to be answered.
 // What was sent again after a commit whose answer was lost was journaled twice and counted once. Of what changes
-// nothing the journal has the first few of a kind and run; the rest is in journal_counts, whoever it was sent to.
+// nothing the journal has the first few of a kind and run; the rest is in journal_counts, at whichever coordinator it arrived.
 
 import assert from 'node:assert/strict';
 

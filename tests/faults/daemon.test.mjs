@@ -41,7 +41,7 @@ test('SIGTERM under full load: nothing said is without an answer, and it leaves 
 	await check(db, load);
 	// Each socket was closed at a quiet moment: no event was on its way.
 	assert.equal(load.said.filter(({ tries }) => tries > 1).length, 0);
-	// Nothing was stored of which its worker did not hear.
+	// Nothing was stored without a reply to its worker.
 	const replayed = await db.query(`SELECT event FROM transitions
 		WHERE project_id = '${load.id.project}' AND outcome = 'replayed'`);
 	assert.deepEqual(replayed, []);
@@ -61,7 +61,7 @@ test('kill -9 under full load: who had no answer says it again, and it is there 
 	assert.equal((await push(channel, 'run:complete', runComplete({ timestamp: stamp() }))).status, 'ok');
 	await load.finish();
 	await check(db, load);
-	assert.ok(load.said.some(({ tries }) => tries > 1), 'somebody had no answer');
+	assert.ok(load.said.some(({ tries }) => tries > 1), 'some message had no reply');
 	const [[state]] = await db.query(`SELECT state FROM runs WHERE id = '${id.run}'`);
 	assert.equal(state, 'success');
 	socket.disconnect();

@@ -1,6 +1,6 @@
 // The database goes away under load, in each of the ways in which databases do, for less time than the
-// workers' patience: nobody is hung up on, everything is answered, once it is there. Meanwhile every
-// lease has run out, and nobody is taken for dead.
+// workers' time-outs: no connection is closed, and everything is answered once it is back. Meanwhile every
+// lease has expired, and no worker is taken for dead.
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -61,7 +61,7 @@ test('the checker sees what is missing, too much, changed or out of order', asyn
 	load.release();
 });
 
-across('a backend is killed, and all of them start anew', async () => {
+across('a backend is killed, and all of them restart', async () => {
 	const [[pid]] = await db.query(`SELECT pid FROM pg_stat_activity
 		WHERE application_name = 'interlockd' ORDER BY state_change DESC LIMIT 1`);
 	process.kill(Number(pid), 'SIGKILL');
@@ -87,7 +87,7 @@ across('too many connections are there when it comes back', async () => {
 	await root.query('ALTER ROLE interlock CONNECTION LIMIT -1');
 });
 
-across('the network is cut: nothing passes, then it is reset, and the database hears of that later', async () => {
+across('the network is cut: nothing passes, then it is reset, and the database notices that later', async () => {
 	wire.freeze();
 	await pause(1500);
 	await wire.cut(pause(1000));
@@ -95,7 +95,7 @@ across('the network is cut: nothing passes, then it is reset, and the database h
 
 across('every connection is reset', () => wire.cut());
 
-test('nobody was hung up on, nothing waits, and messages were sent again', async () => {
+test('no connection was closed, nothing waits, and messages were sent again', async () => {
 	await load.finish();
 	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);

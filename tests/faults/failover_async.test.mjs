@@ -1,6 +1,6 @@
-// A primary dies before its asynchronous standby has the last commits: what workers were told is lost, and the
-// standby gives the same run out a second time, with the same epoch. The first worker knows nothing of that, and
-// nothing of what it says may count.
+// A primary dies before its asynchronous standby has the last commits: acknowledged changes are lost, and the
+// standby delivers the same run a second time, with the same epoch. The first worker does not know that, and
+// nothing that it sends may be applied.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -114,7 +114,7 @@ test('its heartbeats do not extend the lease of the other claim', async () => {
 	assert.equal((await row(twice)).lease_expires_at, before);
 });
 
-test('it may join again, like whoever once held the run, and gets a plan without jobs', async () => {
+test('it may join again, like every earlier worker of the run, and gets a plan without jobs', async () => {
 	for (const held of [old, alone, fresh]) {
 		assert.deepEqual(answer(await held.rejoin(a)), ok);
 		const { status, response } = await held.say('fetch:plan');
@@ -124,7 +124,7 @@ test('it may join again, like whoever once held the run, and gets a plan without
 	assert.deepEqual([(await row(once)).state, (await row(once)).claim_epoch], ['available', '0']);
 });
 
-test('the run that it shared is completed by the other one, and it hears nothing else afterwards', async () => {
+test('the run that it shared is completed by the other one, and nothing changes for it afterwards', async () => {
 	assert.deepEqual(answer(await present.say('run:complete', stage.runComplete())), ok);
 	await saysInVain(old);
 	const { state, worker_name } = await row(twice);

@@ -3,11 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { play, test } from '../wire/stage.mjs';
-import { doors } from './hostile_doors.mjs';
+import { endpoints } from './hostile_doors.mjs';
 import { Stage } from './hostile_stage.mjs';
 import { work } from './hostile_work.mjs';
 
-export const lines = [...work, ...doors];
+export const lines = [...work, ...endpoints];
 
 // Plays one line; resolves with its row, `failed` being the sentences that do not hold.
 export const playLine = async ({ id, options, under, play }, small) => {

@@ -1,4 +1,4 @@
-// Nothing that anybody sends takes the daemon down, keeps others waiting or shows a secret: each line of the
+// Nothing that a peer sends takes the daemon down, keeps others waiting or shows a secret: each line of the
 // table in hostile_work.mjs, in sizes for the sanitizers. hostile_doors.test.mjs has the others.
 //
 // long: it waits for what must not happen

@@ -1,4 +1,4 @@
-// What anybody can do who reaches the port, without any token; and what an operator may type.
+// What any client can do that reaches the port, without a token; and what an operator may type.
 
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -38,7 +38,7 @@ const refusedWith = (stage, { text, status, waited }, statuses, what) => {
 	stage.must(!/<html/i.test(text), `${what} is not answered by the library's page`);
 };
 
-export const doors = [
+export const endpoints = [
 	{
 		id: 'H1b',
 		what: 'a project whose credential is larger than any',
@@ -207,7 +207,7 @@ export const doors = [
 	},
 	{
 		id: 'L9',
-		what: 'lines of level error, by whoever likes',
+		what: 'lines of level error, by any client',
 		async play(stage) {
 			const bytes = [
 				'\x16\x03\x01\x02\x00\x01',

@@ -1,5 +1,5 @@
 // What others notice, from a thread of its own: how long a heartbeat takes, and small messages of some runs, while
-// somebody is hostile. Started by hostile_stage.mjs, which tells it when to stop. What is not answered counts for
+// another client is hostile. Started by hostile_stage.mjs, which stops it. What is not answered counts for
 // as long as it was waited for.
 
 import { setTimeout as pause } from 'node:timers/promises';

@@ -18,7 +18,7 @@ const say = (stage, held, event, payload, ms) => {
 const answered = (stage, reply, what) => stage.must(reply.status !== 'nothing', `${what} is answered`);
 
 // Answered, or the socket closed for it.
-const judged = (stage, held, reply, what) =>
+const acceptable = (stage, held, reply, what) =>
 	stage.must(reply.status !== 'nothing' || !held.worker.isOpen, `${what} is answered, or its socket closed`);
 
 // Everything of a project that a reader of its logs can see.
@@ -69,7 +69,7 @@ export const work = [
 			stage.limit = (small ? 128 : 512) * MiB;
 			const held = await stage.held();
 			const logs = Array(size(small, [150_000, 1_500_000])).fill({ message: 1 });
-			judged(stage, held, await say(stage, held, 'run:batch_logs', { logs }), 'the batch');
+			acceptable(stage, held, await say(stage, held, 'run:batch_logs', { logs }), 'the batch');
 			await stores(stage);
 		},
 	},
@@ -82,7 +82,7 @@ export const work = [
 			const held = await stage.held();
 			const logs = Array(size(small, [3_000_000, 20_000_000])).fill(1);
 			const reserved = stage.memory('VmPeak');
-			judged(stage, held, await say(stage, held, 'run:batch_logs', { logs }), 'the batch');
+			acceptable(stage, held, await say(stage, held, 'run:batch_logs', { logs }), 'the batch');
 			// Threads reserve more than they use.
 			const grown = stage.left === undefined ? stage.memory('VmPeak') - reserved : 0;
 			stage.must(grown < stage.limit + 512 * MiB, `nothing is reserved for each element (${Math.round(grown / MiB)} MiB)`);

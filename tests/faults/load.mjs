@@ -1,7 +1,7 @@
-// Workers under load that remember, of every message, what they were told. Each plays runs one
+// Workers under load that record the reply to every message. Each plays runs one
 // after another, and whatever happens to its socket it comes back, joins with the token it has and
-// says again what was not answered, as interlock-protocol(7), Repetitions, lets it. What has no key of its own
-// (log lines) is never said twice. checker.mjs holds the memory against the database.
+// repeats what was not answered, as interlock-protocol(7), Repetitions, lets it. What has no key of its own
+// (log lines) is never repeated. checker.mjs compares the record with the database.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -50,7 +50,7 @@ export class Said {
 	}
 }
 
-// The connection of one worker, made anew as often as it takes.
+// The connection of one worker, made again as often as it takes.
 class Line {
 	#worker = null;
 	#opening = null;
@@ -123,7 +123,7 @@ export class Load {
 		this.everything = Promise.all(
 			this.lines.flatMap((line) => Array.from({ length: slots }, () => this.#slot(line))),
 		);
-		this.everything.catch(() => {}); // whoever waits for progress hears of it
+		this.everything.catch(() => {}); // progress() rejects with it
 	}
 
 	async #slot(line) {
@@ -135,7 +135,7 @@ export class Load {
 		}
 	}
 
-	// A run that is claimed for a socket that has gone is nobody's until the janitor has it back.
+	// A run that is claimed for a socket that has gone has no worker until the janitor releases it.
 	async #claim(line) {
 		const worker = await line.worker();
 		const claim = { demand: 1, worker_name: 'load', queues: [this.id.queue] };

@@ -38,7 +38,7 @@ const half = Array.from({ length: 50 }, () => {
 	return socket;
 });
 
-beside('half a handshake is in nobody\'s way', async () => {
+beside('half a handshake delays no other client', async () => {
 	const begun = Date.now();
 	const worker = await a.worker();
 	assert.ok(Date.now() - begun < 2000, 'another one is let in at once');
@@ -190,7 +190,7 @@ test('no descriptors left: turned away, the others go on, and it recovers', asyn
 
 // -----------------------------------------------------------------------------------------------------
 
-test('nobody else was disturbed, and half a handshake does not last', async () => {
+test('no other worker was disturbed, and half a handshake does not last', async () => {
 	await load.finish();
 	await check(db, load, a);
 	assert.equal(load.said.filter(({ outcome }) => outcome === 'unknown').length, 0);

@@ -1,4 +1,4 @@
-// A worker that is refused all the time fills neither the journal nor anybody's time: the first few messages of a
+// A worker that is refused all the time neither fills the journal nor slows other workers: the first few messages of a
 // kind are kept, the rest is counted; its socket is read at the rate at which it may be refused, and other workers
 // are served.
 

@@ -1,4 +1,4 @@
-// Who is silent, who is dead, and who could not be heard: the janitor against the clock. It judges
+// Silent workers, dead workers, and workers that could not connect: the janitor against the clock. It enforces
 // deadlines half a minute after its start and leases a whole lease after it, so that all of these tests are
 // played at once, each on a database and at coordinators of its own.
 //

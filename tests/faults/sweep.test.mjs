@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fixture } from '../client/db.mjs';
 import { play, runStart, test } from '../wire/stage.mjs';
 import { runs } from './load.mjs';
-import { hold, journal, judges, stageFor, states } from './silence/lib.mjs';
+import { hold, journal, enforces, stageFor, states } from './silence/lib.mjs';
 
 const LOST = Number(process.env.INTERLOCK_LOST ?? 10_000);
 const BATCH = 128; // runs in one transaction
@@ -60,7 +60,7 @@ test(`${LOST} runs are overdue and three janitors come for them`, async () => {
 	const own = await runs(db, SPEAKERS * MESSAGES);
 	const groups = [];
 	for (let i = 0; i < SPEAKERS; i++) groups.push(await hold(coordinators[i % 3], own, MESSAGES));
-	await judges(coordinators[0], 'deadline');
+	await enforces(coordinators[0], 'deadline');
 
 	const times = [];
 	const until = { over: false };

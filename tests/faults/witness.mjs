@@ -1,5 +1,5 @@
 // A thread of its own, so that it is not the test's own work that it sees: watches metrics, and measures
-// how long a small message takes. Started by memory.test.mjs, which tells it when to stop.
+// how long a small message takes. Started by memory.test.mjs, which stops it.
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';

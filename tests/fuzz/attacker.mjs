@@ -29,7 +29,7 @@ export class World {
 	failures = [];
 	stopped = false;
 
-	// `projects`: what fixture() gave, of those that are attacked; `facts`: who is told what was acknowledged.
+	// `projects`: what fixture() gave, of those that are attacked; `facts`: records what was acknowledged.
 	constructor({ seed, projects, victim, facts }) {
 		Object.assign(this, { seed, projects, victim, facts });
 	}
@@ -244,7 +244,7 @@ export class Attacker {
 			() => null,
 			() => mangle(random, String(run.token)).toString('latin1'),
 			() => (good ? forge({ by: 'another secret' }, run.token) : ''),
-			() => (good ? forge({ by: 'nobody' }, run.token) : ''),
+			() => (good ? forge({ by: 'unsigned' }, run.token) : ''),
 			() => (good ? forge({ by: 'the run key', claims: { epoch: random.int(5) - 1 } }, run.token) : ''),
 			() => (good ? forge({ claims: { exp: 1 } }, run.token) : ''),
 		])();
@@ -340,7 +340,7 @@ export class Attacker {
 		await fetch(url, { method: 'POST', body, headers, signal: AbortSignal.timeout(60_000) }).catch(() => {});
 	}
 
-	// Bytes at the door: heads that are none, handshakes without a token.
+	// Bytes at the port: malformed heads, handshakes without a token.
 	async knock(random) {
 		const { hostname, port } = new URL(this.url.replace(/^ws/, 'http'));
 		const head = 'GET /worker/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';

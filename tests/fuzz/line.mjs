@@ -1,5 +1,5 @@
 // One connection of an attacker, and what must hold on it whatever is sent: each request that can be answered is
-// answered once, in a form that the protocol knows, or the socket is closed. `broken` is told otherwise.
+// answered once, in a form that the protocol knows, or the socket is closed. `broken` is called otherwise.
 
 import { WebSocket, decodeBinary } from '../client/lib.mjs';
 

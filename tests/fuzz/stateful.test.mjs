@@ -1,10 +1,10 @@
-// The stateful fuzzer: workers gone mad on runs of two projects, beside an operator who loses and cancels runs,
-// while a third project works quietly. Nothing is judged but what must hold whatever is sent: every request
+// The stateful fuzzer: workers that send anything about runs of two projects, beside an operator who loses and cancels runs,
+// while a third project works quietly. It checks what must hold whatever is sent: every request
 // is answered once and well, the daemon lives, what was acknowledged is stored, the journal and the runs tell the
 // same story, and the third project's rows are as they were.
 //
 // SEED=… repeats the decisions (not their interleaving), FOR=… is how long (60, 10m, 1h), WORKERS=… how many,
-// MESSAGES=… ends it sooner, VERBOSE=1 tells how often what was answered. BESIDE=1 brings a second coordinator, RESTART=1 a PostgreSQL of its own that
+// MESSAGES=… ends it sooner, VERBOSE=1 prints how often each reply was given. BESIDE=1 brings a second coordinator, RESTART=1 a PostgreSQL of its own that
 // crashes and comes back all the while.
 //
 // long: it takes its minute
@@ -78,7 +78,7 @@ const quietProject = async (a, db) => {
 	const held = await Held.join(a, { ...id, run: second });
 	await stepOf(held);
 	await db.query(`UPDATE runs SET deadline_at = 'infinity' WHERE id = '${second}'`);
-	// The token of a run that is over is known to the attackers; that of the other to nobody.
+	// The attackers know the token of the run that is over, and not that of the other one.
 	return { ...id, ...done, password, token: first.token, run: second, held };
 };
 

@@ -21,7 +21,7 @@ done
 
 options=$("$BUILD/interlockd" --print-config | grep -oP '^\w+(?= =)')
 for option in $options; do
-	man interlock.conf.5 | grep -qP "^ +$option( = |$|  )" || wrong "interlock.conf(5) does not tell of $option"
+	man interlock.conf.5 | grep -qP "^ +$option( = |$|  )" || wrong "interlock.conf(5) does not mention $option"
 done
 
 commands=$("$BUILD/interlock" --help | awk '/^  [^ -]/ { print $1 }')
@@ -29,25 +29,25 @@ commands=$("$BUILD/interlock" --help | awk '/^  [^ -]/ { print $1 }')
 longs() { grep -oP '^ .*?\K--[a-z-]+(?= )' ; }
 for command in $commands; do
 	"$BUILD/interlock" "$command" --help >"$BUILD/man/$command.help"
-	man interlock.1 | grep -qP "^     $command( |$)" || wrong "interlock(1) does not tell of $command"
+	man interlock.1 | grep -qP "^     $command( |$)" || wrong "interlock(1) does not mention $command"
 	for option in $(longs <"$BUILD/man/$command.help"); do
-		man interlock.1 | grep -qP -- "^ +$option( |$)" || wrong "interlock(1) does not tell of $option"
+		man interlock.1 | grep -qP -- "^ +$option( |$)" || wrong "interlock(1) does not mention $option"
 	done
 done
 accepted=$(grep -hoP '\{ "\K[a-z-]+(?=", \w+_argument)' src/main.c src/interlockd.c 2>/dev/null | sort)
 [ "$(sed 's/^/--/' <<<"$accepted")" = "$("$BUILD/interlockd" --help | longs | sort -u)" ] ||
 	wrong 'interlockd --help lists other options than it takes'
 for option in $("$BUILD/interlockd" --help | longs); do
-	man interlockd.8 | grep -qP -- "^ +(-., )?$option( |$)" || wrong "interlockd(8) does not tell of $option"
+	man interlockd.8 | grep -qP -- "^ +(-., )?$option( |$)" || wrong "interlockd(8) does not mention $option"
 done
 
 # The protocol: every error that can be answered, every event that is routed, and the worker as it is.
 code='{ "\K[a-z_]+(?=", (NULL|"[a-z_:]+"), )'
 while read -r error; do
-	man interlock-protocol.7 | grep -qP "^ +$error( |$)" || wrong "interlock-protocol(7) does not tell of $error"
+	man interlock-protocol.7 | grep -qP "^ +$error( |$)" || wrong "interlock-protocol(7) does not mention $error"
 done < <(grep -rhoP "$code" src --include=refuse.c --include=error_reply.c | sort -u)
 while read -r event; do
-	man interlock-protocol.7 | grep -qP "^   $event$" || wrong "interlock-protocol(7) does not tell of $event"
+	man interlock-protocol.7 | grep -qP "^   $event$" || wrong "interlock-protocol(7) does not mention $event"
 done < <(grep -rhoP '\.event = "\K[^"]+' src | sort -u)
 while IFS= read -r line; do
 	man interlock-protocol.7 | grep -qF -- "$line" || wrong "interlock-protocol(7) has another worker: $line"

@@ -62,8 +62,8 @@ for example in nginx.conf alerts.yml grafana-dashboard.json; do
 		wrong "the package has no example $example"
 done
 
-# Installed, started, removed and purged for real: on this machine with a layer over it that nobody else
-# sees. Whoever may not lay one (who is not root, or whose kernel does not let him) leaves it out.
+# Installed, started, removed and purged for real: on this machine with an overlay that no other process
+# sees. It is left out where an overlay cannot be mounted (not root, or not allowed by the kernel).
 trial=$PWD/$BUILD/trial
 rm -rf "$trial" && mkdir -p "$trial"
 layered() {
@@ -76,15 +76,15 @@ layered() {
 if layered true 2>"$BUILD/layer"; then
 	layered sh -eu -s "$PWD/$package" >"$BUILD/trial.log" 2>&1 <<'END' || { cat "$BUILD/trial.log" && wrong 'the package is not installed, started or removed'; }
 		is() { [ "$1" = "$2" ]; }
-		conf=/etc/interlock/interlock.conf keys=/etc/interlock/keys door=/run/interlock/door
+		conf=/etc/interlock/interlock.conf keys=/etc/interlock/keys socket=/run/interlock/socket
 		trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 		dpkg() { command dpkg --no-triggers "$@"; } # the manual's index is none of ours
 		dpkg -i "$1"
 		is "$(stat -c '%U %G %a' $conf $keys /run/interlock | xargs)" 'root interlock 640 root interlock 750 interlock interlock 755'
 		interlock keys --dir $keys && chgrp interlock $keys/* && chmod 640 $keys/*
-		printf '[server]\nlisten = unix:%s\n[database]\nurl = host=/nowhere\n' $door >$conf
+		printf '[server]\nlisten = unix:%s\n[database]\nurl = host=/nowhere\n' $socket >$conf
 		CREDENTIALS_DIRECTORY=$keys setpriv --reuid=interlock --regid=interlock --clear-groups interlockd -c $conf &
-		is "$(curl -sS --retry 50 --retry-all-errors --retry-delay 0 --retry-max-time 20 --unix-socket $door http://x/healthz)" ok
+		is "$(curl -sS --retry 50 --retry-all-errors --retry-delay 0 --retry-max-time 20 --unix-socket $socket http://x/healthz)" ok
 		kill $! && wait $!
 		dpkg -i "$1" # once more, as an upgrade
 		grep -q nowhere $conf
@@ -92,7 +92,7 @@ if layered true 2>"$BUILD/layer"; then
 		dpkg -r interlock
 		for file in $files; do [ ! -e "$file" ] || is "$file" $conf; done
 		dpkg -P interlock
-		is "$(find /etc/interlock -type f | wc -l)" 3 # the keys, which nobody could make again
+		is "$(find /etc/interlock -type f | wc -l)" 3 # the keys, which cannot be made again
 		is "$(find /etc/systemd /lib/systemd /run -name 'interlock*' | wc -l)" 0
 END
 else

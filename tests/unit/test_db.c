@@ -179,7 +179,7 @@ static void loss_in_a_batch(void **state)
 	db_closed(&p);
 }
 
-/* Sends to a connection that is lost, but of which `down` has not been told, do nothing. */
+/* Sends to a connection that is lost, before `down` is called, do nothing. */
 static void sends_after_the_loss(void **state)
 {
 	struct probe p;

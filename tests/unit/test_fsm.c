@@ -1,5 +1,6 @@
 /*
- * fsm: the table of moves against a second copy of it, written by hand; and what is derived from it.
+ * fsm: the table of moves against a second copy of it, written by hand; and what is derived from
+ * it.
  */
 #include "fsm.h"
 

@@ -316,7 +316,7 @@ static void so_many_lines_of_a_kind(void **state)
 	log_tell_suppressed(false); /* their time is not over */
 	noise("a", 1);
 	log_tell_suppressed(true);
-	noise("a", 1); /* counted anew */
+	noise("a", 1); /* counted from zero */
 	log_tell_suppressed(true);
 	assert_released("time=T level=info msg=\"noise 0\" code=a\n"
 			"time=T level=info msg=\"noise 1\" code=a\n"

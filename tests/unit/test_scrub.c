@@ -103,7 +103,7 @@ static void encoded_values(void **state)
 		{ "[\"hunter22\"]", "X2h1bnRlcjIyXw==", "X2***Xw==" },
 		{ "[\"hunter22\"]", "X19odW50ZXIyMl8=", "X19***l8=" },
 		{ "[\"hunter22\"]", "X19faHVudGVyMjJf", "X19f***Jf" },
-		/* too short to be told from chance inside, but not when it is whole */
+		/* too short inside a text, where it may be chance, but not as the whole of it */
 		{ "[\"abcd\"]", "YWJjZA== X2FiY2Rf", "***== X2FiY2Rf" },
 		/* both alphabets: the bytes of "?~?>?~?>" */
 		{ "[\"?~?>?~?>\"]", "P34/Pj9+Pz4 P34_Pj9-Pz4", "*** ***" },

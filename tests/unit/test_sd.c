@@ -65,7 +65,7 @@ static void test_notify(void **state)
 }
 
 /* Reads one message; "" if there is none. */
-static const char *heard(int fd)
+static const char *received(int fd)
 {
 	static char got[512];
 	ssize_t n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
@@ -85,13 +85,13 @@ static void test_status(void **state)
 	/* A line of its own would be another message; what is not new is not said, nor what comes
 	 * right behind. */
 	sd_status("away: no\nREADY=1");
-	assert_string_equal(heard(fd), "STATUS=away: no READY=1");
+	assert_string_equal(received(fd), "STATUS=away: no READY=1");
 	sd_status("away: no\nREADY=1");
 	sd_status("serving");
-	assert_string_equal(heard(fd), "");
+	assert_string_equal(received(fd), "");
 
 	sd_reloading();
-	assert_int_equal(sscanf(heard(fd), "RELOADING=1\nMONOTONIC_USEC=%ju", &stamp), 1);
+	assert_int_equal(sscanf(received(fd), "RELOADING=1\nMONOTONIC_USEC=%ju", &stamp), 1);
 	assert_in_range(stamp / 1000, now, mono_ms());
 	unsetenv("NOTIFY_SOCKET");
 	close(fd);

@@ -188,12 +188,12 @@ static void test_what_is_too_large_is_not_opened(void **state)
 	buf_free(&none);
 }
 
-static int told;
+static int calls;
 
 static void on_ready(struct snapshot_wait *wait)
 {
 	(void)wait;
-	told++;
+	calls++;
 }
 
 /* It is read in a thread, once for all who want it, with the keys of when it began. */
@@ -219,9 +219,9 @@ static void test_large_ones_are_awaited(void **state)
 	assert_false(snapshot_await(gone, &waits[2]));
 	snapshot_drop(gone); /* its channel went */
 	assert_int_equal(snapshot_open_jobs(), 2);
-	assert_int_equal(told, 0);
+	assert_int_equal(calls, 0);
 	assert_int_equal(uv_run(uv_default_loop(), UV_RUN_DEFAULT), 0);
-	assert_int_equal(told, 3);
+	assert_int_equal(calls, 3);
 	assert_int_equal(snapshot_open_jobs(), 0);
 	assert_true(snapshot_await(a, &waits[0]));
 	assert_true(hides(a, "hunter22"));

@@ -28,7 +28,7 @@ define stepping
 		"timestamp":"1795485247442730","input_dataclip_id":"${dataclip}"}]
 	< ["3","5","run:${run}","phx_reply",{"status":"ok","response":{"step_id":"${step}"}}]
 
-# The claim was given back, as the janitor does it when nobody has joined in time.
+# The claim was released, as the janitor does it if its worker has not joined in time.
 define unjoined
 	sql UPDATE runs SET state = 'available', claimed_at = NULL, claim_epoch = claim_epoch + 1, claim_id = NULL,
 		unjoined_claims = ARRAY[claim_id] WHERE id = '${run}'

@@ -65,7 +65,7 @@ test a topic that is not joined: ${event}
 	> ["9","9","worker:queue","${event}",{}]
 	< ["9","9","worker:queue","phx_reply",{"status":"error","response":{"base":["unmatched topic"],"errors":{"base":["unmatched topic"]},"reason":"unmatched topic","code":"unmatched_topic","retryable":false}}]
 
-test a topic that nobody knows: ${topic}
+test an unknown topic: ${topic}
 	each topic
 	= nobody
 	= phoenix

@@ -49,7 +49,7 @@ const configure = ({ url = urls.DATABASE_URL, more = '' } = {}) =>
 configure();
 execFileSync(INTERLOCK_BIN, ['-c', file, 'migrate']);
 await sql('GRANT pg_read_all_stats TO interlock, interlock_owner');
-// Somebody who is there as long as nobody else is.
+// A coordinator that is registered while no other is.
 const keeper = `INSERT INTO coordinators VALUES ('keeper', 'p', now(), now() + interval '1 hour', '[]')`;
 await sql(keeper);
 
@@ -295,7 +295,7 @@ test('a transaction that is open for long', async () => {
 	holder.close();
 });
 
-test("other roles' transactions cannot be seen by everybody", async () => {
+test("other roles' transactions are not visible to every role", async () => {
 	await sql('REVOKE pg_read_all_stats FROM interlock');
 	const found = look();
 	finds(found, ['transactions', 'skipped', /sessions of other roles cannot be looked into/]);
@@ -303,7 +303,7 @@ test("other roles' transactions cannot be seen by everybody", async () => {
 	fine();
 });
 
-test('a prepared transaction, a slot that nobody reads', async () => {
+test('a prepared transaction, a slot that is not in use', async () => {
 	await sql('ALTER SYSTEM SET max_prepared_transactions = 5');
 	await sql('ALTER SYSTEM SET wal_level = logical');
 	admin.close();

@@ -175,7 +175,7 @@ test claims of several workers at the same moment share what there is
 	wait sql> SELECT count(*) FROM pg_locks WHERE NOT granted
 	= 1
 	B> ["1","2","worker:queue","claim",{"demand":5,"worker_name":"w2","queues":["${queue}-2"]}]
-	# The daemon has it; its poll may tell of waiting runs meanwhile.
+	# The daemon has it; its poll may notify of waiting runs meanwhile.
 	B> [null,"3","phoenix","heartbeat",{}]
 	B< [null,"3","phoenix","phx_reply",{"status":"ok","response":{}}]
 	sql COMMIT

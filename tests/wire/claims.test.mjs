@@ -211,7 +211,7 @@ test('a strict list of queues got nothing else', async () => {
 	assert.deepEqual(rows, [['special']]);
 });
 
-// Claims are made one after another, so that their ids tell the order; those of one transaction have none.
+// Claims are made one after another, so that their ids give the order; those of one transaction do not.
 test('projects with equal demand are served in turn, within one', async () => {
 	const rows = await db.query(`SELECT xid, project_id, count(*) FROM transitions
 		WHERE event = 'claim' AND project_id IN (${fair.map(({ id }) => `'${id}'`)})

@@ -170,7 +170,7 @@ sql "INSERT INTO schema_migrations (version, name) VALUES (999, '999_future')" >
 cli migrate
 said 'a newer schema is refused' 1 '' '*schema version 999 *install the newer interlock'
 cli runs
-is 'it serves the other commands, if it says nothing else' 0 "$status"
+is 'it serves the other commands, if it has no options of its own' 0 "$status"
 sql 'UPDATE schema_migrations SET serves = 999' >/dev/null
 cli runs
 said 'and if it says so, it does not' 1 '' '*schema version 999, which serves builds for version 999 *'
@@ -275,7 +275,7 @@ expected: $expected
 got:      $err"
 }
 refused 'a mistake is named by its path' \
-	".workflows[0].edges[1].target_job_id = \"$(id nobody)\"" \
+	".workflows[0].edges[1].target_job_id = \"$(id unknown)\"" \
 	'workflows[0].edges[1].target_job_id: no such job'
 refused 'all of them are' \
 	'.name = "" | .concurrency = 0 | .save_dataclips = "yes" | .options.run_timeout_ms = 1.5 |
@@ -303,7 +303,7 @@ refused 'a cycle is refused' ".workflows[0].edges += [{ id: \"$(id E3)\", source
 	target_job_id: \"$(id A)\" }]" 'workflows[0].edges[2]: closes a cycle'
 refused 'a job that follows itself too' ".workflows[0].edges += [{ id: \"$(id E3)\",
 	source_job_id: \"$(id B)\", target_job_id: \"$(id B)\" }]" 'workflows[0].edges[2]: closes a cycle'
-refused 'a credential must be somewhere' ".workflows[0].jobs[1].credential_id = \"$(id nobody)\"" \
+refused 'a credential must be somewhere' ".workflows[0].jobs[1].credential_id = \"$(id unknown)\"" \
 	'workflows[0].jobs[1].credential_id: no such credential'
 import '.credentials[0].body.password = "x" * 1048576'
 said 'a credential has a bounded size' 1 '' \
@@ -348,13 +348,13 @@ cli enqueue intake --input - <<<'{"n": }'
 said 'an input that is not JSON is refused' 1 '' '*is not JSON'
 cli enqueue intake --priority urgent
 said 'so is another priority' 1 '' '*priority "urgent" is neither normal nor immediate'
-cli enqueue intake --trigger "$(id nobody)"
+cli enqueue intake --trigger "$(id unknown)"
 said 'so is another trigger' 1 '' '*no such trigger*'
 cli enqueue intake --trigger T
 said 'or what is no id' 2 '' '*--trigger: got "T", expected a UUID'
-cli enqueue nobody
-said 'so is another workflow' 1 '' '*no workflow is called "nobody"'
-cli enqueue "$(id nobody)"
+cli enqueue unknown
+said 'so is another workflow' 1 '' '*no workflow is called "unknown"'
+cli enqueue "$(id unknown)"
 said 'also by its id' 1 '' '*no workflow *'
 app=interlock_app_$$
 as_app() { psql -qXAt "$(with "$owner" user=$app)" -c "BEGIN; SELECT (interlock_enqueue('$(id W)')).run_id IS NOT NULL; ROLLBACK" 2>&1; }
@@ -371,8 +371,8 @@ cli retry "$run" --json
 said 'a run is tried again' 0 '{"work_order_id":"*","run_id":"*"}' ''
 is 'in the same work order' 2 "$(sql "SELECT count(*) FROM runs WHERE work_order_id =
 	'$(jq -r .work_order_id <<<"$out")'")"
-cli retry "$(id nobody)"
-said 'no other is' 1 '' "*no run $(id nobody)"
+cli retry "$(id unknown)"
+said 'no other is' 1 '' "*no run $(id unknown)"
 import 'del(.workflows[0].edges[0])'
 cli retry "$run"
 said 'not where no edge leaves the trigger any more' 1 '' '*no enabled edge any more'
@@ -401,7 +401,7 @@ $(id U)  webhook *  0
 $(id T)  webhook  intake *clinic *t *t *2" ''
 cli triggers "$(id V)" --json
 said 'or of one workflow' 0 "?{\"trigger\":\"$(id U)\",*\"keys\":0}?" ''
-cli triggers nobody
+cli triggers unknown
 said 'or none' 0 'trigger *keys' ''
 is 'both are good' "$(digest "$first") $(digest "$second")" "$(keys)"
 import
@@ -410,9 +410,9 @@ cli trigger-key "$(id T)" --only
 is 'or it alone' "$(digest "$out")" "$(keys)"
 cli trigger-key "$(id T)" --none
 said 'or none at all' 0 '' ''
-is 'then anybody may send' '' "$(keys)"
-cli trigger-key "$(id nobody)"
-said 'no other trigger has one' 1 '' "*no trigger $(id nobody)"
+is 'then requests need no key' '' "$(keys)"
+cli trigger-key "$(id unknown)"
+said 'no other trigger has one' 1 '' "*no trigger $(id unknown)"
 cli trigger-key 17
 said 'or what is no id' 2 '' '*TRIGGER: got "17", expected a UUID'
 cli trigger-key "$(id T)" --only --none
@@ -471,8 +471,8 @@ is 'or with so many' 3 "$(grep -c 'line [0-9]' <<<"$out")"
 cli run "$other" --json --logs 2
 is 'as JSON, whole' '["failed",102,2,["claim","run:complete"]]' "$(jq -c '[.run.state,
 	(.steps[0].output | length), (.logs | length), (.journal | map(.event))]' <<<"$out")"
-cli run "$(id nobody)"
-said 'no other is' 1 '' "*no run $(id nobody)"
+cli run "$(id unknown)"
+said 'no other is' 1 '' "*no run $(id unknown)"
 "$INTERLOCK_BIN" -c "$conf" runs >/dev/full 2>"$dir/err"
 is 'what cannot be printed is an error' 1 $?
 

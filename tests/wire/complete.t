@@ -65,7 +65,7 @@ test a run that is ${state} stays so
 	= ${state} | refused | already_final | {"reason":"success"}
 	= ${state} | refused | already_final | {"reason":"crash","error_type":"E"}
 
-test a run that nobody claims cannot become ${state}
+test a run that is not claimed cannot become ${state}
 	each reason | state
 	= success | success
 	= fail | failed

@@ -1,5 +1,5 @@
-// Where what is answered: workers, webhooks and metrics by one door, by doors of their own, by unix
-// sockets and by those of systemd; and whose an address is when there is a proxy in between.
+// Which endpoint is served where: workers, webhooks and metrics on one listening socket, on separate ones, on unix
+// sockets and on those of systemd; and which address counts when there is a proxy in between.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -13,7 +13,7 @@ import { WebSocket, readSecret, workerParams } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, db, given, test } from './stage.mjs';
 
-const folder = mkdtempSync(join(tmpdir(), 'interlock-doors-'));
+const folder = mkdtempSync(join(tmpdir(), 'interlock-endpoints-'));
 stage.atEnd(() => rmSync(folder, { recursive: true, force: true }));
 const secret = readSecret(process.env.WORKER_SECRET_FILE);
 
@@ -63,16 +63,16 @@ const answers = async (where, id) => [
 
 const listening = (coordinator) => [...coordinator.logged.matchAll(/listening on ([^" ]+)/g)].map(([, where]) => where);
 
-test('by one door, everything', async () => {
-	const a = await Coordinator.start('doors-one');
+test('on one listening socket, everything', async () => {
+	const a = await Coordinator.start('endpoints-one');
 	assert.deepEqual(await answers(a.address, await given()), [101, 200, 200, 200, 200]);
 	await a.stop();
 });
 
-test('by doors of their own, each only its own; a unix socket is as good', async () => {
+test('on separate sockets, each only its own; a unix socket works as well', async () => {
 	const id = await given();
 	const path = join(folder, 'metrics.sock');
-	const a = await Coordinator.start('doors-three', {
+	const a = await Coordinator.start('endpoints-three', {
 		server: { listen: `127.0.0.1:0 unix:${join(folder, 'workers.sock')}` },
 		intake: { listen: '127.0.0.1:0' },
 		metrics: { listen: `unix:${path}` },
@@ -96,7 +96,7 @@ test("by systemd's sockets, each for what its name says", async () => {
 		servers.push(server);
 	}
 	const ports = servers.map((server) => server.address().port);
-	const conf = new Coordinator('doors-systemd');
+	const conf = new Coordinator('endpoints-systemd');
 	conf.write();
 	// LISTEN_PID must be the daemon's own: the shell becomes it.
 	const child = spawn(
@@ -136,7 +136,7 @@ const addresses = async (name, n) => {
 };
 
 test('X-Forwarded-For is believed from trusted proxies only, and only so far', async () => {
-	const a = await Coordinator.start('doors-trust', {
+	const a = await Coordinator.start('endpoints-trust', {
 		server: {
 			listen: `127.0.0.1:0 unix:${join(folder, 'proxied.sock')}`,
 			trusted_proxies: '127.0.0.1 10.0.0.0/8 unix',
@@ -153,7 +153,7 @@ test('X-Forwarded-For is believed from trusted proxies only, and only so far', a
 		await shake(tcp),
 	];
 	assert.deepEqual(open.map(({ status }) => status), open.map(() => 101));
-	assert.deepEqual(await addresses('doors-trust', open.length), [
+	assert.deepEqual(await addresses('endpoints-trust', open.length), [
 		'127.0.0.1', '127.0.0.1', '127.0.0.7', '2001:db8::4', '203.0.113.1', '203.0.113.2',
 	]);
 	for (const { ws } of open) ws.terminate();
@@ -163,7 +163,7 @@ test('X-Forwarded-For is believed from trusted proxies only, and only so far', a
 test('limits per address are those of the workers behind the proxy, by reload too', async () => {
 	const limits = { max_workers_per_address: 2 };
 	const server = { trusted_proxies: '127.0.0.1' };
-	const a = await Coordinator.start('doors-limit', { server, limits });
+	const a = await Coordinator.start('endpoints-limit', { server, limits });
 	const from = (client) => shake(a.address, { headers: { 'X-Forwarded-For': client } });
 	const statuses = [];
 	for (const client of ['203.0.113.1', '203.0.113.1', '203.0.113.1', '203.0.113.2'])

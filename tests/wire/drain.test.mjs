@@ -6,12 +6,12 @@ import * as stage from './stage.mjs';
 import { Coordinator, Held, db, given, test } from './stage.mjs';
 
 const stateOf = async ({ run }) => (await db.query(`SELECT state FROM runs WHERE id = '${run}'`))[0][0];
-// What a worker does when it is told of runs, and what it hears.
+// What a worker does when it is notified of runs; resolves with the outcome.
 const onTold = (worker, what) => {
-	let told;
-	const heard = new Promise((resolve) => (told = resolve));
-	worker.pushed.push = ({ event }) => event === 'work-available' && told(what());
-	return heard;
+	let notified;
+	const outcome = new Promise((resolve) => (notified = resolve));
+	worker.pushed.push = ({ event }) => event === 'work-available' && notified(what());
+	return outcome;
 };
 const claim = (worker, queue) =>
 	worker.ask('worker:queue', 'claim', { demand: 1, worker_name: null, queues: [queue] });
@@ -37,7 +37,7 @@ test('a run that is between its plan and its start is waited for', async () => {
 	await stopped;
 });
 
-test('a worker with capacity is made to claim, and hears that there are no runs', async () => {
+test('a worker with capacity is made to claim, and gets no runs', async () => {
 	const coordinator = await Coordinator.start('drain-claim', { server: { drain: '30s' } });
 	const id = await given();
 	const worker = await coordinator.worker();

@@ -70,18 +70,18 @@ const foreign = { claims: { claim: randomUUID() } };
 
 for (const [channel, scene] of [
 	['kept open', overtaken],
-	['joined anew', overtaken],
+	['joined again', overtaken],
 	['at the other coordinator', overtaken],
 	['of the same epoch', () => ofAnotherHistory(foreign)],
-	['of the same epoch, joined anew', () => ofAnotherHistory(foreign)],
+	['of the same epoch, joined again', () => ofAnotherHistory(foreign)],
 	['of the same claim and another epoch', () => ofAnotherHistory({ claims: { epoch: 2 } })],
 ])
 	test(`a worker whose claim is over changes nothing, on a channel ${channel}`, async () => {
 		const { id, old, step } = await scene();
 		const lease = () => db.query(`SELECT lease_expires_at FROM runs WHERE id = '${id.run}'`);
 		const [sum, leased] = [await sumOf(db, id.project), await lease()];
-		if (/anew|other/.test(channel))
-			assert.deepEqual(answer(await old.rejoin(channel.includes('anew') ? a : b)), ok);
+		if (/again|other/.test(channel))
+			assert.deepEqual(answer(await old.rejoin(channel.includes('again') ? a : b)), ok);
 		for (const [event, message] of events(id, step)) {
 			const before = (await journalOf(db, id.run)).length;
 			assert.deepEqual(answer(await old.say(event, message)), stage.superseded, event);
@@ -139,7 +139,7 @@ test('a claim that was given back before it was joined is refused at the join', 
 	assert.equal(await sumOf(db, id.project), sum);
 });
 
-test('a final run is joined with its own epoch: late words and logs follow', async () => {
+test('a final run is joined with its own epoch: late messages and logs follow', async () => {
 	const held = await Held.join(a, await given());
 	const complete = stage.runComplete();
 	await held.say('run:complete', complete);
@@ -152,7 +152,7 @@ test('a final run is joined with its own epoch: late words and logs follow', asy
 
 // -- Replays ----------------------------------------------------------------------------------------
 
-// Says it once more, on this channel, joined anew, and at the other coordinator: the same `ok`, and
+// Sends it once more, on this channel, joined again, and at the other coordinator: the same `ok`, and
 // nothing changed.
 const repeats = async (held, event, message, first) => {
 	const sum = await sumOf(db, held.id.project);

@@ -44,13 +44,13 @@ test the input, byte by byte: ${input}
 
 test the input is the run's own, whatever id is asked for: ${which}
 	each which | payload
-	= nobody's | {"id":"${nobody}"}
+	= unknown | {"id":"${unknown}"}
 	= another project's | {"id":"${foreign}"}
 	= no id | {"id":"x"}
 	= none | {}
 	= no object | []
 	do foreign
-	new nobody
+	new unknown
 	do joined
 	fetch:dataclip ${payload} -> binary {"data":{"n":7}}
 
@@ -93,12 +93,12 @@ test a credential that the run names
 
 test a credential that is ${which} is not found, in the same bytes
 	each which | id
-	= nobody's | "${nobody}"
+	= unknown | "${unknown}"
 	= another project's | "${foreign}"
 	= no id | "x"
 	= a number | 7
 	do started
-	new nobody foreign elsewhere
+	new unknown foreign elsewhere
 	sql INSERT INTO projects (id, name) VALUES ('${elsewhere}', 'elsewhere')
 	sql INSERT INTO credentials (project_id, id, name, body) SELECT '${elsewhere}', '${foreign}', name, body FROM credentials WHERE id = '${credential}'
 	fetch:credential {"id":${id}} -> error {"errors":{"id":["Credential not found!"]}}
@@ -125,7 +125,7 @@ test no credentials for a run that is ${state}
 	do final
 	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}
 
-test no credentials for a run that is lost, or that nobody claims
+test no credentials for a run that is lost, or not claimed
 	do started
 	sql UPDATE runs SET state = 'lost', lost_from = 'started', finished_at = now(), finalized_at = now() WHERE id = '${run}'
 	fetch:credential {"id":"${credential}"} -> error {"errors":{"id":["Credential not found!"]}}

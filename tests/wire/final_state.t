@@ -16,7 +16,7 @@ test where a valid id came the final state is not stored
 
 test an id that is ${which} changes nothing, and is answered in the same bytes
 	each which | id
-	= nobody's | ${nobody}
+	= unknown | ${unknown}
 	= another project's | ${foreign}
 	= no id | not-an-id
 	= a run's | ${run}
@@ -24,7 +24,7 @@ test an id that is ${which} changes nothing, and is answered in the same bytes
 	= a number in quotes | 7
 	do started
 	do foreign
-	new nobody
+	new unknown
 	run:complete {"reason":"success","final_dataclip_id":"${id}"} -> refused final_dataclip_id "does not exist" does_not_exist started
 	sql> SELECT state, final_dataclip_id, revision FROM runs WHERE id = '${run}'
 	= started | null | 2
@@ -72,10 +72,10 @@ test a large final state goes ahead of its message
 	sql> SELECT length(d.body), left(d.body, 8) FROM runs r JOIN dataclips d ON d.id = r.final_dataclip_id WHERE r.id = '${run}'
 	= 100008 | {"a":"xx
 
-test a large final state beside an id that nobody has
+test a large final state beside an unknown id
 	do started
-	new nobody
-	run:complete {"reason":"success","final_dataclip_id":"${nobody}","final_state":{"a":"${x*100000}"}} -> warned final_dataclip_id "does not exist"
+	new unknown
+	run:complete {"reason":"success","final_dataclip_id":"${unknown}","final_state":{"a":"${x*100000}"}} -> warned final_dataclip_id "does not exist"
 	sql> SELECT length(d.body) FROM runs r JOIN dataclips d ON d.id = r.final_dataclip_id WHERE r.id = '${run}'
 	= 100008
 

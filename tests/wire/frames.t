@@ -97,7 +97,7 @@ test NUL and half a surrogate pair in a payload do no harm
 	sql> SELECT message FROM log_lines WHERE run_id = '${run}'
 	= a\u0000b \ud800
 
-test a binary push is heard, its payload is not JSON
+test a binary push is accepted, its payload is not JSON
 	do joined
 	> binary ["3","4","run:${run}","fetch:plan",""]
 	< ["3","4","run:${run}","phx_reply",{"status":"ok","response":{"id":"${run}",...}}]

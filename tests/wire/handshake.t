@@ -8,7 +8,7 @@ test a worker with a good token is let in
 test a token is refused: ${why}
 	each why | what
 	= signed with another secret | {"by":"another secret"}
-	= signed by nobody, alg none | {"by":"nobody"}
+	= unsigned, alg none | {"by":"unsigned"}
 	= signed well, alg none | {"alg":"none"}
 	= another HMAC is named | {"alg":"HS512"}
 	= a public-key algorithm is named | {"alg":"RS256"}

@@ -1,4 +1,4 @@
-// Nothing to do: what a claim costs then, how soon it is over, and who is told. On a database of its own,
+// Nothing to do: what a claim costs then, how soon it is over, and which workers are notified. On a database of its own,
 // where nothing waits but what a test enqueues.
 //
 // alone: it measures how soon a claim is over
@@ -46,13 +46,13 @@ const firstRun = async (worker) => {
 	return Math.round(performance.now() - begun);
 };
 
-// Those who have been told, each as often as it was.
-const told = (workers) =>
+// The workers that were notified, each as often as it was.
+const notified = (workers) =>
 	workers.flatMap((worker) => worker.pushed.filter(({ event }) => event === 'work-available').map(() => worker));
-const toldOnce = async (workers, n) => {
-	for (const end = Date.now() + 10_000; told(workers).length < n; await pause(5))
-		assert.ok(Date.now() < end, `${told(workers).length} of ${n} were told`);
-	return told(workers);
+const notifiedOnce = async (workers, n) => {
+	for (const end = Date.now() + 10_000; notified(workers).length < n; await pause(5))
+		assert.ok(Date.now() < end, `${notified(workers).length} of ${n} were notified`);
+	return notified(workers);
 };
 
 test('an empty claim costs no transaction', async () => {
@@ -77,23 +77,23 @@ test('an empty claim costs no transaction', async () => {
 	await pause(1500);
 	const spent = (await commits()) - before;
 	console.log(`${Math.round((N * EACH) / seconds)} empty claims a second, of ${N} workers; ` +
-		`${spent} transactions of everybody meanwhile`);
+		`${spent} transactions of all backends meanwhile`);
 	assert.ok(spent < EACH, 'not even one for all workers together');
 	for (const worker of workers) worker.cut();
 });
 
-test('an inserted run is heard of at once: NOTIFY', async () => {
+test('an inserted run is noticed at once: NOTIFY', async () => {
 	await clear();
 	const worker = await idleWorker(listens);
 	await knows(listens, worker);
 	await enqueue();
 	const ms = await firstRun(worker);
-	console.log(`heard by NOTIFY within ${ms} ms`);
-	await toldOnce([worker], 1);
+	console.log(`noticed by NOTIFY within ${ms} ms`);
+	await notifiedOnce([worker], 1);
 	worker.cut();
 });
 
-test('a webhook’s run is heard of at once, whatever becomes of the notification', async () => {
+test('a webhook’s run is noticed at once, whatever becomes of the notification', async () => {
 	await clear();
 	const worker = await idleWorker(listens);
 	await knows(listens, worker);
@@ -102,7 +102,7 @@ test('a webhook’s run is heard of at once, whatever becomes of the notificatio
 	const url = `http://${listens.address}/i/${id.trigger}`;
 	assert.equal((await fetch(url, { method: 'POST', body: '{}' })).status, 200);
 	assert.equal((await claim(worker)).length, 1);
-	await toldOnce([worker], 1);
+	await notifiedOnce([worker], 1);
 	await db.query('ALTER TABLE waiting ENABLE TRIGGER waiting_notify');
 	worker.cut();
 });
@@ -147,7 +147,7 @@ test('a listener whose backend hangs keeps no run from being claimed, and is rep
 	worker.cut();
 });
 
-test('a thousand idle workers and one new run: one is told', async () => {
+test('a thousand idle workers and one new run: one is notified', async () => {
 	await clear();
 	const workers = [];
 	while (workers.length < 1000)
@@ -156,30 +156,30 @@ test('a thousand idle workers and one new run: one is told', async () => {
 	const claimed = 'interlock_messages_total{event="claim",outcome="ok"}';
 	const before = await polls.metric(claimed);
 	await enqueue();
-	const [first] = await toldOnce(workers, 1);
+	const [first] = await notifiedOnce(workers, 1);
 	assert.equal((await claim(first)).length, 1);
 	await pause(3 * POLL_MS);
-	assert.equal(told(workers).length, 1);
+	assert.equal(notified(workers).length, 1);
 	assert.equal((await polls.metric(claimed)) - before, 1);
 
-	// Who was told and does not ask is not waited for: but one at a time, and never the same one.
+	// A notified worker that does not claim is not waited for: another one follows, never the same one.
 	await enqueue();
-	const three = (await toldOnce(workers, 4)).filter((worker) => worker !== first);
+	const three = (await notifiedOnce(workers, 4)).filter((worker) => worker !== first);
 	assert.equal(new Set(three).size, 3);
-	assert.ok(told(workers).length <= 5);
+	assert.ok(notified(workers).length <= 5);
 	assert.equal((await claim(three[2])).length, 1);
 	await knows(polls, workers[0]);
 
 	// As many as there are runs.
-	const so = told(workers).length;
+	const so = notified(workers).length;
 	await enqueue(7);
-	await toldOnce(workers, so + 7);
-	for (const worker of told(workers).slice(so)) await claim(worker);
-	assert.ok(told(workers).length <= so + 7, `${told(workers).length - so} were told of seven runs`);
+	await notifiedOnce(workers, so + 7);
+	for (const worker of notified(workers).slice(so)) await claim(worker);
+	assert.ok(notified(workers).length <= so + 7, `${notified(workers).length - so} were notified of seven runs`);
 	for (const worker of workers) worker.cut();
 });
 
-test('only workers with capacity left are told', async () => {
+test('only workers with capacity left are notified', async () => {
 	await clear();
 	await enqueue(4);
 	const workers = [];
@@ -193,10 +193,10 @@ test('only workers with capacity left are told', async () => {
 	const idle = await idleWorker(polls);
 	await knows(polls, idle);
 	await enqueue(5);
-	await toldOnce([...workers, idle], 1);
+	await notifiedOnce([...workers, idle], 1);
 	await pause(2 * POLL_MS);
-	assert.deepEqual(told(workers), []);
-	assert.ok(told([idle]).length >= 1);
+	assert.deepEqual(notified(workers), []);
+	assert.ok(notified([idle]).length >= 1);
 	await clear();
 });
 

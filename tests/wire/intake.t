@@ -1,4 +1,4 @@
-# Runs from outside: the webhook, SQL, and that workers hear of them at once. Health and metrics.
+# Runs from outside: the webhook, SQL, and that workers are notified of them at once. Health and metrics.
 
 test the webhook makes a dataclip, a work order and a run
 	http POST /i/${trigger} {"hello": "you", "n": 1.10} -> 200 {"work_order_id":"${order:=}","run_id":"${posted:=}"}
@@ -43,12 +43,12 @@ test no body at all
 
 test a trigger that is not there: ${path}
 	each path
-	= ${nobody}
+	= ${unknown}
 	= not-an-id
 	= ${workflow}
 	= ${trigger}/
 	= 
-	new nobody
+	new unknown
 	http POST /i/${path} {} -> 404 {"error":"no such trigger"}
 
 test a trigger that is off, that is none for webhooks, that leads nowhere
@@ -109,15 +109,15 @@ test a run that is rolled back was never there
 	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
 	= 1
 
-test no more workers are told than there are runs
+test no more workers are notified than there are runs
 	do claimed
 	B do listening
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	< ["1",null,"worker:queue","work-available",{}]
-	< untold
-	B< untold
+	< unnotified
+	B< unnotified
 
-test the worker that was told is the last to be told again
+test the worker that was notified is the last to be notified again
 	do claimed
 	B do listening
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
@@ -125,9 +125,9 @@ test the worker that was told is the last to be told again
 	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"*","token":"*"}]}
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	B< ["1",null,"worker:queue","work-available",{}]
-	< untold
+	< unnotified
 
-test a worker without capacity is not told
+test a worker without capacity is not notified
 	> ["1","1","worker:queue","phx_join",{"capacity":1}]
 	< ["1","1","worker:queue","phx_reply",{"status":"ok","response":{}}]
 	claim {"queues":["${queue}"]} -> ok {"runs":[{"id":"${run}","token":"${token:=}"}]}
@@ -135,7 +135,7 @@ test a worker without capacity is not told
 	B do listening
 	sql SELECT interlock_enqueue('${workflow}', queue => '${queue}')
 	B< ["1",null,"worker:queue","work-available",{}]
-	< untold
+	< unnotified
 
 test health, readiness, metrics
 	http GET /healthz -> 200 "ok"
@@ -188,6 +188,6 @@ test a key is neither asked of a trigger that has none, nor stored
 	sql> SELECT d.request LIKE '%secret%' FROM runs r JOIN dataclips d ON d.id = r.dataclip_id WHERE r.id = '${posted}'
 	= f
 
-test a trigger that is off says nothing of keys
+test a disabled trigger answers nothing about keys
 	sql UPDATE triggers SET keys = ARRAY['x'], enabled = false WHERE id = '${trigger}'
 	http POST /i/${trigger} {} -> 404 {"error":"no such trigger"}

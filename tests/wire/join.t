@@ -6,7 +6,7 @@ test a token is refused: ${why}
 	= signed with a key of another kind | {"by":"a key of another kind"}
 	= signed with the secret of workers | {"by":"the secret"}
 	= signed with the public key as if it were a secret | {"by":"the public key"}
-	= signed by nobody, alg none | {"by":"nobody"}
+	= unsigned, alg none | {"by":"unsigned"}
 	= signed well, alg none | {"alg":"none"}
 	= another algorithm is named | {"alg":"RS512"}
 	= HS256 is named | {"alg":"HS256"}
@@ -65,7 +65,7 @@ test the token of one run opens no other, nor does a worker's
 	token mine {"claims":{"iss":"Lightning","id":"${run}","sub":"run:${run}","epoch":1,"nbf":1,"exp":4000000000,"project_id":"${project}","work_order_id":"${work_order}"}}
 	phx_join {"token":"${mine}"} -> refused - "unauthorized" unauthorized
 
-# It was there, or there would be no token: a failover has lost it, and its worker hears so by an empty plan.
+# It was there, or there would be no token: a failover has lost it, and its worker gets an empty plan.
 test a run that does not exist, or not in this project: ${why}
 	each why | named | claims
 	= there is none | ${trigger} | {"id":"${trigger}","sub":"run:${trigger}"}
@@ -130,13 +130,13 @@ test a worker that once held the run gets an empty plan, and changes nothing
 	= run:complete | refused | superseded
 
 # As after a failover to a standby that lacked the last commits.
-test a claim that the run has never known is told so, by an empty plan: ${why}
+test a claim that the run has never known gets an empty plan: ${why}
 	each why | token | row
 	= the same epoch, another claim | {"claims":{"claim":"${dataclip}"}} | claim_epoch = 1
 	= a larger epoch | {"claims":{"claim":"${dataclip}","epoch":7}} | claim_epoch = 1
 	= a smaller epoch | {"claims":{"claim":"${dataclip}"}} | claim_epoch = 3
 	= the right claim, another epoch | {"claims":{"epoch":2}} | claim_epoch = 1
-	= nobody has the run | {} | claim_epoch = 0, claim_id = NULL, state = 'available', claimed_at = NULL
+	= the run is not claimed | {} | claim_epoch = 0, claim_id = NULL, state = 'available', claimed_at = NULL
 	do claimed
 	run token x ${token}
 	sql UPDATE runs SET ${row} WHERE id = '${run}'
@@ -149,13 +149,13 @@ test a claim that the run has never known is told so, by an empty plan: ${why}
 	sql> SELECT joined_at, started_at, finished_at, revision FROM runs WHERE id = '${run}'
 	= null | null | null | 1
 
-test a channel that was joined before somebody else claimed the run is no better
+test a channel that was joined before another worker claimed the run is superseded too
 	do started
 	sql UPDATE runs SET claim_epoch = 3 WHERE id = '${run}'
 	run:complete {"reason":"success"} -> refused state "claimed by another worker" superseded
 	run:log {"message":["late"]} -> warned state "claimed by another worker"
 
-test the join of a final run is accepted: late words and logs follow
+test the join of a final run is accepted: late messages and logs follow
 	do started
 	run:complete {"reason":"success","timestamp":"1795485247455752"} -> ok
 	B phx_join {"token":"${token}"} -> ok

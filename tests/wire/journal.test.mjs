@@ -127,7 +127,7 @@ test('what a foreign key refuses, whatever the statement sees, is journaled too'
 
 const counts = async (...series) => Promise.all(series.map((one) => a.metric(`interlock_${one}`)));
 
-test('the metrics tell repetitions, stale words and how far the clocks are apart', async () => {
+test('the metrics count repetitions, superseded messages and how far the clocks are apart', async () => {
 	const series = [
 		'race_total{event="run:start",outcome="replayed",policy="acknowledge"}',
 		'race_total{event="run:complete",outcome="superseded",policy="acknowledge"}',
@@ -217,9 +217,9 @@ test('interlock journal: by outcome, the group `late`, and no message unless it 
 	]);
 	assert.deepEqual(await outcomes('--limit', '1'), ['run:complete refused null']);
 	for (const row of await rowsOf(run)) assert.equal(row.message, null);
-	const told = await interlock('journal', run, '--message');
-	assert.match(told.out, /it was \*\*\*/);
-	assert.doesNotMatch(told.out, /opensesame/);
+	const shown = await interlock('journal', run, '--message');
+	assert.match(shown.out, /it was \*\*\*/);
+	assert.doesNotMatch(shown.out, /opensesame/);
 });
 
 test('interlock journal: the newest rows of all runs, and not further back than asked for', async () => {
@@ -366,9 +366,9 @@ test('interlock verify: what happened before the oldest partition is not missed'
 });
 
 test('interlock verify says what it does not understand', async () => {
-	const [wrong, nobody] = [await interlock('verify', '--project', 'x'), await interlock('verify', '--project', randomUUID())];
-	assert.deepEqual([wrong.status, nobody.status], [2, 1]);
-	assert.match(nobody.err, /no project /);
+	const [wrong, unknown] = [await interlock('verify', '--project', 'x'), await interlock('verify', '--project', randomUUID())];
+	assert.deepEqual([wrong.status, unknown.status], [2, 1]);
+	assert.match(unknown.err, /no project /);
 });
 
 // -- interlock prune --------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ test('interlock prune drops what is older than keep, and nothing else', async ()
 	assert.deepEqual(await interlock('prune'), { status: 0, out: '', err: '' });
 });
 
-test('interlock prune leaves alone what somebody else has detached', async () => {
+test('interlock prune leaves alone what another session has detached', async () => {
 	const part = await partition(40);
 	await db.query(`ALTER TABLE transitions DETACH PARTITION ${part}`);
 	assert.deepEqual(await interlock('prune'), { status: 0, out: '', err: '' });
@@ -415,7 +415,7 @@ for (const [whom, query] of [
 	['the journal', () => 'SELECT count(*) FROM transitions'],
 	['the partition itself', (part) => `SELECT count(*) FROM ${part}`],
 ])
-	test(`interlock prune: while somebody reads ${whom} no message waits, and it gives up`, async () => {
+	test(`interlock prune: while a session reads ${whom} no message waits, and it gives up`, async () => {
 		const [old, next] = [await partition(50), await partition(49)];
 		const held = await started();
 		await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
@@ -438,7 +438,7 @@ for (const [whom, query] of [
 		assert.equal(given_up.status, 1);
 		assert.equal(given_up.out, '');
 		assert.equal(given_up.err, `interlock: ${old} is in use: the next prune goes on with it\n`);
-		// The reader's world is what it was, and whoever comes now does not wait either.
+		// The reader's snapshot is unchanged, and later sessions do not wait either.
 		assert.deepEqual(await reader.query(query(old)), [[seen]]);
 		assert.equal((await verify('--project', held.id.project)).status, 0);
 		await db.query('SELECT interlock_journal_partitions(); SET lock_timeout = 0');

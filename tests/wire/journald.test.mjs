@@ -1,4 +1,4 @@
-// What `journalctl RUN_ID=…` tells of a run, by the real journald and the real journalctl: a journal of its own,
+// What `journalctl RUN_ID=…` shows of a run, by the real journald and the real journalctl: a journal of its own,
 // in a mount namespace where nothing of the machine's is reached. Skipped where such a namespace is refused.
 
 import assert from 'node:assert/strict';
@@ -37,7 +37,7 @@ const journalctl = (...matches) => {
 	return stdout.trim().split('\n').filter(Boolean).map((line) => JSON.parse(line));
 };
 
-test("journalctl tells a run's story", async () => {
+test("journalctl shows what happened to a run", async () => {
 	const journald = spawn('unshare', unshare('exec /lib/systemd/systemd-journald interlock'), { stdio: 'ignore' });
 	stage.atEnd(() => journald.kill('SIGKILL'));
 	await until('the socket of journald', () => existsSync(socket));
@@ -57,16 +57,16 @@ test("journalctl tells a run's story", async () => {
 	await lose(db, id);
 	await held.say('run:complete', stage.runComplete({ final_state: { secret } }));
 
-	const told = (lines) => lines.map(({ EVENT, CODE, PRIORITY }) => `${EVENT} ${CODE} ${PRIORITY}`);
+	const fieldsOf = (lines) => lines.map(({ EVENT, CODE, PRIORITY }) => `${EVENT} ${CODE} ${PRIORITY}`);
 	const story = await until('the last line', () => {
 		const lines = journalctl(`RUN_ID=${id.run}`);
 		return lines.at(-1)?.CODE === 'yielded' && lines;
 	});
-	assert.deepEqual(told(story), ['run:start already_started 5', 'step:start does_not_exist 5', 'run:complete yielded 5']);
-	assert.deepEqual(told(journalctl(`RUN_ID=${another.run}`)), ['run:complete invalid 5']);
+	assert.deepEqual(fieldsOf(story), ['run:start already_started 5', 'step:start does_not_exist 5', 'run:complete yielded 5']);
+	assert.deepEqual(fieldsOf(journalctl(`RUN_ID=${another.run}`)), ['run:complete invalid 5']);
 	const [worker] = new Set(story.map(({ WORKER }) => WORKER));
-	assert.deepEqual(told(journalctl(`WORKER=${worker}`)), told(story));
-	assert.deepEqual(told(journalctl('EVENT=run:complete', 'CODE=yielded')), ['run:complete yielded 5']);
+	assert.deepEqual(fieldsOf(journalctl(`WORKER=${worker}`)), fieldsOf(story));
+	assert.deepEqual(fieldsOf(journalctl('EVENT=run:complete', 'CODE=yielded')), ['run:complete yielded 5']);
 	for (const { SYSLOG_IDENTIFIER, _PID } of story) {
 		assert.equal(SYSLOG_IDENTIFIER, 'interlockd');
 		assert.equal(Number(_PID), coordinator.child.pid);

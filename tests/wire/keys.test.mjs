@@ -119,8 +119,8 @@ for (const [what, prepare] of Object.entries(cases)) {
 		await holder.query('COMMIT');
 		await blocked(db, deleter);
 		await deleter.query('COMMIT');
-		const [culprit, ...rest] = await Promise.all(replies);
-		assert.deepEqual(answer(culprit), without);
+		const [failing, ...rest] = await Promise.all(replies);
+		assert.deepEqual(answer(failing), without);
 		for (const { status, response } of [await ahead, ...rest])
 			assert.deepEqual([status, response.warnings], ['ok', undefined]);
 		assert.ok((await a.metric(one_by_one)) > before, 'they were in one batch');

@@ -1,5 +1,5 @@
-// A worker speaks of a run that has been declared lost: every cell of {policy} × {event} × {in the
-// window, after it} × {channel kept open, joined anew, other coordinator}, and revival at the join.
+// A worker sends messages about a run that has been declared lost: every cell of {policy} × {event} × {in the
+// window, after it} × {channel kept open, joined again, other coordinator}, and revival at the join.
 // What must come of each stands in the tables below, by hand.
 
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ const b = await Coordinator.start('late-b', patient);
 
 // reply: `ok` {}, `step` {step_id}, `line` {log_line_id}, `late` (ok, too late), `no` (refused).
 // What is not applied leaves every row as it was, and its
-// contents as a dataclip of nobody's. The journal names the policy that was in force: after the window
+// contents as a dataclip that no step refers to. The journal names the policy that was in force: after the window
 // `yield` is `acknowledge`. step: the exit reason of the step that was open at the
 // loss, or that the message is about. A run:log is not journaled, and always stored.
 const late = `
@@ -227,7 +227,7 @@ const playCell = async (cell) => {
 
 // -- The tests --------------------------------------------------------------------------------------
 
-const channels = ['kept', 'anew', 'other'];
+const channels = ['kept', 'again', 'other'];
 const cells = rowsOf(late).flatMap((row) => channels.map((channel) => ({ ...row, channel })));
 for (const cell of cells) cell.id = await given();
 const revivals = rowsOf(revival).map((row) => ({ ...row }));
@@ -249,7 +249,7 @@ for (const cell of cells)
 test('the metrics count the race by event, outcome and policy', async () => {
 	const race = (outcome, policy, event) =>
 		`interlock_race_total{event="${event}",outcome="${outcome}",policy="${policy}"}`;
-	// Kept and anew at coordinator a, the third at b.
+	// Kept and again at coordinator a, the third at b.
 	assert.equal(await a.metric(race('yielded', 'yield', 'run:complete')), 2);
 	assert.equal(await b.metric(race('yielded', 'yield', 'run:complete')), 1);
 	assert.equal(await a.metric(race('too_late', 'yield', 'run:complete')), 0);
@@ -340,7 +340,7 @@ test('a revived run may exceed the limits of its workflow or its project, and th
 		await db.query(`UPDATE ${table} SET concurrency = 1 WHERE id = '${id[table.slice(0, -1)]}'`);
 		const before = await b.metric(metric);
 		await held.rejoin(b);
-		assert.equal(await b.metric(metric), before, 'nobody else is there');
+		assert.equal(await b.metric(metric), before, 'no other coordinator is registered');
 		await lose(db, id, { deadline: '1h' });
 		const [[, run]] = await db.query(`SELECT * FROM interlock_retry('${id.run}')`);
 		await Held.join(a, { ...id, run });
@@ -395,7 +395,7 @@ for (const [reason, state] of Object.entries({
 			assert.deepEqual(rows, [[state, state, 'null']]);
 		});
 
-test('late_window = 0 is for ever', async () => {
+test('late_window = 0 is forever', async () => {
 	const id = await given();
 	const held = await Held.join(a, id);
 	await lose(db, id, { ago: '20 days', deadline: '-1s' });

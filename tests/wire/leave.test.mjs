@@ -1,5 +1,5 @@
-// A worker that leaves the channel of a run which it has not begun: nobody else will work on it, so it waits
-// again at once. Whatever has begun stays, and so does what the worker only joined anew. And a claim that is not
+// A worker that leaves the channel of a run which it has not started: no other worker will work on it, so it waits
+// again at once. A started run stays, and so does one whose worker only joined it again. And a claim that is not
 // joined at all.
 
 import assert from 'node:assert/strict';
@@ -91,7 +91,7 @@ test('a start that waits behind the leave is refused, at this coordinator or at 
 	}
 });
 
-test('a coordinator that has just begun gives back what nobody joined after the time to join', async () => {
+test('a coordinator that has just started releases what was not joined after the join timeout', async () => {
 	const urls = await stage.newDatabase('leave');
 	const own = new Database(urls.migrate_url);
 	const start = (name) => Coordinator.start(name, { claims: { join_timeout: '10ms' }, janitor: { interval: '100ms' } }, urls);

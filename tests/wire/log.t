@@ -60,12 +60,12 @@ test lines of a lost run are kept: evidence is never thrown away
 
 test a step that is ${which} is dropped from its line
 	each which | id
-	= nobody's | "${nobody}"
+	= unknown | "${unknown}"
 	= another run's | "${other}"
 	= no id | "x"
 	= a number | 7
 	do stepping
-	new nobody other
+	new unknown other
 	sql INSERT INTO steps (project_id, id, snapshot_id, job_id) VALUES ('${project}', '${other}', '${snapshot}', '${job_a}')
 	run:log {"message":["x"],"step_id":${id}} -> ok {"log_line_id":"*","warnings":{"step_id":["must be associated with the run"]}}
 	run:batch_logs {"logs":[{"message":["y"],"step_id":${id}},{"message":["z"],"step_id":"${step}"}]} -> ok {"warnings":{"step_id":["must be associated with the run"]}}

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What systemd is to a service, for tests: holds its sockets, hears its notifications, lays out its
+# What systemd is to a service, for tests: holds its sockets, receives its notifications, lays out its
 # credentials' folder for it, and minds the watchdog. Everything is real but the manager.
 #
 #   manager.pl [--socket ADDRESS]... [--notify] [--watchdog MICROSECONDS] [--credentials DIR]
@@ -70,10 +70,10 @@ $select->add($journal = datagrams($option{journal})) if $option{journal};
 $ENV{CREDENTIALS_DIRECTORY} = $option{credentials} if $option{credentials};
 $ENV{WATCHDOG_USEC} = $option{watchdog} if $option{watchdog};
 
-my ($service, $heard, $ending, $again);
+my ($service, $notified, $ending, $again);
 
 sub start {
-	$heard = undef;
+	$notified = undef;
 	$service = fork // die;
 	if (!$service) {
 		dup2(fileno($sockets[$_]), 3 + $_) // die "dup2: $!" for 0 .. $#sockets;
@@ -102,14 +102,14 @@ for (;;) {
 			print 'journal ', unpack('H*', $text), "\n";
 			next;
 		}
-		$heard = now() if $text =~ /^(READY=1|WATCHDOG=1)$/m;
+		$notified = now() if $text =~ /^(READY=1|WATCHDOG=1)$/m;
 		$text =~ s/\n/\\n/g;
 		print "notify $text\n";
 	}
-	if ($option{watchdog} && $heard && now() - $heard > $option{watchdog} / 1e6) {
+	if ($option{watchdog} && $notified && now() - $notified > $option{watchdog} / 1e6) {
 		print "watchdog\n";
 		kill 'KILL', $service;
-		$heard = undef;
+		$notified = undef;
 	}
 	if (waitpid($service, WNOHANG) > 0) {
 		my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;

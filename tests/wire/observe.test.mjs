@@ -22,7 +22,7 @@ const notClaimed = (state) =>
 	);
 const alreadyStarted = refused('state', 'already started', 'already_started', 'started');
 
-// Nobody's channel is joined for a run that is available, unless somebody put it back by hand.
+// No channel is joined for a run that is available, unless the run was put back by hand.
 const putBack = async ({ run, work_order }) => {
 	await db.query(`UPDATE work_orders SET state = 'pending' WHERE id = '${work_order}'`);
 	await db.query(`WITH r AS (UPDATE runs SET state = 'available', claimed_at = NULL,

@@ -24,7 +24,7 @@ const ask = async (...words) => JSON.parse((await interlock(...words, '--json'))
 const overdue = async ({ id }, ...words) =>
 	(await ask('lost', '--limit', '100000', ...words)).filter(({ run }) => run === id.run);
 
-test('lost tells which runs would be taken, by which clock, and by how much', async () => {
+test('lost shows which runs would be taken, by which clock, and by how much', async () => {
 	const held = await Held.join(a, await given());
 	await held.say('run:start', stage.runStart());
 	assert.deepEqual(await overdue(held), []);
@@ -45,7 +45,7 @@ test('lost tells which runs would be taken, by which clock, and by how much', as
 	assert.deepEqual(await overdue(held), []);
 });
 
-test('lost knows claims that nobody joined, and runs that would be given back', async () => {
+test('lost shows claims that were not joined, and runs that would be requeued', async () => {
 	const held = await Held.claim(a, await given());
 	const [unjoined] = await overdue(held, '--within', '1m');
 	assert.deepEqual([unjoined.clock, unjoined.fate], ['join', 'released']);
@@ -98,7 +98,7 @@ test('cancel leaves alone what is claimed, started, unknown or no id', async () 
 	assert.equal((await interlock('cancel', 'x')).status, 2);
 });
 
-// Both come to the claims' lock while somebody else has it; who came first gets the run.
+// Both wait for the claims' lock while another session has it; the first one gets the run.
 for (const first of ['cancel', 'claim']) {
 	test(`cancel and claim of one run at once: the ${first} is first`, async () => {
 		const id = await given();

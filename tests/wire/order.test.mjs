@@ -1,5 +1,5 @@
-// The race, put in order by hand: a second database connection plays the janitor, or another
-// coordinator, and a third holds back whoever shall come second. Whatever the order, the outcome is one
+// Janitor and worker, put in order by hand: a second database connection plays the janitor, or another
+// coordinator, and a third blocks the one that shall come second. Whatever the order, the outcome is one
 // of those that the policy allows, and the work order follows.
 
 import assert from 'node:assert/strict';
@@ -114,7 +114,7 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 	});
 }
 
-test('a late word is counted although its worker is gone before the reply', async () => {
+test('a late message is counted although its worker is gone before the reply', async () => {
 	const gone = await Coordinator.start('order-gone', { lost: { late_completion: 'yield' } });
 	const series = [
 		'interlock_race_total{event="run:complete",outcome="yielded",policy="yield"}',
@@ -182,7 +182,7 @@ for (const [name, pick] of [
 		await commit(holder);
 		fine(await one);
 		fine(await two);
-		assert.equal(await order(leader), 'success', "the newest run's state, whoever came last");
+		assert.equal(await order(leader), 'success', "the newest run's state, whichever came last");
 	});
 
 // -- The input of runs that do not save dataclips ----------------------------------------------------
@@ -336,10 +336,10 @@ test('one of the two is lost and the other ends: the work order has the newest',
 	fine(await reply);
 	assert.equal(await order(older), 'lost');
 	fine(await newer.say('run:complete', stage.runComplete({ reason: 'kill' })));
-	assert.equal(await order(older), 'killed', 'a late word of the newest run counts');
+	assert.equal(await order(older), 'killed', 'a late message of the newest run is applied');
 });
 
-test('a late word about an older run does not overwrite the newest', async () => {
+test('a late message about an older run does not overwrite the newest', async () => {
 	const { older, newer } = await twins();
 	fine(await newer.say('run:complete', stage.runComplete()));
 	assert.equal(await order(older), 'running');

@@ -94,7 +94,7 @@ test a large output that is not JSON
 	new clip
 	step:complete {"step_id":"${step}","reason":"success","output_dataclip_id":"${clip}","output_dataclip":"{${x*100000}"} -> warned output_dataclip "is not valid JSON"
 
-test a large output of a step that is nobody's
+test a large output of an unknown step
 	do started
 	new step clip
 	step:complete {"step_id":"${step}","reason":"success","output_dataclip_id":"${clip}","output_dataclip":"\"${x*100000}\""} -> refused step_id "not found" not_found started
@@ -154,11 +154,11 @@ test an output that is whole in a message that is too large is stored
 	sql> SELECT body FROM dataclips WHERE id = '${clip}'
 	= {"a":1}
 
-test a run whose final state is too large names a dataclip that nobody has
+test a run whose final state is too large names an unknown dataclip
 	daemon {"limits":{"max_message":"4KiB"}}
 	do started
-	new nobody
-	run:complete {"timestamp":"${now}","final_state":{"a":"${x*100000}"},"reason":"success","final_dataclip_id":"${nobody}"} -> ok {"warnings":{"final_state":["is too large"],"final_dataclip_id":["does not exist"]}}
+	new unknown
+	run:complete {"timestamp":"${now}","final_state":{"a":"${x*100000}"},"reason":"success","final_dataclip_id":"${unknown}"} -> ok {"warnings":{"final_state":["is too large"],"final_dataclip_id":["does not exist"]}}
 	sql> SELECT state, final_dataclip_id FROM runs WHERE id = '${run}'
 	= success | null
 

@@ -88,7 +88,7 @@ const work = async (policy, until) => {
 };
 
 test('the janitors are at work', async () => {
-	// After a start deadlines are not judged for half a minute.
+	// After a start deadlines are not enforced for half a minute.
 	const canary = await Held.join(coordinators[0], await given());
 	await db.query(`UPDATE runs SET deadline_at = now() WHERE id = '${canary.id.run}'`);
 	const rows = await db.until(
@@ -194,7 +194,7 @@ test('no final run has an open step or is in flight, and its work order says the
 		UNION ALL SELECT 'work order', r.id FROM runs r JOIN work_orders w ON w.id = r.work_order_id
 			WHERE w.state <> r.state AND ${final}`);
 	assert.deepEqual(wrong, []);
-	// What the load left waiting is nobody else's.
+	// What the load left waiting is not for other tests.
 	await db.query(`DELETE FROM waiting WHERE queue IN
 		(${Object.values(projects).map(({ queue }) => `'${queue}'`)})`);
 });

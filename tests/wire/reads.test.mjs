@@ -10,7 +10,7 @@ import { Coordinator, test } from './stage.mjs';
 const RUNS = 1000;
 const ROWS = 150; // for a message; it is 40, and 3,200 if plans are never renewed
 
-// All rows read so far, through indexes or not, by whoever has ended or been asked.
+// All rows read so far, through indexes or not, by backends that have ended or were asked.
 const read = async (db) => {
 	await db.query('SELECT pg_stat_force_next_flush()');
 	const [[rows]] = await db.query(`SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))
@@ -29,7 +29,7 @@ test('what a message reads does not grow with what is there', async () => {
 	const before = await read(db);
 	await load.progress(9 * RUNS);
 	await load.finish();
-	await a.stop(); // its backends end, and with that they tell what they have read
+	await a.stop(); // its backends end, and with that report what they have read
 	const rows = ((await read(db)) - before) / load.answered;
 	console.log(`${rows.toFixed(1)} rows for each of ${load.answered} messages`);
 	assert.ok(rows < ROWS, `${rows} rows for each message`);

@@ -116,7 +116,7 @@ option('journal.max_message', async () => {
 	assert.doesNotMatch(JSON.stringify(bounded.message), /nnnn/);
 });
 
-// The daemon keeps nothing of it: whoever prunes reads the file.
+// The daemon does not use it: interlock prune reads the file.
 option('journal.keep', async () => {
 	const prune = () => run(INTERLOCK_BIN, ['-c', a.file, 'prune', '--dry-run']);
 	await root.query(`CREATE TABLE transitions_20000101 (LIKE transitions INCLUDING ALL);
@@ -134,13 +134,13 @@ option('claims.poll', async () => {
 	const id = await given();
 	await db.query('DELETE FROM waiting');
 	idle.pushed.length = 0;
-	// As if nobody had notified.
+	// As if the notification was lost.
 	await root.query(`SET session_replication_role = replica;
 		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM runs
 		WHERE id = '${id.run}'`);
-	const told = new Promise((resolve) => idle.ws.on('message', resolve));
+	const notified = new Promise((resolve) => idle.ws.on('message', resolve));
 	await change({ claims: { poll: '50ms' } });
-	await told;
+	await notified;
 	assert.deepEqual(idle.pushed.map(({ event }) => event), ['work-available']);
 	await idle.cut();
 	await db.query('DELETE FROM waiting');
@@ -218,7 +218,7 @@ option('log.level log.burst', async () => {
 });
 
 option('log.target log.socket', async () => {
-	const heard = new Promise((resolve) => {
+	const logged = new Promise((resolve) => {
 		let text = '';
 		a.child.stdout.setEncoding('utf8').on('data', (more) => {
 			text += more;
@@ -230,12 +230,12 @@ option('log.target log.socket', async () => {
 	Object.assign(options.log, { target: 'journal', socket: journal });
 	a.write(structuredClone(options));
 	a.child.kill('SIGHUP');
-	assert.match(await heard, /configuration reloaded/);
+	assert.match(await logged, /configuration reloaded/);
 	await change({ log: { target: 'stderr' } });
 	assert.equal([...a.logged.slice(from).matchAll(/configuration reloaded/g)].length, 1);
 });
 
-// The last ones, because the janitor judges deadlines only half a minute after its start, and after the lease
+// The last ones, because the janitor enforces deadlines only half a minute after its start, and after the lease
 // that it knows has changed: it is what it was then.
 option('janitor.interval lost.after_claim lost.max_requeues claims.join_timeout', async () => {
 	const overdue = async () => {

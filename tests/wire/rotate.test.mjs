@@ -92,7 +92,7 @@ const work = async (i) => {
 			refusals.push(error);
 			whenDone();
 		});
-		if (turn % 3 === 0) mine = secret; // it is started anew
+		if (turn % 3 === 0) mine = secret; // it is restarted
 	}
 };
 
@@ -105,14 +105,14 @@ const everywhere = async (options) => {
 	}
 };
 
-test('all keys are exchanged under load, and nobody is refused', async () => {
+test('all keys are exchanged under load, and no worker is refused', async () => {
 	await enqueue(20);
 	const workers = Array.from({ length: WORKERS }, (_, i) => work(i));
 	await progress();
 	await everywhere(pair(old, fresh)); // the new ones are good
 	await everywhere(pair(fresh, old)); // and make what is made
 	secret = readSecret(fresh.worker_secret);
-	await progress(PACE * WORKERS); // everybody has been started anew
+	await progress(PACE * WORKERS); // every worker has been restarted
 	const { stdout } = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey']);
 	assert.match(stdout, /^sealed 1 of 1 credentials$/m);
 	await everywhere(pair(fresh, {})); // the old ones are gone
@@ -129,7 +129,7 @@ test('sealing again finds nothing to do', async () => {
 	assert.deepEqual(await db.query('SELECT body FROM credentials'), before);
 });
 
-test('the old secret lets nobody on any more', async () => {
+test('the old secret is refused', async () => {
 	await assert.rejects(new Worker(a.url, readSecret(old.worker_secret)).opened, /401/);
 });
 
@@ -174,7 +174,7 @@ test('what opens with neither key is named and left alone', async () => {
 
 // -- Many ---------------------------------------------------------------------------------------------
 
-test('many credentials are sealed anew in batches, from where it was stopped', async () => {
+test('many credentials are sealed again in batches, from where it was stopped', async () => {
 	await a.reload(pair(fresh, old));
 	// Sealed by the old key, under their own ids; one more than two batches beside the first.
 	for (let i = 0; i < 200; i++)

@@ -140,7 +140,7 @@ class Test {
 		demand(want, item, this.vars);
 	}
 
-	// Of a run that was inserted a moment ago the daemon may not have heard yet: a claim that found nothing is
+	// The daemon may not know yet of a run that was inserted a moment ago: a claim that found nothing is
 	// sent again.
 	claimAgain() {
 		for (const socket of Object.values(this.sockets)) {
@@ -223,15 +223,15 @@ const VERBS = [
 		},
 	],
 	[
-		// Nothing has come (untold: no `work-available` either): the answer to a heartbeat is the next frame.
-		/^([A-Z]?)< (quiet|untold)$/s,
+		// Nothing has come (unnotified: no `work-available` either): the answer to a heartbeat is the next frame.
+		/^([A-Z]?)< (quiet|unnotified)$/s,
 		async function ([name, what]) {
 			const ref = randomUUID();
 			(await this.socket(name || this.speaker)).send(
 				JSON.stringify([null, ref, 'phoenix', 'heartbeat', {}]),
 			);
 			const answer = [null, ref, 'phoenix', 'phx_reply', '*'];
-			await this.expect(name || this.speaker, answer, what === 'untold');
+			await this.expect(name || this.speaker, answer, what === 'unnotified');
 		},
 	],
 	[

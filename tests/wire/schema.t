@@ -1,4 +1,4 @@
-# The database is the last line of defence: what its own constraints refuse, whoever asks.
+# The database is the last line of defence: what its own constraints refuse, from any role.
 
 test a run cannot be tied to another project's ${what}
 	each what | column
@@ -38,7 +38,7 @@ test a step has an exit reason when it has ended, and then only
 
 test what the function refuses to enqueue: ${what}
 	each what | arguments | sentence
-	= a workflow that nobody has | '${trigger}' | no workflow
+	= an unknown workflow | '${trigger}' | no workflow
 	= a trigger of another workflow | '${workflow}', trigger => '${job_a}' | no such trigger with an enabled edge
 	= a priority of its own | '${workflow}', priority => 'high' | neither normal nor immediate
 	= a queue without a name | '${workflow}', queue => '' | runs_queue_check

@@ -1,5 +1,5 @@
-// Credentials of any size and shape, and such as are changed while a run goes on: what is handed out is
-// replaced in the run's texts, what cannot be is not handed out, and neither holds up anybody else.
+// Credentials of any size and shape, and such as are changed while a run goes on: what is delivered is
+// replaced in the run's texts, what cannot be is not delivered, and neither delays other workers.
 
 import assert from 'node:assert/strict';
 import { seal, sealText } from '../client/db.mjs';

@@ -44,7 +44,7 @@ const running = new Set(), workers = new Set();
 // `options` are {section: {option: value}}.
 export class Coordinator {
 	#log = '';
-	#heard = [];
+	#expected = [];
 
 	// `under`: the command that starts it, if it is not started by itself; `build`: another one than ours.
 	static async start(name, options = {}, database = null, under = [], build = INTERLOCKD_BIN) {
@@ -57,7 +57,7 @@ export class Coordinator {
 		running.add(coordinator);
 		coordinator.exited = once(coordinator.child, 'exit').then(([code, signal]) => {
 			coordinator.#gone = `it left with ${code ?? signal}`;
-			for (const { reject } of coordinator.#heard.splice(0)) reject(coordinator.#trouble());
+			for (const { reject } of coordinator.#expected.splice(0)) reject(coordinator.#trouble());
 			return code;
 		});
 		coordinator.child.stderr.setEncoding('utf8').on('data', (text) => coordinator.#said(text));
@@ -96,7 +96,7 @@ export class Coordinator {
 
 	#said(text) {
 		this.#log += text;
-		this.#heard = this.#heard.filter(({ pattern, from, resolve }) => {
+		this.#expected = this.#expected.filter(({ pattern, from, resolve }) => {
 			const match = this.#log.slice(from).match(pattern);
 			if (match) resolve(match);
 			return !match;
@@ -114,7 +114,7 @@ export class Coordinator {
 				clearTimeout(timer);
 				settle(value);
 			};
-			this.#heard.push({
+			this.#expected.push({
 				pattern,
 				from,
 				resolve: settled(resolve),
@@ -127,7 +127,7 @@ export class Coordinator {
 		return this.#log;
 	}
 
-	// Writes the options anew, and resolves when they are in force (or when it says something else).
+	// Writes the options again, and resolves when they are in force (or when it says something else).
 	async reload(options, says = /configuration reloaded/) {
 		const from = this.#log.length;
 		this.write(options);
@@ -173,7 +173,7 @@ export class Coordinator {
 
 // -- Runs that a worker holds -----------------------------------------------------------------------
 
-// Claims one run. Of a run that was inserted a moment ago the coordinator may not have heard yet.
+// Claims one run. The coordinator may not know yet of a run that was inserted a moment ago.
 export const claimOne = async (worker, claim, until = Date.now() + 5000) => {
 	const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, ...claim });
 	if (response.runs.length || Date.now() > until) return response.runs;
@@ -321,7 +321,7 @@ export const play = async (seconds = 120, { together = false } = {}) => {
 	const chosen = tests.filter((each) => !only || each.name.includes(only));
 	if (together) await Promise.all(chosen.map(attempt));
 	else for (const each of chosen) await attempt(each);
-	for (const worker of workers) await worker.cut(); // nobody waits for a run that does not begin
+	for (const worker of workers) await worker.cut(); // no worker waits for a run that is not started
 	for (const coordinator of running)
 		await coordinator.stop().catch((error) => {
 			failures.push('stop');

@@ -98,7 +98,7 @@ test a run that is ${state} does not start
 	sql> SELECT event, from_state, to_state, outcome, code, message FROM transitions WHERE run_id = '${run}' AND outcome <> 'accepted'
 	= run:start | ${final} | ${final} | refused | already_final | {}
 
-test a run that nobody claims cannot be started
+test a run that is not claimed cannot be started
 	do joined
 	sql UPDATE runs SET state = 'available', claimed_at = NULL WHERE id = '${run}'
 	run:start {} -> refused state "cannot mark run started that has not been claimed by a worker" not_claimed available

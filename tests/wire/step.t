@@ -38,12 +38,12 @@ test step:start refuses: ${what}
 	= "step_id":7,"job_id":"${job_a}" | step_id "is invalid" invalid started
 	= "step_id":"${step}" | job_id "This field can't be blank." invalid started
 	= "step_id":"${step}","job_id":null | job_id "This field can't be blank." invalid started
-	= "step_id":"${step}","job_id":"${nobody}" | job_id "does not exist" does_not_exist started
+	= "step_id":"${step}","job_id":"${unknown}" | job_id "does not exist" does_not_exist started
 	= "step_id":"${step}","job_id":"${trigger}" | job_id "does not exist" does_not_exist started
 	= "step_id":"${step}","job_id":"job1" | job_id "does not exist" does_not_exist started
 	= "step_id":"${step}","job_id":7 | job_id "does not exist" does_not_exist started
 	do started
-	new step nobody
+	new step unknown
 	step:start {${what}} -> refused ${refusal}
 	sql> SELECT count(*) FROM steps WHERE project_id = '${project}'
 	= 0
@@ -69,13 +69,13 @@ test a step that overtakes the start of its run starts it
 
 test an input that is ${which} is stored as none, with the same warning
 	each which | id
-	= nobody's | "${nobody}"
+	= unknown | "${unknown}"
 	= another project's | "${foreign}"
 	= no id | "x"
 	= a number | 7
 	do started
 	do foreign
-	new step nobody
+	new step unknown
 	step:start {"step_id":"${step}","job_id":"${job_a}","input_dataclip_id":${id}} -> ok {"step_id":"${step}","warnings":{"input_dataclip_id":["does not exist"]}}
 	sql> SELECT input_dataclip_id FROM steps WHERE id = '${step}'
 	= null
@@ -89,10 +89,10 @@ test a credential counts if the job names it: ${which}
 	each which | job | id | stored
 	= its own | ${job_a} | ${credential} | ${credential}
 	= another job's | ${job_b} | ${credential} | null
-	= nobody's | ${job_a} | ${nobody} | null
+	= unknown | ${job_a} | ${unknown} | null
 	= no id | ${job_a} | x | null
 	do started
-	new step nobody
+	new step unknown
 	step:start {"step_id":"${step}","job_id":"${job}","credential_id":"${id}"} -> ok {"step_id":"${step}"}
 	sql> SELECT credential_id FROM steps WHERE id = '${step}'
 	= ${stored}
@@ -133,14 +133,14 @@ test step:complete refuses: ${what}
 	= "reason":"success" | step_id "This field can't be blank." invalid started
 	= "step_id":null,"reason":"success" | step_id "This field can't be blank." invalid started
 	= "step_id":"x","reason":"success" | step_id "not found" not_found started
-	= "step_id":"${nobody}","reason":"success" | step_id "not found" not_found started
-	= "step_id":"${nobody}","job_id":"x","reason":"success" | step_id "not found" not_found started
-	= "step_id":"${nobody}","job_id":"${nobody}","reason":"success" | step_id "not found" not_found started
+	= "step_id":"${unknown}","reason":"success" | step_id "not found" not_found started
+	= "step_id":"${unknown}","job_id":"x","reason":"success" | step_id "not found" not_found started
+	= "step_id":"${unknown}","job_id":"${unknown}","reason":"success" | step_id "not found" not_found started
 	= "step_id":"${step}" | reason "This field can't be blank." invalid started
 	= "step_id":"${step}","reason":"" | reason "This field can't be blank." invalid started
 	= "step_id":"${step}","reason":7 | reason "is invalid" invalid started
 	do stepping
-	new nobody
+	new unknown
 	step:complete {${what}} -> refused ${refusal}
 	sql> SELECT exit_reason FROM steps WHERE project_id = '${project}'
 	= null
@@ -167,7 +167,7 @@ test a step whose start was lost is made and completed in one
 	= success | ${job_a} | ${clip} | null | implicit
 	step:complete {"step_id":"${step}","job_id":"${job_a}","reason":"success","output_dataclip_id":"${clip}","output_dataclip":"{}","timestamp":"1795485247455482"} -> ok {"step_id":"${step}"}
 
-test the same, before the run's start was heard
+test the same, before the run's start was received
 	do joined
 	new step
 	step:complete {"step_id":"${step}","job_id":"${job_a}","reason":"success"} -> ok {"step_id":"${step}"}
@@ -214,7 +214,7 @@ test a run that is ${state} has no more steps
 	sql> SELECT count(*), count(exit_reason) FROM steps WHERE project_id = '${project}'
 	= 1 | 0
 
-test a run that nobody claims has no steps
+test a run that is not claimed has no steps
 	do joined
 	new step
 	sql UPDATE runs SET state = 'available', claimed_at = NULL WHERE id = '${run}'

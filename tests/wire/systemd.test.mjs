@@ -1,6 +1,6 @@
 // What systemd sees of the daemon, by a real notification socket, real descriptors, a real folder of
 // credentials and a real journal's socket (manager.pl): readiness, status, the watchdog, reloads, restarts
-// that refuse nobody, and what the journal says of a run.
+// that refuse no connection, and what the journal shows of a run.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -54,7 +54,7 @@ class Service {
 		}
 	}
 
-	tell(line) {
+	command(line) {
 		this.coordinator.child.stdin.write(`${line}\n`);
 	}
 }
@@ -75,7 +75,7 @@ test('it is ready when it listens, and its status has live figures', async () =>
 	await service.says(/^notify STATUS=serving.*: 0 workers, 0 runs, 0 messages under way/);
 	const held = await Held.join(service.coordinator, await given());
 	await service.says(/^notify STATUS=serving: 1 workers, 1 runs, 0 messages under way$/);
-	assert.ok(!service.lines.some((line) => line.includes('WATCHDOG')), 'nobody asked for it');
+	assert.ok(!service.lines.some((line) => line.includes('WATCHDOG')), 'the watchdog is off');
 	await service.coordinator.stop();
 	await service.says(/^notify STOPPING=1\\nEXTEND_TIMEOUT_USEC=33000000$/);
 });
@@ -131,19 +131,19 @@ test('a loop that does not turn trips it', async () => {
 
 // -- Sockets, credentials -----------------------------------------------------------------------------
 
-test('restarts refuse nobody while the manager holds the sockets', async () => {
-	const path = join(folder, 'door');
+test('restarts refuse no connection while the manager holds the sockets', async () => {
+	const path = join(folder, 'socket');
 	const flags = ['--notify', '--socket', '127.0.0.1:0', '--socket', path];
-	// What [server] listen says does not count: this address is nobody's.
+	// [server] listen is not used: this address is not served.
 	const service = await Service.start('systemd-sockets', flags, { server: { listen: '192.0.2.1:1' } });
 	const [host, port] = service.coordinator.address.split(':');
-	const doors = [{ host, port }, { socketPath: path }];
+	const endpoints = [{ host, port }, { socketPath: path }];
 	const statuses = {};
 	let ended = false;
-	const knocking = doors.flatMap((door) =>
+	const connecting = endpoints.flatMap((endpoint) =>
 		Array.from({ length: 4 }, async () => {
 			while (!ended) {
-				const status = await get(door).catch((error) => error.code);
+				const status = await get(endpoint).catch((error) => error.code);
 				statuses[status] = (statuses[status] ?? 0) + 1;
 			}
 		}),
@@ -151,13 +151,13 @@ test('restarts refuse nobody while the manager holds the sockets', async () => {
 	for (let i = 0; i < 2; i++) {
 		await service.says(/^notify READY=1$/);
 		const before = statuses[200] ?? 0;
-		while ((statuses[200] ?? 0) < before + 20) await get(doors[0]).catch(() => {});
-		service.tell('restart');
+		while ((statuses[200] ?? 0) < before + 20) await get(endpoints[0]).catch(() => {});
+		service.command('restart');
 		await service.says(/^left 0$/);
 	}
 	await service.says(/^notify READY=1$/);
 	ended = true;
-	await Promise.all(knocking);
+	await Promise.all(connecting);
 	assert.deepEqual(Object.keys(statuses), ['200'], JSON.stringify(statuses));
 	const listening = service.coordinator.logged.match(/listening on/g);
 	assert.equal(listening.length, 6, 'two sockets, three starts');
@@ -205,19 +205,19 @@ const fieldsOf = (bytes) => {
 	return fields;
 };
 
-test("the journal tells a run's story by RUN_ID", async () => {
+test("the journal shows what happened to a run by RUN_ID", async () => {
 	const socket = join(folder, 'journal');
 	const log = { target: 'journal', socket };
 	const service = await Service.start('systemd-journal', ['--journal', socket]);
 	const { coordinator } = service;
 	coordinator.write({ log });
 	coordinator.child.kill('SIGHUP');
-	const heard = [];
+	const received = [];
 	const until = async (holds) => {
 		for (;;) {
 			const [, hex] = await service.says(/^journal (.*)$/);
-			heard.push(fieldsOf(Buffer.from(hex, 'hex')));
-			if (holds(heard.at(-1))) return heard.at(-1);
+			received.push(fieldsOf(Buffer.from(hex, 'hex')));
+			if (holds(received.at(-1))) return received.at(-1);
 		}
 	};
 	await until(({ MESSAGE }) => MESSAGE === 'configuration reloaded');
@@ -233,7 +233,7 @@ test("the journal tells a run's story by RUN_ID", async () => {
 	await lose(db, id);
 	await held.say('run:complete', stage.runComplete({ final_state: { secret } }));
 	const last = await until(({ CODE }) => CODE === 'yielded');
-	const story = heard.filter(({ RUN_ID }) => RUN_ID === id.run);
+	const story = received.filter(({ RUN_ID }) => RUN_ID === id.run);
 	assert.deepEqual(
 		story.map(({ EVENT, CODE, PRIORITY }) => [EVENT, CODE, PRIORITY]),
 		[
@@ -247,7 +247,7 @@ test("the journal tells a run's story by RUN_ID", async () => {
 		assert.equal(SYSLOG_IDENTIFIER, 'interlockd');
 	}
 	assert.equal(last.MESSAGE.split(' run=')[0], "run:complete: the run was lost; its worker's word counts");
-	assert.ok(!JSON.stringify(heard).includes(secret));
+	assert.ok(!JSON.stringify(received).includes(secret));
 	assert.ok(!coordinator.logged.includes(id.run), 'what the journal has does not go to stderr too');
 	await coordinator.stop();
 });

@@ -1,5 +1,5 @@
 // What a person at a terminal sees (script's, which is a real one): colours, alike of both programs, and how
-// far long work is; and that whoever reads a pipe gets neither.
+// far long work is; and that a pipe gets neither.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -8,9 +8,9 @@ import * as stage from './stage.mjs';
 import { Coordinator, test } from './stage.mjs';
 
 const { INTERLOCK_BIN, INTERLOCKD_BIN } = process.env;
-const nobody = new Coordinator('terminal', await stage.newDatabase('terminal')); // is never started
-nobody.write();
-const { file } = nobody;
+const unstarted = new Coordinator('terminal', await stage.newDatabase('terminal')); // is never started
+unstarted.write();
+const { file } = unstarted;
 const interlock = `${INTERLOCK_BIN} -c ${file}`;
 const { TERM, NO_COLOR, ...plain } = process.env;
 
@@ -44,14 +44,14 @@ for (const [name, command, progress] of [
 	['rekey', `${interlock} rekey`, steps('credentials', 100, 120)],
 	['verify', `${interlock} verify`, steps('projects', 0, 1)],
 ])
-	test(`${name} tells how far it is`, () => assert.equal(typed(`${command} >/dev/null`), progress));
+	test(`${name} shows how far it is`, () => assert.equal(typed(`${command} >/dev/null`), progress));
 
 test('what else is printed takes the place of it', () => {
 	const lines = typed(`${interlock} enqueue n0 --count 1001`).split('\n');
 	assert.equal(lines.filter((line) => /^(\d+ of 1001 runs\r)?[0-9a-f-]{36}  [0-9a-f-]{36}$/.test(line)).length, 1001);
 });
 
-test('whoever is no terminal is not told', () => {
+test('a pipe gets no progress', () => {
 	assert.equal(typed(`${interlock} enqueue n0 --count 1001 2>&1 >/dev/null | cat`), '');
 	assert.equal(typed(`${interlock} verify 2>&1 >/dev/null | cat`), '');
 });

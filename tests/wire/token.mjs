@@ -1,4 +1,4 @@
-// Tokens: a worker's and a run's, as they should be and as somebody else would like them.
+// Tokens: a worker's and a run's, valid ones and forged ones.
 
 import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -24,7 +24,7 @@ const SIGNERS = {
 		'RS256',
 		rsa(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey),
 	],
-	nobody: () => ['none', () => ''],
+	unsigned: () => ['none', () => ''],
 };
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -50,7 +50,7 @@ test('as text it has no escapes where there is no terminal', async () => {
 	assert.ok(!stdout.includes('\x1b'));
 });
 
-test('JSON lines keep coming, until it is told to end', async () => {
+test('JSON lines keep coming, until it is stopped', async () => {
 	const child = spawn(INTERLOCK_BIN, ['-c', a.file, 'top', '--json', '--interval', '100ms']);
 	let text = '';
 	await new Promise((resolve) =>

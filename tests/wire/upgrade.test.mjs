@@ -19,7 +19,7 @@ const held = await Held.join(a, await fixture(db));
 const [[newest]] = await db.query('SELECT max(version) FROM schema_migrations');
 const next = Number(newest) + 1;
 
-// So that it connects, and asks for the version, anew; resolves when it says so.
+// Makes it connect, and ask for the version, again; resolves when it has logged that.
 const root = new Database(urls.admin_url);
 const reconnect = async (...says) => {
 	const from = a.logged.length;

@@ -7,7 +7,7 @@ test fetch:plan is never answered with an error: ${when}
 	= the run is over | 'success', finished_at = now(), finalized_at = now()
 	= the run is lost | 'lost', lost_from = 'started', finished_at = now(), finalized_at = now()
 	= another worker has it | 'started', claim_epoch = 9
-	= nobody has it | 'available', claim_epoch = 2
+	= it is not claimed | 'available', claim_epoch = 2
 	do started
 	sql UPDATE runs SET state = ${state} WHERE id = '${run}'
 	fetch:plan {"id":[]} -> ok {"id":"${run}",...}
@@ -44,7 +44,7 @@ test no socket is closed with 1000: ${frame}
 	> ${frame}
 	< close ${code}
 
-test worker:queue is closed only for who left it, or joined it anew
+test worker:queue is closed only for a worker that left it, or joined it again
 	do listening
 	> ["1","2","worker:queue","phx_join",[]]
 	< ["1","1","worker:queue","phx_close",{}]

@@ -79,7 +79,7 @@ test('headers of 12 KiB are read', async (server) => {
 	ws.terminate();
 });
 
-test('max_peers: one more is told 503, and let in when another has left', async () => {
+test('max_peers: one more is answered 503, and accepted when another has left', async () => {
 	const server = await serve(['max_peers=2']);
 	const a = await open(server);
 	const b = await open(server);
@@ -312,7 +312,7 @@ test('silence: pinged at half of it, dropped at it; a pong or a frame is enough'
 	await server.stop();
 });
 
-test('a connection that says nothing, or only half of a request, is closed', async (server) => {
+test('a connection that sends nothing, or only half of a request, is closed', async (server) => {
 	const start = Date.now();
 	const [nothing, half] = await Promise.all([
 		raw(server, []),

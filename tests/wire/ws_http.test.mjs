@@ -39,7 +39,7 @@ test('a body is handed over whole, and headers with it', async (server) => {
 	}
 });
 
-test('a body that is too large is told so', async (server) => {
+test('a body that is too large is answered 413', async (server) => {
 	const large = await request(server, 'POST', '/echo', { body: 'x'.repeat(1_048_577) });
 	assert.deepEqual([large.status, large.text], [413, 'too large']);
 	const fits = await request(server, 'POST', '/echo', { body: 'x'.repeat(1_048_576) });

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { fixture, journalOf } from '../../client/db.mjs';
 import { Held, answer, runComplete, runStart, superseded, test } from '../../wire/stage.mjs';
-import { INTERVAL, alter, judges, lost, runOnce, stageFor } from './lib.mjs';
+import { INTERVAL, alter, enforces, lost, runOnce, stageFor } from './lib.mjs';
 
 const { db, coordinators: [a, b] } = await stageFor('back', ['back-a', 'back-b'], {
 	lost: { lease: '0', after_claim: 'requeue', max_requeues: 2 },
@@ -73,7 +73,7 @@ test('a run that has not started is requeued twice, then lost; the worker that h
 			'lost accepted deadline',
 		],
 	);
-	assert.equal((await last.say('run:complete', runComplete())).status, 'ok', 'its own worker is heard');
+	assert.equal((await last.say('run:complete', runComplete())).status, 'ok', 'its own worker is accepted');
 	const left = await db.query(`SELECT (SELECT count(*) FROM waiting WHERE run_id = '${id.run}'),
 		(SELECT count(*) FROM in_flight WHERE run_id = '${id.run}')`);
 	assert.deepEqual(left, [['0', '0']]);
@@ -88,12 +88,12 @@ test('a run that has started is never requeued', async () => {
 	assert.deepEqual(await history(held.id.run), ['claim accepted', 'run:start accepted', 'lost accepted deadline']);
 });
 
-test('lease = 0: nobody is judged by a lease', async () => {
+test('lease = 0: no run is lost by a lease', async () => {
 	const held = await Held.join(b, await fixture(db), 'silent');
 	const canary = await Held.join(b, await fixture(db), 'canary');
 	const [[lease]] = await db.query(`SELECT lease_expires_at FROM runs WHERE id = '${held.id.run}'`);
 	assert.equal(lease, 'null');
-	await judges(b, 'deadline');
+	await enforces(b, 'deadline');
 	assert.equal(await b.metric('interlock_judging{clock="lease"}'), 0);
 	// As another coordinator may have left it, on a run that has started, for the sweep that takes another one.
 	for (const each of [held, canary]) assert.equal((await each.say('run:start', runStart())).status, 'ok');

@@ -1,6 +1,6 @@
-// The database's clock steps forward by an hour, with runs in flight. Nobody is lost for it: not by the
-// sweep that follows at once, not when deadlines are judged again, not when leases are. What was claimed
-// before has its time all the same, what was claimed after is judged as ever.
+// The database's clock steps forward by an hour, with runs in flight. No run is lost for it: not by the
+// sweep that follows at once, not when deadlines are enforced again, not when leases are. Runs that were
+// claimed before keep their time, runs that were claimed after it are treated as always.
 
 import assert from 'node:assert/strict';
 import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { fixture } from '../../client/db.mjs';
 import { Coordinator, Held, runComplete, runStart, test } from '../../wire/stage.mjs';
 import { Cluster, newFolder } from '../cluster.mjs';
 import { runs } from '../load.mjs';
-import { INTERVAL, alter, hold, journal, judges, lost, options, runOnce, sayAll, states } from './lib.mjs';
+import { INTERVAL, alter, hold, journal, enforces, lost, options, runOnce, sayAll, states } from './lib.mjs';
 import { faketime } from './tools.mjs';
 
 const HOUR = 3600;
@@ -35,10 +35,10 @@ test('the database’s clock steps forward by an hour', async () => {
 	const helds = await hold(coordinator, id, 20);
 	await sayAll(helds.slice(0, 10), 'run:start', runStart);
 
-	await judges(coordinator, 'deadline');
-	const judged = await Held.join(coordinator, await fixture(db));
-	await alter(db, 'deadline_at = clock_timestamp()', `id = '${judged.id.run}'`);
-	await runOnce(db, judged.id.run, lost);
+	await enforces(coordinator, 'deadline');
+	const overdue = await Held.join(coordinator, await fixture(db));
+	await alter(db, 'deadline_at = clock_timestamp()', `id = '${overdue.id.run}'`);
+	await runOnce(db, overdue.id.run, lost);
 	const ahead = async () => {
 		const [[now]] = await db.query('SELECT extract(epoch FROM clock_timestamp())');
 		return Number(now) - Date.now() / 1000;
@@ -53,15 +53,15 @@ test('the database’s clock steps forward by an hour', async () => {
 	await pause(INTERVAL * 3000);
 	assert.deepEqual(await states(db, id.project), { claimed: 10, started: 10 });
 
-	// Those that come after the step are judged, once there is calm again; those before it are not.
+	// Those that come after the step are taken after the grace period; those before it are not.
 	const after = await Held.join(coordinator, await fixture(db));
 	await alter(db, "deadline_at = clock_timestamp() + interval '1 s'", `id = '${after.id.run}'`);
 	await runOnce(db, after.id.run, lost, 60_000);
-	await judges(coordinator, 'lease');
+	await enforces(coordinator, 'lease');
 	await pause(INTERVAL * 3000);
 	assert.deepEqual(await states(db, id.project), { claimed: 10, started: 10 });
 
-	// They are not for ever: the deadline of one is moved back by as much as it had left.
+	// They are not safe forever: the deadline of one is moved back by as much as it had left.
 	const [late, ...others] = helds;
 	await alter(db, `deadline_at = clock_timestamp() - interval '${HOUR + 20} s'`, `id = '${late.id.run}'`);
 	await runOnce(db, late.id.run, lost);

@@ -8,10 +8,10 @@ import { fixture } from '../../client/db.mjs';
 import { atEnd, test } from '../../wire/stage.mjs';
 import { Wire } from '../cluster.mjs';
 import { INTERLOCK_PUBLIC_KEY, faketime } from './tools.mjs';
-import { INTERVAL, LEASE, journal, judges, lost, runOnce, stageFor, states } from './lib.mjs';
+import { INTERVAL, LEASE, journal, enforces, lost, runOnce, stageFor, states } from './lib.mjs';
 
 const { WORKER_SECRET_FILE } = process.env;
-const RUN_MS = 90_000; // beyond the lease of whoever dies at the beginning
+const RUN_MS = 90_000; // beyond the lease of a worker that dies at the beginning
 const SLACK = 2; // seconds, for a sweep on a busy machine
 
 // Claims one run and executes it.
@@ -41,9 +41,9 @@ class Process {
 	says(pattern) {
 		const match = this.#said.match(pattern);
 		if (match) return match;
-		const heard = new Promise((resolve) => this.#waiting.push({ pattern, resolve }));
+		const printed = new Promise((resolve) => this.#waiting.push({ pattern, resolve }));
 		const died = this.exited.then((code) => assert.fail(`the worker left with ${code}:\n${this.#said}`));
-		return Promise.race([heard, died]);
+		return Promise.race([printed, died]);
 	}
 
 	// The run whose job it executes.
@@ -84,7 +84,7 @@ test('of workers only the dead are lost, within a lease and an interval', async 
 		died[name] = Date.now();
 	}
 	await plug.cut();
-	await judges(watch, 'lease');
+	await enforces(watch, 'lease');
 
 	for (const name of Object.keys(deaths)) {
 		const { lost_at, lease_over, error_type } = await runOnce(db, workers[name].run, lost, LEASE * 1000);

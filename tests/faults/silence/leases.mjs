@@ -8,7 +8,7 @@ import { fixture, journalOf } from '../../client/db.mjs';
 import { timestamp } from '../../client/lib.mjs';
 import { Held, runComplete, runStart, stepComplete, stepStart, test } from '../../wire/stage.mjs';
 import { runs } from '../load.mjs';
-import { INTERVAL, LEASE, alter, hold, judges, lost, runOnce, stageFor } from './lib.mjs';
+import { INTERVAL, LEASE, alter, hold, enforces, lost, runOnce, stageFor } from './lib.mjs';
 
 const { db, coordinators: [a, beats] } = await stageFor('lease', ['lease-a', 'lease-beats']);
 
@@ -23,7 +23,7 @@ test('a lease is extended by heartbeats and messages, once a quarter of it, in b
 	const [{ worker }] = helds;
 	const talker = await Held.join(beats, await fixture(db));
 	const line = () => talker.say('run:log', { message: ['x'], level: 'info', timestamp: timestamp() });
-	const hear = () => worker.ask('phoenix', 'heartbeat');
+	const beatOnce = () => worker.ask('phoenix', 'heartbeat');
 	const renewed = () => beats.metric('interlock_leases_renewed_total');
 	const batches = async () =>
 		(await beats.metric('interlock_batches_total{lane="write0",result="committed"}')) +
@@ -31,13 +31,13 @@ test('a lease is extended by heartbeats and messages, once a quarter of it, in b
 
 	// A join has just extended them.
 	const joined = await Promise.all([leaseOf(helds[0]), leaseOf(talker)]);
-	await hear();
+	await beatOnce();
 	await line();
 	assert.equal(await renewed(), 0);
 	await pause(LEASE * 250 + 100);
 
 	const before = await batches();
-	await hear();
+	await beatOnce();
 	const ours = `id IN (${helds.map(({ id }) => `'${id.run}'`)})`;
 	const left = await db.until(`SELECT count(*) FROM runs WHERE ${ours}
 		AND lease_expires_at < now() + interval '${LEASE - 5} s'`, ([[n]]) => n === '0');
@@ -50,13 +50,13 @@ test('a lease is extended by heartbeats and messages, once a quarter of it, in b
 	await line();
 	await db.until(`SELECT lease_expires_at FROM runs WHERE id = '${talker.id.run}'`, ([[at]]) => at > joined[1]);
 	assert.equal(await renewed(), RUNS + 1);
-	await hear();
+	await beatOnce();
 	await line();
 	assert.equal((await talker.say('run:start', runStart())).status, 'ok');
 	assert.equal(await renewed(), RUNS + 1);
 });
 
-test('a deadline is set anew at the start', async () => {
+test('a deadline is set again at the start', async () => {
 	const held = await Held.join(a, await fixture(db));
 	const ago = "interval '200 s'";
 	await alter(db, `claimed_at = claimed_at - ${ago}, deadline_at = deadline_at - ${ago}`, `id = '${held.id.run}'`);
@@ -85,7 +85,7 @@ test('only what is overdue is taken, when it is; steps and work orders follow', 
 	])
 		assert.equal((await helds[0].say(event, payload)).status, 'ok', event);
 	await db.query(`SELECT interlock_retry('${retried.run}')`);
-	await judges(a, 'deadline');
+	await enforces(a, 'deadline');
 	await alter(db, 'deadline_at = clock_timestamp()', `id IN ('${now.run}', '${retried.run}')`);
 	await alter(db, "deadline_at = clock_timestamp() + interval '6 s'", `id = '${soon.run}'`);
 
@@ -115,7 +115,7 @@ test('the input of a lost run is wiped when the window is over, not before', asy
 	const options = { save_dataclips: false };
 	const [over, inside] = [await fixture(db, options), await fixture(db, options)];
 	for (const id of [over, inside]) await Held.join(a, id);
-	await judges(a, 'deadline');
+	await enforces(a, 'deadline');
 	await alter(db, 'deadline_at = clock_timestamp()', `id IN ('${over.run}', '${inside.run}')`);
 	for (const id of [over, inside]) await runOnce(db, id.run, lost);
 	const input = ({ dataclip }) => `SELECT body IS NULL, wiped_at IS NULL FROM dataclips WHERE id = '${dataclip}'`;

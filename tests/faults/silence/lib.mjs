@@ -1,5 +1,5 @@
-// What these tests share: a stage of their own, the moment when a janitor begins to judge, workers that
-// hold many runs.
+// What these tests share: a stage of their own, the moment when a janitor enforces a clock, workers that
+// have many runs.
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -22,14 +22,14 @@ export const stageFor = async (name, names, more) => {
 	return { urls, db: new Database(urls.migrate_url), coordinators };
 };
 
-// Resolves when its janitor judges by this clock, "lease" or "deadline".
-export const judges = async (coordinator, clock) => {
+// Resolves when its janitor enforces this clock, "lease" or "deadline".
+export const enforces = async (coordinator, clock) => {
 	for (const end = Date.now() + 140_000; Date.now() < end; await pause(100))
 		if (await coordinator.metric(`interlock_judging{clock="${clock}"}`)) return;
-	assert.fail(`${coordinator.name} does not judge by the ${clock}`);
+	assert.fail(`${coordinator.name} does not enforce the ${clock}`);
 };
 
-// As every worker does, so that nobody takes it for dead.
+// As every worker does, so that it is not taken for dead.
 export const beat = (worker, ms = 20_000) => {
 	const timer = setInterval(() => worker.ask('phoenix', 'heartbeat').catch(() => {}), ms);
 	worker.closed.then(() => clearInterval(timer));

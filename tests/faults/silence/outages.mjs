@@ -1,5 +1,5 @@
 // The only coordinator is away, the database is away, one of two coordinators dies: for three leases, by the
-// database's clock. Every worker comes back, and nobody is lost but the one that does not.
+// database's clock. Every worker comes back, and no run is lost but that of the one that does not.
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,11 +7,11 @@ import { Database } from '../../client/db.mjs';
 import { Coordinator, newDatabase, runComplete, runStart, test } from '../../wire/stage.mjs';
 import { Wire } from '../cluster.mjs';
 import { runs } from '../load.mjs';
-import { LEASE, alter, comeBack, hold, journal, judges, lost, options, runOnce, sayAll, stageFor, states } from './lib.mjs';
+import { LEASE, alter, comeBack, hold, journal, enforces, lost, options, runOnce, sayAll, stageFor, states } from './lib.mjs';
 
 const PASSED = `lease_expires_at = now() - interval '${2 * LEASE} s'`;
 
-// So many workers with so many runs each, and one more of whom nothing will be heard again.
+// So many workers with so many runs each, and one more that never comes back.
 const holdAll = async (coordinator, db, workers, each) => {
 	const id = await runs(db, workers * each + 1);
 	const groups = [];
@@ -37,7 +37,7 @@ test('the only coordinator is away for three leases with 500 runs in flight', as
 	await alter(db, PASSED, "state IN ('claimed', 'started')");
 	const again = await Coordinator.start('alone', options(), urls);
 	for (const helds of load.groups) await comeBack(helds, again);
-	await judges(again, 'lease');
+	await enforces(again, 'lease');
 	await runOnce(db, load.canary.id.run, lost);
 	await completeAll(db, load);
 });
@@ -64,7 +64,7 @@ test('the database is away for three leases with 500 runs in flight', async () =
 	const back = Date.now();
 	load.groups = [starters, ...others];
 
-	await judges(cutoff, 'lease');
+	await enforces(cutoff, 'lease');
 	const waited = (Date.now() - back) / 1000;
 	assert.ok(waited > LEASE - 5, `leases wait for one lease, not for ${waited} s`);
 	const { lost_at } = await runOnce(db, load.canary.id.run, lost);
@@ -76,7 +76,7 @@ test('the database is away for three leases with 500 runs in flight', async () =
 test('a coordinator is killed with 1,000 joined runs', async () => {
 	const { urls, db, coordinators: [a, b] } = await stageFor('twin', ['twin-a', 'twin-b']);
 	const load = await holdAll(a, db, 50, 20);
-	await judges(b, 'lease');
+	await enforces(b, 'lease');
 	await a.kill();
 	// Whoever does not come back soon is lost: the other one's janitor goes on.
 	await alter(db, "lease_expires_at = clock_timestamp() + interval '20 s'", "state IN ('claimed', 'started')");
