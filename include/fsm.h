@@ -1,6 +1,7 @@
 /*
  * fsm: the state machine of a run, as data. It exists here and nowhere else: the guards of the SQL
- * updates, the refusals, the picture in src/README.md and the test matrix are made from these tables.
+ * updates, the refusals, the picture in src/README.md and the test matrix are made from these
+ * tables.
  */
 #ifndef FSM_H
 #define FSM_H

@@ -1,7 +1,8 @@
 /*
- * The sockets: libwebsockets' client on libuv. Refs distinguish the slots of a socket: the n-th slot
- * uses n + 2, n + 2 + slots, …; ref 1 joins worker:queue. What is said on one socket within a turn
- * of the loop goes out by one system call, so that the processor is left to those who are measured.
+ * The sockets: libwebsockets' client on libuv. Refs distinguish the slots of a socket: the n-th
+ * slot uses n + 2, n + 2 + slots, …; ref 1 joins worker:queue. What is said on one socket within a
+ * turn of the loop goes out by one system call, so that the processor is left to those who are
+ * measured.
  */
 #include "load.h"
 #include "jwt.h"
