@@ -53,6 +53,22 @@ while IFS= read -r line; do
 	man interlock-protocol.7 | grep -qF -- "$line" || wrong "interlock-protocol(7) has another worker: $line"
 done <tests/client/worker.py
 
+# "PAGE(8), Section" in a comment or a text: there is such a section. The same for the README.md of a folder.
+sections() { # PAGE(8) or FOLDER/README.md
+	case $1 in
+	*README.md) sed -n 's/^##* //p' "$1" ;;
+	*) sed -n 's/^\.S[hs] //p' "config/man/$(tr '(' . <<<"${1%)}")" ;;
+	esac
+}
+while IFS=: read -r file cited; do
+	page=${cited%%, *} text=${cited#*, } found_section=
+	while read -r section; do
+		[[ ${text,,} != "${section,,}"* ]] || found_section=$section
+	done < <(sections "$page")
+	[ -n "$found_section" ] || wrong "$file cites $cited, which is not there"
+done < <(grep -rIoP '(interlockd?|interlock-protocol|interlock\.conf)\([1578]\), [A-Z][\w: ]+|\b(src|sql|tests)/README\.md, [A-Z][\w ]+' \
+	src include sql tests/*/*.* tests/README.md config ./*.md)
+
 # completes WORD... : what is offered for the last word.
 completes() { (. "$BUILD/completion" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && "_$1" && echo "${COMPREPLY[*]}"); }
 [ "$(completes interlock '' | tr ' ' '\n' | grep -v '^-')" = "$commands" ] || wrong 'the completion knows other commands'
