@@ -1,4 +1,4 @@
-decided AS MATERIALIZED (
+journal_entry AS MATERIALIZED (
 	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision) AS revision, j.step_id,
 		'EVENT' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
 		CASE WHEN j.verdict IN ({{outcomes}}) THEN j.verdict ELSE 'refused' END AS outcome,

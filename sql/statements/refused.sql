@@ -11,7 +11,7 @@ WITH m AS MATERIALIZED (
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late}}) l
-), decided AS MATERIALIZED (
+), journal_entry AS MATERIALIZED (
 	SELECT project_id, run_id, revision, NULL::uuid AS step_id, event, state AS from_state,
 		state AS to_state, 'refused' AS outcome, verdict AS code,
 		CASE WHEN state = 'lost' THEN policy END AS policy, worker_name AS worker, epoch,
