@@ -57,11 +57,12 @@ static void choose(struct lane_conn *lane)
 	struct uuid runs[BATCH_ITEMS], waiting[BATCH_WAITING];
 	struct batch_item *item, *next;
 	size_t bytes = 0;
+	int64_t now = mono_ms();
 	int nwaiting = 0;
 
 	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, entry);
-		if (item->waits) {
+		if (item->waits || item->due > now) {
 			if (nwaiting == BATCH_WAITING)
 				return;
 			waiting[nwaiting++] = item->run_id;
