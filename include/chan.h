@@ -37,6 +37,9 @@ struct route {
 	/* The statement is committed, and whoever asked is gone (req_is_heard): takes it back.
 	 * NULL: nothing to do. The request ends by itself afterwards. */
 	void (*orphan)(struct req *req, const struct batch_result *res);
+	/* The statement is committed, whoever asked is there or not, but it was a part of the
+	 * message only: puts the next part into the item and returns true. NULL: it was all. */
+	bool (*more)(struct req *req, const struct batch_result *res);
 	/* The payload could not be read (`invalid`, `too_large`), or the statement did not come to
 	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
 	void (*failed)(struct req *req, const char *code);
@@ -127,12 +130,18 @@ struct req {
 	struct value *noted; /* the warnings' column, for the journal */
 	struct refusal why;  /* what req_reject says */
 	const char *wanted;  /* the state it asks for, a constant; NULL: started */
-	void *own;           /* the message's own notes; freed with free(3) */
+	void *own;           /* the message's own notes */
+	void (*own_end)(void *own); /* frees them; NULL: free(3) */
+	size_t beside;       /* bytes that it holds besides, part of size */
 };
 
 /* Allocates rows × columns of the route's statement in req->item, which is otherwise filled in from
- * the route. */
+ * the route. What was there before is freed. */
 void req_values(struct req *req, int rows);
+/* The message's own notes, and what frees them. */
+void req_own(struct req *req, void *own, void (*end)(void *own));
+/* So many bytes are held for the request besides its frame and its values, or no longer so. */
+void req_hold(struct req *req, size_t bytes);
 /* Columns that several statements begin with, into v; each returns the next one. The claim that the
  * channel speaks for: project, run, epoch. The policy for late words: its name, its window. */
 struct value *req_claim(const struct req *req, struct value *v);

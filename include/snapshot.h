@@ -17,6 +17,9 @@ struct snapshot {
  * digits by id, absent where there are none. Both are borrowed. Must be dropped. */
 const struct snapshot *snapshot_hold(const struct keys *keys, struct slice plan,
 	struct slice credentials) __attribute__((warn_unused_result));
+/* The same once more; it must be dropped as often. */
+const struct snapshot *snapshot_again(const struct snapshot *snapshot)
+	__attribute__((warn_unused_result));
 void snapshot_drop(const struct snapshot *snapshot); /* NULL is fine */
 
 #endif

@@ -45,6 +45,7 @@ static void free_values(struct batch_item *item)
 	for (int i = 0; i < item->rows * item->stmt->columns; i++)
 		value_clear(&item->values[i]);
 	free(item->values);
+	item->values = NULL;
 }
 
 /* The large body, for which the frame counts twice. */
@@ -81,7 +82,10 @@ void req_free(struct req *req)
 	}
 	free_values(&req->item);
 	buf_free(&req->warnings);
-	free(req->own);
+	if (req->own_end != NULL)
+		req->own_end(req->own);
+	else
+		free(req->own);
 	free(req->data);
 	free(req);
 }
@@ -121,6 +125,10 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	struct req *req = container_of(item, struct req, item);
 	struct refusal why;
 
+	if (res->status == BATCH_DONE && req->route->more != NULL && req->route->more(req, res)) {
+		batch_continue(req->server->batch, req->route->lane, item);
+		return;
+	}
 	if (!req_is_heard(req)) {
 		if (req->route->orphan != NULL && res->status == BATCH_DONE)
 			req->route->orphan(req, res);
@@ -141,11 +149,27 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	fail(req, "busy");
 }
 
+void req_own(struct req *req, void *own, void (*end)(void *own))
+{
+	req->own = own;
+	req->own_end = end;
+}
+
+void req_hold(struct req *req, size_t bytes)
+{
+	ptrdiff_t more = (ptrdiff_t)(bytes - req->beside);
+
+	req->beside = bytes;
+	req->size += (size_t)more;
+	chan_account(req->server, more);
+}
+
 static void values_for(struct req *req, const char *stmt, int rows)
 {
+	free_values(&req->item);
 	req->item.stmt = stmt_get(stmt);
 	req->item.rows = rows;
-	req->item.values = xcalloc((size_t)(rows * req->item.stmt->columns), sizeof(struct value));
+	req->item.values = xcalloc((size_t)rows, (size_t)req->item.stmt->columns * sizeof(struct value));
 	req->item.locks = req->route->locks;
 	req->item.settles = req->route->settles;
 	req->item.done = on_done;
@@ -292,7 +316,6 @@ void req_reject(struct req *req, const struct refusal *why)
 
 	req->why = *why;
 	req->noted = NULL;
-	free_values(&req->item);
 	values_for(req, "refused", 1);
 	req->item.settles = false;
 	req->item.done = on_rejected;

@@ -107,6 +107,12 @@ const struct snapshot *snapshot_hold(
 	return &e->snapshot;
 }
 
+const struct snapshot *snapshot_again(const struct snapshot *snapshot)
+{
+	container_of((struct snapshot *)snapshot, struct entry, snapshot)->holders++;
+	return snapshot;
+}
+
 void snapshot_drop(const struct snapshot *snapshot)
 {
 	struct entry *e;
