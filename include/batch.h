@@ -82,8 +82,8 @@ void batch_submit(struct batch *b, enum lane lane, struct batch_item *item);
 /* The same for the next part of a message of which a part is done: it goes ahead of what is queued,
  * so that the order of a run's messages is kept. */
 void batch_continue(struct batch *b, enum lane lane, struct batch_item *item);
-/* What an item waited for is there: it may be sent, or is taken out of the queue (and is not done).
- * Until then no later message of its run is sent either. */
+/* What an item waited for is there (its values, perhaps): it may be sent, or is taken out of the
+ * queue (and is not done). Until then no later message of its run is sent either. */
 void batch_release(struct batch *b, struct batch_item *item);
 void batch_withdraw(struct batch *b, enum lane lane, struct batch_item *item);
 

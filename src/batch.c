@@ -101,15 +101,21 @@ static void wake(struct batch *b)
 		uv_timer_start(&b->soon, on_soon, 0, 0);
 }
 
-static struct lane_conn *prepare(struct batch *b, enum lane kind, struct batch_item *item)
+static void measure(struct batch_item *item)
 {
-	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
 	int values = item->rows * item->stmt->columns;
 
-	item->since = mono_ms();
 	item->bytes = 0;
 	for (int i = 0; i < values; i++)
 		item->bytes += (size_t)item->values[i].n + 4;
+}
+
+static struct lane_conn *prepare(struct batch *b, enum lane kind, struct batch_item *item)
+{
+	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
+
+	item->since = mono_ms();
+	measure(item);
 	item->under_way = true;
 	item->alone = item->resent = item->timed_out = false;
 	item->tries = 0;
@@ -136,6 +142,7 @@ void batch_continue(struct batch *b, enum lane kind, struct batch_item *item)
 void batch_release(struct batch *b, struct batch_item *item)
 {
 	item->waits = false;
+	measure(item);
 	wake(b);
 }
 

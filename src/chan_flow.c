@@ -28,7 +28,7 @@ static enum chan_pause pause_of(const struct chan_conn *conn)
 		return PAUSE_DRAINING;
 	if (conn->server->full || conn->wanted > 0)
 		return PAUSE_MEMORY;
-	return conn->open_reqs >= limit ? PAUSE_REQUESTS : PAUSE_NOT;
+	return conn->open_reqs >= limit || conn->reading != NULL ? PAUSE_REQUESTS : PAUSE_NOT;
 }
 
 static void count(enum chan_pause reason, int n)

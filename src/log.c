@@ -1,8 +1,8 @@
 /*
  * run:log and run:batch_logs. Invariants: always `ok` (an error keeps the real worker from ever
- * sending its run:complete), what could not be stored is named, and no secret reaches the table. The
- * lines of a message are read and stored in parts, the next one when the one before is committed:
- * however many there are, nobody waits long for them.
+ * sending its run:complete), what could not be stored is named, and no secret reaches the table.
+ * The lines of a message are read and stored in parts, the next one when the one before is
+ * committed: however many there are, nobody waits long for them.
  */
 #include "message.h"
 
@@ -60,17 +60,32 @@ static const struct {
 	[STEP] = { "step_id", "must be associated with the run", "step" },
 };
 
+/* A line's. */
+enum { MESSAGE, STEP_ID, LEVEL, SOURCE, TIMESTAMP, MEMBERS };
+
+static const char *const members[MEMBERS] = { "message", "step_id", "level", "source",
+	"timestamp" };
+
 /* Where we are in the lines of a message: the lines are the members of `rest`. The claim is kept
  * here, for lines that are stored when the channel has gone. */
 struct walk {
 	struct slice rest;
-	int left; /* lines that may still be looked at */
+	int left;       /* lines that may still be looked at */
 	uint64_t place; /* of the next line's id, in the order of receipt */
 	struct uuid project_id, run_id;
 	int epoch;
 	const struct snapshot *snapshot;
 	int64_t received;
 	bool trouble[TROUBLES];
+	bool single; /* run:log, whose members these are */
+	struct slice raw[MEMBERS];
+	/* The next part: rows × COLUMNS, and what they hold. */
+	struct value *values;
+	int rows;
+	size_t bytes;
+	/* Of a large message the parts are read beside the loop. */
+	struct req *req;
+	struct pool_job job;
 };
 
 /* A string's text; where that is not storable, its JSON. Not much beyond `enough` bytes in all. */
@@ -111,7 +126,8 @@ static void read_message(struct walk *walk, struct slice message, struct value *
 
 	add_message(&text, message, TEXT_ENOUGH);
 	scrub_apply(walk->snapshot->scrub, (struct slice){ text.p, text.n }, &clean);
-	/* What is not read to its end may end in a part of a secret, shorter than what is dropped. */
+	/* What is not read to its end may end in a part of a secret, shorter than what is dropped.
+	 */
 	if (text.n >= TEXT_ENOUGH && clean.n < TEXT_ENOUGH)
 		limit = clean.n > LINE_MAX_BYTES ? clean.n - LINE_MAX_BYTES : 0;
 	buf_free(&text);
@@ -124,19 +140,12 @@ static void read_message(struct walk *walk, struct slice message, struct value *
 	value_take(v, &clean);
 }
 
-enum { MESSAGE, STEP_ID, LEVEL, SOURCE, TIMESTAMP, MEMBERS };
-
-static const char *const members[MEMBERS] = { "message", "step_id", "level", "source",
-	"timestamp" };
-
 /* One line; false if it has no message. */
-static bool read_line(struct walk *walk, struct slice line, struct value *v)
+static bool read_line(struct walk *walk, const struct slice raw[MEMBERS], struct value *v)
 {
-	struct slice raw[MEMBERS];
 	int64_t at = walk->received;
 	struct uuid id;
 
-	slice_pick(line, members, MEMBERS, raw);
 	if (slice_type(raw[MESSAGE]) <= SLICE_NULL) {
 		walk->trouble[BLANK] = true;
 		return false;
@@ -176,35 +185,51 @@ static int measure(const struct walk *walk)
 	return n;
 }
 
-/* Reads the next lines that have messages into the item; false if there are none any more. */
-static bool read_part(struct req *req)
+static void drop_part(struct walk *walk)
 {
-	struct walk *walk = req->own;
-	struct slice key, line;
-	int n, rows = 0;
-	size_t bytes;
-
-	while (rows == 0 && (n = measure(walk)) > 0) {
-		req_values(req, n);
-		bytes = (size_t)n * COLUMNS * sizeof(struct value);
-		for (int i = 0; i < n && slice_next(&walk->rest, &key, &line); i++) {
-			struct value *v = &req->item.values[rows * COLUMNS];
-
-			if (read_line(walk, line, v)) {
-				bytes += (size_t)v[COL_MESSAGE].n;
-				rows++;
-			}
-		}
-		req->item.rows = rows;
-		walk->left -= n;
-		req_hold(req, bytes);
-	}
-	if (rows == 0 && walk->left == 0)
-		walk->trouble[TOO_MANY] = slice_next(&walk->rest, &key, &line);
-	return rows > 0;
+	for (int i = 0; walk->values != NULL && i < walk->rows * COLUMNS; i++)
+		value_clear(&walk->values[i]);
+	free(walk->values);
+	walk->values = NULL;
+	walk->rows = 0;
 }
 
-static struct walk *walk_new(const struct req *req, struct slice lines)
+/* Reads the next lines that have messages; no rows if there are none any more. Touches nothing but
+ * the walk. */
+static void read_part(struct walk *walk)
+{
+	struct slice key, line, raw[MEMBERS];
+	int n;
+
+	if (walk->single) {
+		walk->values = xcalloc(COLUMNS, sizeof(struct value));
+		walk->rows = read_line(walk, walk->raw, walk->values);
+		walk->bytes = (size_t)walk->values[COL_MESSAGE].n;
+		return;
+	}
+	walk->rows = 0;
+	while (walk->rows == 0 && (n = measure(walk)) > 0) {
+		free(walk->values);
+		walk->values = xcalloc((size_t)n, COLUMNS * sizeof(struct value));
+		walk->bytes = (size_t)n * COLUMNS * sizeof(struct value);
+		for (int i = 0; i < n && slice_next(&walk->rest, &key, &line); i++) {
+			struct value *v = &walk->values[walk->rows * COLUMNS];
+
+			slice_pick(line, members, MEMBERS, raw);
+			if (read_line(walk, raw, v)) {
+				walk->bytes += (size_t)v[COL_MESSAGE].n;
+				walk->rows++;
+			}
+		}
+		walk->left -= n;
+	}
+	if (walk->rows == 0 && walk->left == 0)
+		walk->trouble[TOO_MANY] = slice_next(&walk->rest, &key, &line);
+}
+
+static void end_walk(void *own);
+
+static struct walk *walk_new(struct req *req, struct slice lines)
 {
 	const struct chan *chan = req->chan;
 	struct walk *walk = xcalloc(1, sizeof(*walk));
@@ -219,6 +244,8 @@ static struct walk *walk_new(const struct req *req, struct slice lines)
 	walk->epoch = chan->epoch;
 	walk->snapshot = snapshot_again(chan->snapshot);
 	walk->received = req->received;
+	walk->req = req;
+	req_own(req, walk, end_walk);
 	return walk;
 }
 
@@ -227,6 +254,7 @@ static void end_walk(void *own)
 	struct walk *walk = own;
 
 	snapshot_drop(walk->snapshot);
+	drop_part(walk);
 	free(walk);
 }
 
@@ -246,34 +274,87 @@ static void answer(struct req *req, const char *member)
 	req_ok_with(req, member);
 }
 
+static void end(struct req *req)
+{
+	if (req_is_heard(req))
+		answer(req, "");
+	else
+		req_unheard(req);
+}
+
+/* Hands the part that was read to the item; false if there is none. */
+static bool take_part(struct walk *walk)
+{
+	struct req *req = walk->req;
+
+	if (walk->rows == 0)
+		return false;
+	req_take_values(req, walk->values, walk->rows);
+	req_hold(req, walk->bytes);
+	walk->values = NULL;
+	walk->rows = 0;
+	return true;
+}
+
+static void on_work(struct pool_job *job)
+{
+	read_part(container_of(job, struct walk, job));
+}
+
+static void on_read(struct pool_job *job)
+{
+	struct walk *walk = container_of(job, struct walk, job);
+
+	if (take_part(walk)) {
+		req_release(walk->req);
+	} else {
+		req_withdraw(walk->req);
+		end(walk->req);
+	}
+}
+
+/* Reads the next part and submits it in this way; false if there was none. While a part of a large
+ * message is being read, the message keeps its place among those of its run. */
+static bool next_part(struct walk *walk, void (*submit)(struct req *req))
+{
+	struct req *req = walk->req;
+
+	if (req->payload.text.p != NULL) {
+		req_take_values(req, NULL, 0);
+		req->item.waits = true;
+		submit(req);
+		walk->job.work = on_work;
+		walk->job.done = on_read;
+		pool_start(req->server->loop, &walk->job);
+		return true;
+	}
+	read_part(walk);
+	if (!take_part(walk))
+		return false;
+	submit(req);
+	return true;
+}
+
 static void check_log(struct req *req)
 {
 	struct walk *walk = walk_new(req, (struct slice){ 0 });
 
-	req_own(req, walk, end_walk);
-	req_values(req, 1);
-	if (read_line(walk, req->frame.payload, req->item.values)) {
-		req_hold(req, (size_t)req->item.values[COL_MESSAGE].n);
-		req_submit(req);
-	} else {
-		answer(req, "");
-	}
+	walk->single = true;
+	slice_pick(req->frame.payload, members, MEMBERS, walk->raw);
+	walk->raw[MESSAGE] = req_member(req, "message");
+	if (!next_part(walk, req_submit))
+		end(req);
 }
 
 static void check_batch(struct req *req)
 {
-	struct slice logs = slice_get(req->frame.payload, "logs");
-	struct walk *walk = walk_new(req, logs);
+	struct slice logs = req_member(req, "logs");
+	bool array = slice_type(logs) == SLICE_ARRAY;
+	struct walk *walk = walk_new(req, array ? logs : (struct slice){ 0 });
 
-	req_own(req, walk, end_walk);
-	if (slice_type(logs) != SLICE_ARRAY) {
-		walk->trouble[LOGS] = true;
-		walk->rest = (struct slice){ 0 };
-	}
-	if (read_part(req))
-		req_submit(req);
-	else
-		answer(req, "");
+	walk->trouble[LOGS] = !array;
+	if (!next_part(walk, req_submit))
+		end(req);
 }
 
 /* Columns of the result: ord, verdict, step_missing; a row for each line. */
@@ -294,7 +375,7 @@ static bool more_lines(struct req *req, const struct batch_result *r)
 	struct walk *walk = req->own;
 
 	read_verdicts(req, r);
-	return !walk->trouble[SUPERSEDED] && read_part(req);
+	return !walk->trouble[SUPERSEDED] && next_part(walk, req_continue);
 }
 
 static void reply_log(struct req *req, const struct batch_result *r)
