@@ -104,6 +104,11 @@ extern const char *const batch_settings[BATCH_SETTINGS];
  */
 size_t batch_settings_of(const char *coordinator, const char **settings);
 
+/* Sends nothing any more, and makes threads that send end: before batch_close pool_open() must be
+ * 0.
+ */
+void batch_stop(struct batch *b);
+
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
  * on_closed. */
 void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg);

@@ -221,6 +221,14 @@ static void on_timer_closed(uv_handle_t *handle)
 	closed_one(handle->data);
 }
 
+void batch_stop(struct batch *b)
+{
+	b->closing = true;
+	for (int i = 0; i < b->nlanes; i++)
+		if (b->lanes[i].nitems > 0 && b->lanes[i].kind == LANE_BODY)
+			db_reset(b->lanes[i].db, "shutting down");
+}
+
 void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 {
 	b->on_closed = on_closed;

@@ -81,7 +81,8 @@ int64_t batch_hold(const struct lane_conn *lane)
 
 void batch_pump(struct lane_conn *lane)
 {
-	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue))
+	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue) &&
+		!lane->batch->closing)
 		batch_send(lane);
 }
 

@@ -14,6 +14,7 @@ enum {
 	 * won. */
 	BATCH_ITEMS = 256,
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
+	BATCH_BESIDE = 256 * 1024, /* more than these are sent beside the loop */
 	BATCH_WAITING = 1024,      /* messages that wait for their bodies, before others wait too */
 	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
 	 * reference, or the loss of a connection. */
@@ -58,6 +59,7 @@ struct lane_conn {
 
 	struct batch_group groups[BATCH_ITEMS];
 	int ngroups, nitems; /* in flight; 0: none */
+	size_t bytes;        /* of parameters in flight */
 	int answered;        /* results that have come */
 	int first_group;     /* the result that is the first group's: how many are before it */
 	int plans_for,
@@ -75,7 +77,7 @@ struct batch {
 	int nlanes, writers;
 	uv_timer_t patience;
 	uv_timer_t soon; /* fires once when something was submitted */
-	bool told_up;
+	bool told_up, closing;
 	int open;
 	void (*on_closed)(void *arg);
 	void *closed_arg;

@@ -24,6 +24,33 @@ static void read_frame(struct req *req)
 	}
 }
 
+/* Moves a part of the frame to b. */
+static void keep(struct slice *part, struct buf *b)
+{
+	size_t at = b->n;
+
+	if (part->p == NULL)
+		return;
+	buf_add(b, part->p, part->n);
+	part->p = b->p + at;
+}
+
+/* The content has been copied, so nobody needs the message any more, but for its head. */
+static void keep_head(struct req *req)
+{
+	struct phx_frame *frame = &req->frame;
+	struct buf head = { 0 };
+
+	buf_reserve(&head, frame->join_ref.n + frame->ref.n + frame->topic.n + frame->event.n);
+	keep(&frame->join_ref, &head);
+	keep(&frame->ref, &head);
+	keep(&frame->topic, &head);
+	keep(&frame->event, &head);
+	free(req->data);
+	req->data = head.p;
+	memset(req->payload.taken, 0, sizeof(req->payload.taken));
+}
+
 /* Takes the message apart, into frame or error, and prepares what is large in it. Touches nothing
  * but the request: it may be called in a thread. */
 static void read_all(struct req *req)
@@ -43,6 +70,8 @@ static void read_all(struct req *req)
 	req->content_why =
 		route->read_content(payload_taken(&req->payload, route->content), &req->content);
 	req->content_read = true;
+	if (req->content_why == NULL)
+		keep_head(req);
 }
 
 struct slice req_member(const struct req *req, const char *name)

@@ -6,6 +6,7 @@
  */
 #include "db_private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -70,13 +71,17 @@ void db_unwatch(struct db *db)
 
 void db_lose(struct db *db, const char *fmt, ...)
 {
-	if (db->state == BROKEN || db->state == CLOSING)
+	if (db->state == BROKEN || db->state == CLOSING || (db->lent && db->lost))
 		return;
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(db->why, sizeof(db->why), fmt, ap);
 	va_end(ap);
 	db->why[strcspn(db->why, "\n")] = '\0';
+	if (db->lent) {
+		db->lost = true;
+		return;
+	}
 	db_unwatch(db);
 	db_enter(db, BROKEN, 0);
 }
@@ -206,19 +211,22 @@ void db_sync(struct db *db)
 {
 	if (db->state == UP)
 		db_owe(db, SYNC, PQpipelineSync(db->conn));
-	if (db->state == UP)
+	if (db->state == UP && !db->lent)
 		db_flush(db);
 }
 
 void db_reset(struct db *db, const char *why)
 {
-	if (db->state == UP)
+	if (db->lent)
+		db_recall(db);
+	else if (db->state == UP)
 		db_lose(db, "%s", why);
 }
 
 void db_close(struct db *db, void (*on_closed)(void *arg), void *arg)
 {
 	bool resolving = db->state == RESOLVING;
+	assert(!db->lent);
 	db_enter(db, CLOSING, -1);
 	db->up = false;
 	db->on_closed = on_closed;

@@ -6,6 +6,7 @@
 #define DB_PRIVATE_H
 
 #include "db.h"
+#include "pool.h"
 #include "db_hosts.h"
 #include "stats.h"
 
@@ -52,6 +53,14 @@ struct db {
 	char why[256]; /* the last failure */
 	struct series *stat_up, *stat_connects;
 
+	/* While the connection is lent to a thread nothing above is touched in the loop. */
+	bool lent, recalled;
+	bool lost;  /* by the thread; `why` says why */
+	int socket; /* for db_recall */
+	struct pool_job job;
+	void (*send)(void *arg);
+	void *send_arg;
+
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 };
@@ -75,6 +84,9 @@ void db_flush(struct db *db);
 void db_go_up(struct db *db);
 /* The last step of closing, when nothing but the timer is left. */
 void db_release(struct db *db);
+
+/* db_lend.c: makes a lent connection come back, broken. */
+void db_recall(struct db *db);
 
 /* db_dial.c */
 

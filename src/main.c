@@ -226,9 +226,12 @@ static void on_stage(uv_timer_t *timer)
 		enter(CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (sign_open() > 0 || pool_open() > 0 ||
-			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
-						       ws_callers(d.server.ws) > 0)))
+		if (spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
+						  ws_callers(d.server.ws) > 0))
+			break;
+		if (pool_open() > 0)
+			batch_stop(d.server.batch);
+		if (sign_open() > 0 || pool_open() > 0)
 			break;
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);

@@ -2,11 +2,13 @@
 // is given up alone. A trigger lets the statement hang, or a third session has the lock that it needs.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { Database, blocked, fixture, lockOrder } from '../client/db.mjs';
-import { Coordinator, Held, answer, newDatabase, play, runComplete, runStart, test } from '../wire/stage.mjs';
+import { Coordinator, Held, answer, newDatabase, play, runComplete, runStart, stepComplete, test } from '../wire/stage.mjs';
 
 const urls = await newDatabase('stuck');
-const a = await Coordinator.start('stuck', { database: { patience: '10s', writers: '1' } }, urls);
+const a = await Coordinator.start('stuck', { server: { drain: '1s' }, database: { patience: '10s', writers: '1' } }, urls);
+const admin = new Database(urls.admin_url);
 const [db, holder] = [new Database(urls.migrate_url), new Database(urls.migrate_url)];
 const queued = (n) => a.untilMetric('interlock_queued{lane="write0"}', (value) => value === n);
 const stored = async ({ id }) => (await db.query(`SELECT message FROM log_lines WHERE run_id = '${id.run}'`)).flat();
@@ -74,6 +76,46 @@ test('who waits for a lock for longer than the patience is answered busy', async
 	assert.deepEqual([reply.status, reply.response.code], ['error', 'busy']);
 	await release();
 	assert.equal(answer(await waits.say('run:start', runStart())).status, 'ok');
+});
+
+// -- A backend that reads no more -------------------------------------------------------------------
+
+const withOutput = (step, held, bytes) => {
+	const output_dataclip = JSON.stringify('x'.repeat(bytes));
+	return stepComplete(step, held.id.job_a, { output_dataclip_id: randomUUID(), output_dataclip });
+};
+// Stops the backend that takes large bodies; resolves with what lets it go on.
+const stopBodies = async () => {
+	const [[pid]] = await admin.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+		AND usename = 'interlock' AND query LIKE '%INSERT INTO dataclips (project_id, id, type, body, step_id)%'`);
+	process.kill(Number(pid), 'SIGSTOP');
+	return () => process.kill(Number(pid), 'SIGCONT');
+};
+const committing = (n) => a.untilMetric('interlock_committing{lane="body"}', (value) => value === n);
+
+test('a body that the database does not read is given up, and nobody else waits', async () => {
+	const [large, other] = [await held(), await held()];
+	await large.say('run:start', runStart());
+	assert.equal((await large.say('step:complete', withOutput(randomUUID(), large, 2 ** 20))).status, 'ok');
+	const goOn = await stopBodies();
+	const step = randomUUID();
+	const reply = large.say('step:complete', withOutput(step, large, 40 * 2 ** 20));
+	assert.equal(await committing(1), 1);
+	assert.equal((await other.say('run:start', runStart())).status, 'ok');
+	assert.equal((await reply).response.code, 'unavailable');
+	goOn();
+	assert.deepEqual((await large.say('step:complete', withOutput(step, large, 2 ** 20))).response, { step_id: step });
+	assert.equal(await a.metric('interlock_in_flight_bytes'), 0);
+});
+
+test('the coordinator ends in time while the database does not read a body', async () => {
+	const large = await held();
+	await large.say('run:start', runStart());
+	const goOn = await stopBodies();
+	large.say('step:complete', withOutput(randomUUID(), large, 40 * 2 ** 20)).catch(() => {});
+	assert.equal(await committing(1), 1);
+	await a.stop();
+	goOn();
 });
 
 await play(120);

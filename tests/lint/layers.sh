@@ -13,8 +13,8 @@ chan
 batch snapshot
 stmt field keys payload
 fsm conf scrub sign
-option sd jwt crypt chore pool turn phx db ws schema refuse value
-slice stats net conninfo
+option sd jwt crypt chore turn phx db ws schema refuse value
+slice stats net conninfo pool
 base sql
 logger
 '
@@ -25,7 +25,7 @@ libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf_file\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli|conninfo)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch|chore|turn)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|chore|pool|turn)\.h
+uv\.h             src/(main|db|ws|janitor|batch|chore|pool|turn)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|chore|pool|turn)\.h
 jansson\.h        (include|src)/(.*)
 '
 
