@@ -31,7 +31,7 @@ static void on_sent(struct pool_job *job)
 {
 	struct db *db = container_of(job, struct db, job);
 
-	db->lent = false;
+	db_enter(db, UP, -1);
 	close(db->socket);
 	if (db->recalled)
 		db_lose(db, "no answer from the database");
@@ -52,7 +52,7 @@ void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
 		return;
 	}
 	db_unwatch(db);
-	db->lent = true;
+	db_enter(db, LENT, -1);
 	db->recalled = db->lost = false;
 	db->send = send;
 	db->send_arg = arg;

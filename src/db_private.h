@@ -22,6 +22,7 @@ enum db_state {
 	CONNECTING, /* within PQconnectPoll; the timer gives up */
 	PREPARING,  /* settings, statements and LISTEN are on their way; the timer gives up */
 	UP,
+	LENT,   /* to a thread (db_lend.c): the loop does not touch the connection */
 	BROKEN, /* lost; the timer buries it */
 	CLOSING
 };
@@ -54,7 +55,7 @@ struct db {
 	struct series *stat_up, *stat_connects;
 
 	/* While the connection is lent to a thread nothing above is touched in the loop. */
-	bool lent, recalled;
+	bool recalled;
 	bool lost;  /* by the thread; `why` says why */
 	int socket; /* for db_recall */
 	struct pool_job job;
