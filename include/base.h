@@ -76,6 +76,10 @@ bool uuid_parse(struct slice s, struct uuid *out) __attribute__((warn_unused_res
 char *uuid_format(const struct uuid *u, char out[UUID_TEXT]);
 /* Version 7 (RFC 9562): ordered by creation time within this process. */
 struct uuid uuid_new(void);
+/* The same in two steps: n places in that order, and an id at each of them, made when and by
+ * whatever thread it is needed. */
+uint64_t uuid_reserve(size_t n);
+struct uuid uuid_at(uint64_t place);
 bool uuid_eq(const struct uuid *a, const struct uuid *b);
 
 /* Fills p with bytes from the kernel's generator, or dies. */

@@ -28,7 +28,8 @@ enum batch_status {
 	BATCH_UNAVAILABLE, /* the database is away and the patience is over: the outcome is unknown
 			    */
 	BATCH_CONSTRAINT,  /* refused by a constraint, whose name is given */
-	BATCH_FAILED,      /* refused by the database for a reason that is logged */
+	BATCH_FAILED,      /* not done, for a reason that is logged: refused by the database, or its
+			    * statement did not end in time, alone and again */
 };
 
 /* Borrowed for the call. The item's rows are first … first + rows - 1 of res. */
@@ -58,7 +59,9 @@ struct batch_item {
 	bool under_way; /* from batch_submit until done is called: whoever asks again and again
 			   looks */
 	bool alone, resent;
-	int tries;
+	bool timed_out; /* its statement did not end in time when it was last sent alone */
+	int tries;      /* that it was the reason, or may have been, for sending again */
+	int64_t due;    /* mono_ms(): not sent before */
 };
 
 struct batch_config {
@@ -76,8 +79,11 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config);
 
 /* Queues the item; done is called from the loop, never from here. */
 void batch_submit(struct batch *b, enum lane lane, struct batch_item *item);
-/* What an item waited for is there: it may be sent, or is taken out of the queue (and is not done).
- * Until then no later message of its run is sent either. */
+/* The same for the next part of a message of which a part is done: it goes ahead of what is queued,
+ * so that the order of a run's messages is kept. */
+void batch_continue(struct batch *b, enum lane lane, struct batch_item *item);
+/* What an item waited for is there (its values, perhaps): it may be sent, or is taken out of the
+ * queue (and is not done). Until then no later message of its run is sent either. */
 void batch_release(struct batch *b, struct batch_item *item);
 void batch_withdraw(struct batch *b, enum lane lane, struct batch_item *item);
 
@@ -97,6 +103,11 @@ extern const char *const batch_settings[BATCH_SETTINGS];
  * is zeroed and has room for at least one more. Returns how many they are: further ones may follow.
  */
 size_t batch_settings_of(const char *coordinator, const char **settings);
+
+/* Sends nothing any more, and makes threads that send end: before batch_close pool_open() must be
+ * 0.
+ */
+void batch_stop(struct batch *b);
 
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
  * on_closed. */

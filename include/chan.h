@@ -9,7 +9,9 @@
 #include "conf.h"
 #include "field.h"
 #include "keys.h"
+#include "payload.h"
 #include "phx.h"
+#include "pool.h"
 #include "refuse.h"
 #include "snapshot.h"
 #include "stats.h"
@@ -37,6 +39,13 @@ struct route {
 	/* The statement is committed, and whoever asked is gone (req_is_heard): takes it back.
 	 * NULL: nothing to do. The request ends by itself afterwards. */
 	void (*orphan)(struct req *req, const struct batch_result *res);
+	/* The content of a dataclip in the payload, by the member's name: appends to out what is
+	 * stored of it, or returns why nothing is (a constant). May be called in a thread. */
+	const char *content;
+	const char *(*read_content)(struct slice raw, struct buf *out);
+	/* The statement is committed, whoever asked is there or not, but it was a part of the
+	 * message only: returns true, and goes on with the next part. NULL: it was all. */
+	bool (*more)(struct req *req, const struct batch_result *res);
 	/* The payload could not be read (`invalid`, `too_large`), or the statement did not come to
 	 * an end (`unavailable`, `busy`): answer. NULL: an error reply with this code. */
 	void (*failed)(struct req *req, const char *code);
@@ -108,6 +117,8 @@ struct chan_conn {
 	int64_t connected, heard; /* now_us(): since when, and the last frame */
 	TAILQ_HEAD(, chan) chans;
 	struct req_list reqs; /* open ones without a channel: joins */
+	struct req *reading; /* a large message, beside the loop; behind it those that came since */
+	STAILQ_HEAD(, req) behind;
 	int open_reqs;
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
@@ -128,22 +139,42 @@ struct req {
 	struct chan_conn *conn; /* NULL: the worker is gone */
 	struct chan *chan;      /* NULL: the channel was left or replaced */
 	const struct route *route;
-	struct phx_frame frame;
+	struct phx_frame frame; /* its payload is without what payload has taken */
+	struct payload payload;
+	struct buf content; /* what route->read_content made of it, and what it said */
+	const char *content_why;
+	bool content_read;
+	struct pool_job job;
+	enum phx_error error;
+	STAILQ_ENTRY(req) behind_entry;
 	char *data;
+	size_t length;         /* of the message */
 	size_t size;           /* what it counts against the memory bound */
 	int64_t received;      /* now_us() */
 	struct req_body *body; /* a large body that goes before it */
 	const struct route_stats *stats;
-	struct buf warnings; /* members of the reply's "warnings" object, so far */
-	struct value *noted; /* the warnings' column, for the journal */
-	struct refusal why;  /* what req_reject says */
-	const char *wanted;  /* the state it asks for, a constant; NULL: started */
-	void *own;           /* the message's own notes; freed with free(3) */
+	struct buf warnings;        /* members of the reply's "warnings" object, so far */
+	struct value *noted;        /* the warnings' column, for the journal */
+	struct refusal why;         /* what req_reject says */
+	const char *wanted;         /* the state it asks for, a constant; NULL: started */
+	void *own;                  /* the message's own notes */
+	void (*own_end)(void *own); /* frees them; NULL: free(3) */
+	size_t beside;              /* bytes that it holds besides, part of size */
 };
 
 /* Allocates rows × columns of the route's statement in req->item, which is otherwise filled in from
- * the route. */
+ * the route. What was there before is freed. */
 void req_values(struct req *req, int rows);
+/* The same with values that have been made elsewhere, which it takes. */
+void req_take_values(struct req *req, struct value *values, int rows);
+/* A member of the payload, however large. */
+struct slice req_member(const struct req *req, const char *name);
+/* Moves what route->read_content made of the payload to v; or returns why there is nothing. */
+const char *req_content(struct req *req, struct value *v);
+/* The message's own notes, and what frees them. */
+void req_own(struct req *req, void *own, void (*end)(void *own));
+/* So many bytes are held for the request besides its frame and its values, or no longer so. */
+void req_hold(struct req *req, size_t bytes);
 /* Columns that several statements begin with, into v; each returns the next one. The claim that the
  * channel speaks for: project, run, epoch, claim. The policy for late words: its name, its window.
  */
@@ -156,6 +187,11 @@ struct value *req_common(struct req *req);
 /* Parses the route's fields into v; answers and returns false if one is refused. */
 bool req_fields(struct req *req, struct value *v) __attribute__((warn_unused_result));
 void req_submit(struct req *req);
+/* The next part of a message, see batch_continue. */
+void req_continue(struct req *req);
+/* What the item waited for is there, or will not come: see batch.h. */
+void req_release(struct req *req);
+void req_withdraw(struct req *req);
 /* As req_submit, but a large body (more than 64 KiB) goes ahead of the message on the lane for
  * bodies, under the id in *clip and as the output of *step (NULL: of none); then *body becomes NULL
  * and *stored true. If it cannot be stored, the message goes without it, with a warning that names

@@ -53,12 +53,19 @@ bool slice_step(struct slice *rest, struct slice *token);
  * the key is escaped; absent if there is none. */
 struct slice slice_get(struct slice object, const char *name);
 
+/* The same for n names in one walk, into out. */
+void slice_pick(struct slice object, const char *const *names, int n, struct slice *out);
+
 /* Does the raw JSON string (with quotes) spell `name`, escapes considered? */
 bool slice_spells(struct slice string, const char *name);
 
 /* Decodes a valid JSON string (with quotes) and appends its text to b. False, with *b as it was,
  * when the text cannot be UTF-8 without NUL: it holds \u0000 or a lone surrogate. */
 bool slice_decode(struct slice string, struct buf *b) __attribute__((warn_unused_result));
+
+/* The same, but no more is read once the text has at least so many bytes. */
+bool slice_decode_some(struct slice string, size_t enough, struct buf *b)
+	__attribute__((warn_unused_result));
 
 /* An integer value that fits, false otherwise (also for 1.0 and 1e3). */
 bool slice_int(struct slice value, int64_t *out) __attribute__((warn_unused_result));

@@ -25,6 +25,7 @@ enum stats_family {
 	STATS_CLOSES,     /* sockets closed by us, by code */
 	STATS_BYTES_IN,
 	STATS_BYTES_OUT,
+	STATS_TURN_SECONDS,       /* histogram: one turn of the loop, without waiting */
 	STATS_MEMORY_IN_FLIGHT,   /* gauge, bytes held by frames and replies */
 	STATS_SNAPSHOT_BYTES,     /* gauge, bytes of plans and secrets that channels hold */
 	STATS_BATCHES,            /* by lane, result: committed, failed, one_by_one */

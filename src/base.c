@@ -247,18 +247,30 @@ char *uuid_format(const struct uuid *u, char out[UUID_TEXT])
 
 /* 48 bits of milliseconds, then 12 bits that hold the fraction of the millisecond: one number of
  * 60 bits, which never goes back, whatever the wall clock does. */
-struct uuid uuid_new(void)
+uint64_t uuid_reserve(size_t n)
 {
-	static uint64_t last;
+	static uint64_t next;
 	uint64_t us = (uint64_t)now_us();
 	uint64_t stamp = us / 1000 << 12 | (us % 1000 << 12) / 1000;
+
+	stamp = stamp > next ? stamp : next;
+	next = stamp + n;
+	return stamp;
+}
+
+struct uuid uuid_new(void)
+{
+	return uuid_at(uuid_reserve(1));
+}
+
+struct uuid uuid_at(uint64_t stamp)
+{
 	struct uuid u;
 
-	last = stamp > last ? stamp : last + 1;
 	for (size_t i = 0; i < 6; i++)
-		u.b[i] = (uint8_t)(last >> (52 - 8 * i));
-	u.b[6] = (uint8_t)(0x70 | (last >> 8 & 0x0f));
-	u.b[7] = (uint8_t)last;
+		u.b[i] = (uint8_t)(stamp >> (52 - 8 * i));
+	u.b[6] = (uint8_t)(0x70 | (stamp >> 8 & 0x0f));
+	u.b[7] = (uint8_t)stamp;
 	random_bytes(u.b + 8, 8);
 	u.b[8] = (uint8_t)(0x80 | (u.b[8] & 0x3f));
 	return u;

@@ -39,7 +39,8 @@ void batch_tell_up(struct batch *b, const char *why)
 		b->config.up(b->config.arg, up, why);
 }
 
-/* Answers what has waited too long, and drops a connection that sits on a batch for as long. */
+/* Answers what has waited too long, drops a connection that sits on a batch for as long, and sends
+ * what was to wait for a while. */
 static void on_patience(uv_timer_t *timer)
 {
 	struct batch *b = timer->data;
@@ -47,15 +48,11 @@ static void on_patience(uv_timer_t *timer)
 
 	for (int i = 0; i < b->nlanes; i++) {
 		struct lane_conn *lane = &b->lanes[i];
-		struct batch_item *item, *next;
 
 		if (lane->nitems > 0 && lane->sent_at < limit && db_is_up(lane->db))
 			db_reset(lane->db, "no answer from the database");
-		for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
-			next = TAILQ_NEXT(item, entry);
-			if (item->since < limit && !item->waits)
-				batch_give_up(lane, item);
-		}
+		batch_give_up_old(lane);
+		batch_pump(lane);
 	}
 }
 
@@ -72,7 +69,6 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 	struct batch *b = xcalloc(1, sizeof(*b));
 
 	b->config = *config;
-	batch_settings_of(config->coordinator, b->settings);
 	b->writers = config->writers;
 	b->nlanes = b->writers + LANES - 1;
 	b->lanes = xcalloc((size_t)b->nlanes, sizeof(*b->lanes));
@@ -105,26 +101,48 @@ static void wake(struct batch *b)
 		uv_timer_start(&b->soon, on_soon, 0, 0);
 }
 
-void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
+static void measure(struct batch_item *item)
 {
-	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
 	int values = item->rows * item->stmt->columns;
 
-	item->since = mono_ms();
 	item->bytes = 0;
 	for (int i = 0; i < values; i++)
 		item->bytes += (size_t)item->values[i].n + 4;
+}
+
+static struct lane_conn *prepare(struct batch *b, enum lane kind, struct batch_item *item)
+{
+	struct lane_conn *lane = lane_of(b, kind, &item->work_order_id);
+
+	item->since = mono_ms();
+	measure(item);
 	item->under_way = true;
-	item->alone = item->resent = false;
+	item->alone = item->resent = item->timed_out = false;
 	item->tries = 0;
-	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
+	item->due = 0;
 	stats_add(lane->stat_queued, 1);
 	wake(b);
+	return lane;
+}
+
+void batch_submit(struct batch *b, enum lane kind, struct batch_item *item)
+{
+	struct lane_conn *lane = prepare(b, kind, item);
+
+	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
+}
+
+void batch_continue(struct batch *b, enum lane kind, struct batch_item *item)
+{
+	struct lane_conn *lane = prepare(b, kind, item);
+
+	TAILQ_INSERT_HEAD(&lane->queue, item, entry);
 }
 
 void batch_release(struct batch *b, struct batch_item *item)
 {
 	item->waits = false;
+	measure(item);
 	wake(b);
 }
 
@@ -201,6 +219,14 @@ static void on_db_closed(void *arg)
 static void on_timer_closed(uv_handle_t *handle)
 {
 	closed_one(handle->data);
+}
+
+void batch_stop(struct batch *b)
+{
+	b->closing = true;
+	for (int i = 0; i < b->nlanes; i++)
+		if (b->lanes[i].nitems > 0 && b->lanes[i].kind == LANE_BODY)
+			db_reset(b->lanes[i].db, "shutting down");
 }
 
 void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)

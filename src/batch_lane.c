@@ -10,7 +10,7 @@
 static const char *const lane_names[LANES] = { "write", "read", "claim", "body" };
 
 /* What a failed batch of one means, by SQLSTATE (PostgreSQL's appendix A). */
-enum remedy { AGAIN, WAIT, ANSWER };
+enum remedy { AGAIN, LATER, WAIT, ANSWER };
 
 static const struct {
 	const char *prefix;
@@ -20,7 +20,9 @@ static const struct {
 	{ "23503", AGAIN }, /* a reference vanished meanwhile: the statement sees it now */
 	{ "25006", WAIT },  /* read-only: a standby */
 	{ "53", WAIT },     /* out of disk, memory, connections */
-	{ "57", WAIT },     /* shutdown, cancel, crash of another backend */
+	{ "55P03", LATER }, /* a lock was not had in time */
+	{ "57014", LATER }, /* cancelled: it took too long */
+	{ "57", WAIT },     /* shutdown, crash of another backend */
 	{ "58", WAIT },     /* input or output error */
 	{ "08", WAIT },
 };
@@ -44,16 +46,43 @@ static void finish(struct batch_item *item, enum batch_status status, const char
 	done(item, &(struct batch_result){ .status = status, .constraint = constraint });
 }
 
-void batch_give_up(struct lane_conn *lane, struct batch_item *item)
+/* A queued item ends here. What became of it is not known, unless its statement was cancelled. */
+static void give_up(struct lane_conn *lane, struct batch_item *item)
 {
 	TAILQ_REMOVE(&lane->queue, item, entry);
 	stats_add(lane->stat_queued, -1);
-	finish(item, BATCH_UNAVAILABLE, NULL);
+	if (item->timed_out)
+		log_warnx("%s: statement %s of %zu bytes, sent alone, did not end within %jd ms, "
+			  "again and again: given up",
+			lane->name, item->stmt->name, item->bytes, (intmax_t)batch_hold(lane));
+	finish(item, item->timed_out ? BATCH_FAILED : BATCH_UNAVAILABLE, NULL);
+}
+
+void batch_give_up_old(struct lane_conn *lane)
+{
+	int64_t limit = mono_ms() - lane->batch->config.patience;
+	struct batch_item *item, *next;
+
+	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
+		next = TAILQ_NEXT(item, entry);
+		if (item->since < limit && !item->waits)
+			give_up(lane, item);
+	}
+}
+
+int64_t batch_hold(const struct lane_conn *lane)
+{
+	int64_t patience = lane->batch->config.patience, part = patience / BATCH_HOLD_PART;
+
+	if (lane->kind != LANE_WRITE)
+		return patience;
+	return part > BATCH_HOLD_MIN ? part : BATCH_HOLD_MIN;
 }
 
 void batch_pump(struct lane_conn *lane)
 {
-	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue))
+	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue) &&
+		!lane->batch->closing)
 		batch_send(lane);
 }
 
@@ -81,7 +110,7 @@ void batch_forget(struct lane_conn *lane)
 
 	put_back(lane);
 	while ((item = TAILQ_FIRST(&lane->queue)) != NULL)
-		batch_give_up(lane, item);
+		give_up(lane, item);
 }
 
 /* Every item gets the rows whose ord (the first column, counted from 1) is one of its own. */
@@ -111,6 +140,21 @@ static void deliver(struct lane_conn *lane)
 	lane->nitems = lane->ngroups = 0;
 }
 
+/* The lane is for others at first, and each time for longer. What comes after it of its run waits
+ * with it. */
+static void put_off(struct lane_conn *lane, struct batch_item *item)
+{
+	int64_t wait = batch_hold(lane) << (item->timed_out ? item->tries : 0);
+
+	log_info("%s: statement %s of %zu bytes did not end within %jd ms: again in %jd ms",
+		lane->name, item->stmt->name, item->bytes, (intmax_t)batch_hold(lane),
+		(intmax_t)wait);
+	item->timed_out = true;
+	item->tries++;
+	item->due = mono_ms() + wait;
+	put_back(lane);
+}
+
 /* A batch of one was refused. */
 static void blame(struct lane_conn *lane)
 {
@@ -120,6 +164,10 @@ static void blame(struct lane_conn *lane)
 
 	if (remedy == AGAIN && item->tries++ < BATCH_RETRIES) {
 		put_back(lane);
+		return;
+	}
+	if (remedy == LATER && lane->kind != LANE_CLAIM) {
+		put_off(lane, item);
 		return;
 	}
 	log_warnx("%s: statement %s: SQLSTATE %s: %s", lane->name, item->stmt->name, e->state,
@@ -218,14 +266,28 @@ static void on_down(struct db *db, void *arg, const char *why)
 		return;
 	stats_add(lane->batch->stat_resent, lane->nitems);
 	stats_set(lane->stat_committing, 0);
-	for (int g = 0; g < lane->ngroups; g++)
-		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
+	/* Whose fault it was is found out if it happens again: then they are sent alone. */
+	for (int g = 0; g < lane->ngroups; g++) {
+		TAILQ_FOREACH (item, &lane->groups[g].items, entry) {
 			item->resent = true;
+			item->timed_out = false;
+			item->alone = item->tries++ > 0;
+		}
+	}
 	/* A claim is not sent again: its worker asks by itself. */
-	if (lane->kind == LANE_CLAIM)
+	if (lane->kind == LANE_CLAIM) {
 		batch_forget(lane);
-	else
-		put_back(lane);
+		return;
+	}
+	put_back(lane);
+	batch_give_up_old(lane);
+	item = TAILQ_FIRST(&lane->queue);
+	if (item != NULL && item->alone && item->tries > BATCH_RETRIES) {
+		log_warnx("%s: statement %s of %zu bytes, sent alone, lost its connection %d "
+			  "times: given up",
+			lane->name, item->stmt->name, item->bytes, item->tries);
+		give_up(lane, item);
+	}
 }
 
 static const struct db_ops db_ops = {
@@ -242,14 +304,19 @@ void batch_open(struct batch *b, uv_loop_t *loop, int index, enum lane kind)
 		.conninfo = b->config.conninfo,
 		.name = lane->name,
 		.application_name = "interlockd",
-		.settings = b->settings,
+		.settings = lane->settings,
 		.ops = &db_ops,
 		.arg = lane,
 	};
+	size_t nsettings;
 
 	lane->batch = b;
 	lane->kind = kind;
 	TAILQ_INIT(&lane->queue);
+	snprintf(lane->timeout, sizeof(lane->timeout), "%jd", (intmax_t)batch_hold(lane));
+	nsettings = batch_settings_of(b->config.coordinator, lane->settings);
+	lane->settings[nsettings++] = "statement_timeout";
+	lane->settings[nsettings++] = lane->timeout;
 	if (kind == LANE_WRITE)
 		snprintf(lane->name, sizeof(lane->name), "write%d", index);
 	else

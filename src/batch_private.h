@@ -14,8 +14,16 @@ enum {
 	 * won. */
 	BATCH_ITEMS = 256,
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
+	BATCH_BESIDE = 256 * 1024, /* more than these are sent beside the loop */
 	BATCH_WAITING = 1024,      /* messages that wait for their bodies, before others wait too */
-	BATCH_RETRIES = 5, /* of a deadlock, a serialization failure, a vanished reference */
+	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
+	 * reference, or the loss of a connection. */
+	BATCH_RETRIES = 5,
+	/* A statement of a writer that takes longer than this part of the patience is cancelled by
+	 * the server, and never after less than so many milliseconds: what hangs is found out by
+	 * sending messages alone, and those that waited for it still have time enough. */
+	BATCH_HOLD_PART = 10,
+	BATCH_HOLD_MIN = 1000,
 	/* Messages for which plans are kept, at first and at most. They are made for the tables'
 	 * sizes: one that was made for a nearly empty table reads all of it, however it grows. */
 	BATCH_PLANS_MIN = 256,
@@ -45,10 +53,13 @@ struct lane_conn {
 	enum lane kind;
 	char name[24];
 	struct db *db;
+	const char *settings[BATCH_SETTINGS + 4];
+	char timeout[24]; /* of a statement, milliseconds */
 	struct batch_queue queue;
 
 	struct batch_group groups[BATCH_ITEMS];
 	int ngroups, nitems; /* in flight; 0: none */
+	size_t bytes;        /* of parameters in flight */
 	int answered;        /* results that have come */
 	int first_group;     /* the result that is the first group's: how many are before it */
 	int plans_for,
@@ -62,12 +73,11 @@ struct lane_conn {
 
 struct batch {
 	struct batch_config config;
-	const char *settings[BATCH_SETTINGS + 2];
 	struct lane_conn *lanes; /* the writers first, then one of each other kind */
 	int nlanes, writers;
 	uv_timer_t patience;
 	uv_timer_t soon; /* fires once when something was submitted */
-	bool told_up;
+	bool told_up, closing;
 	int open;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
@@ -78,8 +88,10 @@ struct batch {
 void batch_open(struct batch *b, uv_loop_t *loop, int index, enum lane kind);
 /* Sends the next batch, if none is in flight. */
 void batch_pump(struct lane_conn *lane);
-/* A queued item ends here: what became of it is not known. */
-void batch_give_up(struct lane_conn *lane, struct batch_item *item);
+/* What has been queued, or sent again, for longer than the patience ends here. */
+void batch_give_up_old(struct lane_conn *lane);
+/* For how long a statement may run on the lane, milliseconds. */
+int64_t batch_hold(const struct lane_conn *lane);
 /* All that the lane has ends here. */
 void batch_forget(struct lane_conn *lane);
 /* Whether all lanes are up may have changed. */

@@ -56,12 +56,13 @@ static void choose(struct lane_conn *lane)
 {
 	struct uuid runs[BATCH_ITEMS], waiting[BATCH_WAITING];
 	struct batch_item *item, *next;
-	size_t bytes = 0;
+	int64_t now = mono_ms();
 	int nwaiting = 0;
 
+	lane->bytes = 0;
 	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, entry);
-		if (item->waits) {
+		if (item->waits || item->due > now) {
 			if (nwaiting == BATCH_WAITING)
 				return;
 			waiting[nwaiting++] = item->run_id;
@@ -69,13 +70,13 @@ static void choose(struct lane_conn *lane)
 		}
 		if (run_is_taken(waiting, nwaiting, &item->run_id))
 			continue;
-		if (lane->nitems > 0 && (item->alone || bytes + item->bytes > BATCH_BYTES))
+		if (lane->nitems > 0 && (item->alone || lane->bytes + item->bytes > BATCH_BYTES))
 			return;
 		if (run_is_taken(runs, lane->nitems, &item->run_id))
 			continue;
 		runs[lane->nitems] = item->run_id;
 		TAILQ_REMOVE(&lane->queue, item, entry);
-		bytes += item->bytes;
+		lane->bytes += item->bytes;
 		group(lane, item);
 		if (item->alone || lane->nitems == BATCH_ITEMS || lane->kind == LANE_BODY)
 			return;
@@ -178,17 +179,13 @@ static bool renew_plans(struct lane_conn *lane)
 	return true;
 }
 
-void batch_send(struct lane_conn *lane)
+/* Of a large batch in a thread: touches what is the lane's alone, and the items, which stay as they
+ * are while they are in flight. */
+static void send_all(void *arg)
 {
+	struct lane_conn *lane = arg;
 	const char *first = prologue(lane->kind);
-	const struct batch_item *oldest = TAILQ_FIRST(&lane->queue);
-	int64_t since = oldest != NULL ? oldest->since : 0;
 
-	lane->ngroups = lane->nitems = lane->answered = lane->first_group = 0;
-	lane->error.set = false;
-	choose(lane);
-	if (lane->nitems == 0)
-		return;
 	if (renew_plans(lane))
 		lane->first_group++;
 	if (send_orders(lane, "lock", locks)) {
@@ -201,6 +198,22 @@ void batch_send(struct lane_conn *lane)
 		send_group(lane, &lane->groups[g]);
 	send_orders(lane, "settle", settles);
 	db_sync(lane->db);
+}
+
+void batch_send(struct lane_conn *lane)
+{
+	const struct batch_item *oldest = TAILQ_FIRST(&lane->queue);
+	int64_t since = oldest != NULL ? oldest->since : 0;
+
+	lane->ngroups = lane->nitems = lane->answered = lane->first_group = 0;
+	lane->error.set = false;
+	choose(lane);
+	if (lane->nitems == 0)
+		return;
+	if (lane->bytes > BATCH_BESIDE && lane->kind == LANE_BODY)
+		db_send_beside(lane->db, send_all, lane);
+	else
+		send_all(lane);
 	lane->sent_at = mono_ms();
 	stats_observe(lane->stat_items, lane->nitems);
 	stats_observe(lane->stat_wait, (double)(lane->sent_at - since) / 1000);

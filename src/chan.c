@@ -120,6 +120,7 @@ int chan_handshake(void *arg, const struct ws_head *head, void **user, const cha
 		conn->connected = conn->heard = now_us();
 		TAILQ_INIT(&conn->chans);
 		TAILQ_INIT(&conn->reqs);
+		STAILQ_INIT(&conn->behind);
 		TAILQ_INSERT_TAIL(&server->conns, conn, entry);
 		server->nconns++;
 		stats_add(stat_sockets, 1);
@@ -157,6 +158,7 @@ void chan_closed(void *user)
 	conn->closing = true;
 	while ((chan = TAILQ_FIRST(&conn->chans)) != NULL)
 		chan_free(chan);
+	chan_read_forget(conn);
 	while ((req = TAILQ_FIRST(&conn->reqs)) != NULL) {
 		TAILQ_REMOVE(&conn->reqs, req, entry);
 		req->conn = NULL;
@@ -242,7 +244,7 @@ static void end(struct chan *chan)
 	chan_free(chan);
 }
 
-static const struct route *route_of(
+const struct route *chan_route_of(
 	const struct chan_server *server, struct slice topic, struct slice event)
 {
 	for (int i = 0; i < server->nroutes; i++) {
@@ -267,7 +269,7 @@ static void hold(struct req *req, struct chan *chan)
 
 static void join(struct req *req, struct chan *old)
 {
-	const struct route *route = route_of(req->server, req->frame.topic, req->frame.event);
+	const struct route *route = chan_route_of(req->server, req->frame.topic, req->frame.event);
 
 	if (route == NULL || req->frame.join_ref.p == NULL ||
 		slice_is(req->frame.join_ref, "null")) {
@@ -325,7 +327,7 @@ const struct chan *chan_queue_of(const struct chan_conn *conn)
 }
 
 /* Finds out whose the request is. It is in its connection's list. */
-static void dispatch(struct req *req)
+void chan_dispatch(struct req *req)
 {
 	struct phx_frame *f = &req->frame;
 	struct chan *chan = find(req->conn, f->topic);
@@ -353,7 +355,7 @@ static void dispatch(struct req *req)
 		leave(req, chan);
 		return;
 	}
-	route = route_of(req->server, f->topic, f->event);
+	route = chan_route_of(req->server, f->topic, f->event);
 	if (route == NULL) {
 		req_refuse_code(req, "unknown_event", NULL);
 		return;
@@ -377,7 +379,7 @@ void chan_unhold(struct chan *chan)
 		TAILQ_REMOVE(&held, req, entry);
 		TAILQ_INSERT_TAIL(&conn->reqs, req, entry);
 		req->chan = NULL;
-		dispatch(req);
+		chan_dispatch(req);
 	}
 }
 
@@ -387,35 +389,6 @@ void chan_close(struct chan_conn *conn, int code)
 		return;
 	conn->closing = true;
 	ws_close(conn->peer, code);
-}
-
-void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
-{
-	struct chan_conn *conn = user;
-	struct phx_frame frame = { 0 };
-	enum phx_error e;
-
-	if (conn->closing) {
-		free(data);
-		return;
-	}
-	conn->heard = now_us();
-	if (binary) {
-		/* Behind the frame is room for its refs as text. */
-		data = xrealloc(data, n + 2 * (6 * PHX_MAX_FIELD + 2));
-		e = cut ? PHX_NOT_FRAME : phx_parse_binary(data, n, data + n, &frame);
-	} else {
-		e = cut ? phx_parse_cut(data, n, &frame) : phx_parse_text(data, n, &frame);
-	}
-	if (e != PHX_OK) {
-		int code = e == PHX_NOT_JSON ? 1007 : 1002;
-
-		log_info("worker %s: a frame that is none; closed with %d", conn->worker_id, code);
-		chan_close(conn, code);
-		free(data);
-		return;
-	}
-	dispatch(req_new(conn, NULL, &frame, data, n));
 }
 
 bool chan_has_capacity(const struct chan *queue)

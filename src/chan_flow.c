@@ -36,7 +36,7 @@ static enum chan_pause pause_of(const struct chan_conn *conn)
 		return PAUSE_MEMORY;
 	if (conn->slowed)
 		return PAUSE_REFUSED;
-	return conn->open_reqs >= limit ? PAUSE_REQUESTS : PAUSE_NOT;
+	return conn->open_reqs >= limit || conn->reading != NULL ? PAUSE_REQUESTS : PAUSE_NOT;
 }
 
 static void count(enum chan_pause reason, int n)

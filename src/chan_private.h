@@ -1,6 +1,6 @@
 /*
- * What chan.c (sockets and channels), chan_req.c (requests), chan_answer.c (replies) and
- * chan_note.c (the log) share. Private to them.
+ * What chan.c (sockets and channels), chan_read.c (messages), chan_req.c (requests), chan_answer.c
+ * (replies) and chan_note.c (the log) share. Private to them.
  */
 #ifndef CHAN_PRIVATE_H
 #define CHAN_PRIVATE_H
@@ -18,10 +18,11 @@ struct route_stats {
 	struct series *ok, *seconds;
 };
 
-/* A request for a frame; takes data. chan may be NULL (a join); route may be NULL (answered at
- * once). */
-struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
-	char *data, size_t size);
+/* A request for a message that has not been read; takes data. */
+struct req *req_new(struct chan_conn *conn, char *data, size_t size);
+/* What says this event about this topic; NULL: nothing. */
+const struct route *chan_route_of(
+	const struct chan_server *server, struct slice topic, struct slice event);
 void req_free(struct req *req);
 /* Says in the log what became of the request: an answer (a refusal's code, "ok"), and before that
  * a verdict other than a refusal. */
@@ -45,6 +46,10 @@ void chan_flow_refused(struct chan_conn *conn);
 /* The socket is gone. */
 void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);
+/* chan.c: hands a message that has been read, and is in its connection's list, to its channel. */
+void chan_dispatch(struct req *req);
+/* chan_read.c: the socket is gone; what has not been read is not heard any more. */
+void chan_read_forget(struct chan_conn *conn);
 /* Closes the socket with this code, unless it is on its way already. */
 void chan_close(struct chan_conn *conn, int code);
 /* Joined, and a run's. */

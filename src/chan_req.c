@@ -4,8 +4,6 @@
  */
 #include "chan_private.h"
 
-#include "crypt.h"
-
 #include <math.h>
 #include <stdlib.h>
 
@@ -18,16 +16,14 @@ struct req_body {
 	size_t size;
 };
 
-struct req *req_new(struct chan_conn *conn, struct chan *chan, const struct phx_frame *frame,
-	char *data, size_t size)
+struct req *req_new(struct chan_conn *conn, char *data, size_t size)
 {
 	struct req *req = xcalloc(1, sizeof(*req));
 
 	req->server = conn->server;
 	req->conn = conn;
-	req->chan = chan;
-	req->frame = *frame;
 	req->data = data;
+	req->length = size;
 	req->size = size + sizeof(*req) + (size > LARGE ? size : 0);
 	req->received = now_us();
 	TAILQ_INSERT_TAIL(&conn->reqs, req, entry);
@@ -45,6 +41,7 @@ static void free_values(struct batch_item *item)
 	for (int i = 0; i < item->rows * item->stmt->columns; i++)
 		value_clear(&item->values[i]);
 	free(item->values);
+	item->values = NULL;
 }
 
 /* The large body, for which the frame counts twice. */
@@ -81,7 +78,12 @@ void req_free(struct req *req)
 	}
 	free_values(&req->item);
 	buf_free(&req->warnings);
-	free(req->own);
+	buf_free(&req->content);
+	payload_free(&req->payload);
+	if (req->own_end != NULL)
+		req->own_end(req->own);
+	else
+		free(req->own);
 	free(req->data);
 	free(req);
 }
@@ -123,6 +125,8 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 
 	if (req->item.locks && res->status == BATCH_DONE)
 		req_count(req, res);
+	if (res->status == BATCH_DONE && req->route->more != NULL && req->route->more(req, res))
+		return;
 	if (!req_is_heard(req)) {
 		if (req->route->orphan != NULL && res->status == BATCH_DONE)
 			req->route->orphan(req, res);
@@ -143,11 +147,27 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	fail(req, "busy");
 }
 
-static void values_for(struct req *req, const char *stmt, int rows)
+void req_own(struct req *req, void *own, void (*end)(void *own))
 {
+	req->own = own;
+	req->own_end = end;
+}
+
+void req_hold(struct req *req, size_t bytes)
+{
+	ptrdiff_t more = (ptrdiff_t)(bytes - req->beside);
+
+	req->beside = bytes;
+	req->size += (size_t)more;
+	chan_account(req->server, more);
+}
+
+static void take_values(struct req *req, const char *stmt, struct value *values, int rows)
+{
+	free_values(&req->item);
 	req->item.stmt = stmt_get(stmt);
 	req->item.rows = rows;
-	req->item.values = xcalloc((size_t)(rows * req->item.stmt->columns), sizeof(struct value));
+	req->item.values = values;
 	req->item.locks = req->route->locks;
 	req->item.settles = req->route->settles;
 	req->item.done = on_done;
@@ -158,9 +178,21 @@ static void values_for(struct req *req, const char *stmt, int rows)
 	}
 }
 
+static void values_for(struct req *req, const char *stmt, int rows)
+{
+	size_t columns = (size_t)stmt_get(stmt)->columns;
+
+	take_values(req, stmt, xcalloc((size_t)rows, columns * sizeof(struct value)), rows);
+}
+
 void req_values(struct req *req, int rows)
 {
 	values_for(req, req->route->stmt, rows);
+}
+
+void req_take_values(struct req *req, struct value *values, int rows)
+{
+	take_values(req, req->route->stmt, values, rows);
 }
 
 /* Gives the statement the warnings, for the journal. */
@@ -178,6 +210,21 @@ void req_submit(struct req *req)
 {
 	note_warnings(req);
 	batch_submit(req->server->batch, req->route->lane, &req->item);
+}
+
+void req_continue(struct req *req)
+{
+	batch_continue(req->server->batch, req->route->lane, &req->item);
+}
+
+void req_release(struct req *req)
+{
+	batch_release(req->server->batch, &req->item);
+}
+
+void req_withdraw(struct req *req)
+{
+	batch_withdraw(req->server->batch, req->route->lane, &req->item);
 }
 
 /* The body is in dataclips, or cannot be: the message itself, which has kept its place, follows. */
@@ -292,7 +339,6 @@ void req_reject(struct req *req, const struct refusal *why)
 
 	req->why = *why;
 	req->noted = NULL;
-	free_values(&req->item);
 	values_for(req, "refused", 1);
 	req->item.settles = false;
 	req->item.done = on_rejected;
@@ -363,13 +409,6 @@ void req_run(struct req *req, const struct route *route)
 		req_submit(req);
 }
 
-/* What the journal does not hold: the contents of dataclips. */
-static bool is_content(struct slice key)
-{
-	return slice_spells(key, "output_dataclip") || slice_spells(key, "final_state") ||
-	       slice_spells(key, "webhook_response");
-}
-
 void req_message(struct req *req, struct value *v)
 {
 	struct slice cursor = req->frame.payload, key, value;
@@ -387,11 +426,8 @@ void req_message(struct req *req, struct value *v)
 			buf_addc(&text, ',');
 		buf_add(&text, key.p, key.n);
 		buf_addc(&text, ':');
-		if (is_content(key)) {
-			char digest[65];
-
-			crypt_sha256_hex(value.p, value.n, digest);
-			buf_addf(&text, "{\"length\":%zu,\"sha256\":\"%s\"}", value.n, digest);
+		if (payload_is_content(key) && req->payload.text.p == NULL) {
+			payload_describe(value, &text);
 		} else if (value.n > limit) {
 			buf_addf(&text, "{\"length\":%zu}", value.n);
 		} else {

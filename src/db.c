@@ -6,6 +6,7 @@
  */
 #include "db_private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -70,13 +71,17 @@ void db_unwatch(struct db *db)
 
 void db_lose(struct db *db, const char *fmt, ...)
 {
-	if (db->state == BROKEN || db->state == CLOSING)
+	if (db->state == BROKEN || db->state == CLOSING || (db->state == LENT && db->lost))
 		return;
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(db->why, sizeof(db->why), fmt, ap);
 	va_end(ap);
 	db->why[strcspn(db->why, "\n")] = '\0';
+	if (db->state == LENT) {
+		db->lost = true;
+		return;
+	}
 	db_unwatch(db);
 	db_enter(db, BROKEN, 0);
 }
@@ -192,7 +197,7 @@ void db_query(struct db *db, const char *stmt, const struct db_param *params, in
 	if (!db->up || n > MAX_PARAMS)
 		fatalx("%s: %s with %d parameters, %s", db->config.name, stmt, n,
 			db->up ? "up" : "down");
-	if (db->state != UP)
+	if (db->state != UP && db->state != LENT)
 		return; /* broken, and `down` is on its way */
 	for (int i = 0; i < n; i++) {
 		values[i] = params[i].p;
@@ -204,7 +209,7 @@ void db_query(struct db *db, const char *stmt, const struct db_param *params, in
 
 void db_sync(struct db *db)
 {
-	if (db->state == UP)
+	if (db->state == UP || db->state == LENT)
 		db_owe(db, SYNC, PQpipelineSync(db->conn));
 	if (db->state == UP)
 		db_flush(db);
@@ -212,13 +217,16 @@ void db_sync(struct db *db)
 
 void db_reset(struct db *db, const char *why)
 {
-	if (db->state == UP)
+	if (db->state == LENT)
+		db_recall(db);
+	else if (db->state == UP)
 		db_lose(db, "%s", why);
 }
 
 void db_close(struct db *db, void (*on_closed)(void *arg), void *arg)
 {
 	bool resolving = db->state == RESOLVING;
+	assert(db->state != LENT);
 	db_enter(db, CLOSING, -1);
 	db->up = false;
 	db->on_closed = on_closed;

@@ -6,6 +6,7 @@
 #define DB_PRIVATE_H
 
 #include "db.h"
+#include "pool.h"
 #include "db_hosts.h"
 #include "stats.h"
 
@@ -21,6 +22,7 @@ enum db_state {
 	CONNECTING, /* within PQconnectPoll; the timer gives up */
 	PREPARING,  /* settings, statements and LISTEN are on their way; the timer gives up */
 	UP,
+	LENT,   /* to a thread (db_lend.c): the loop does not touch the connection */
 	BROKEN, /* lost; the timer buries it */
 	CLOSING
 };
@@ -52,6 +54,14 @@ struct db {
 	char why[256]; /* the last failure */
 	struct series *stat_up, *stat_connects;
 
+	/* While the connection is lent to a thread nothing above is touched in the loop. */
+	bool recalled;
+	bool lost;  /* by the thread; `why` says why */
+	int socket; /* for db_recall */
+	struct pool_job job;
+	void (*send)(void *arg);
+	void *send_arg;
+
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 };
@@ -75,6 +85,9 @@ void db_flush(struct db *db);
 void db_go_up(struct db *db);
 /* The last step of closing, when nothing but the timer is left. */
 void db_release(struct db *db);
+
+/* db_lend.c: makes a lent connection come back, broken. */
+void db_recall(struct db *db);
 
 /* db_dial.c */
 

@@ -17,6 +17,7 @@
 #include "schema.h"
 #include "sd.h"
 #include "sign.h"
+#include "turn.h"
 #include "waiting.h"
 
 #include <assert.h>
@@ -203,6 +204,7 @@ static void close_handles(void)
 	uv_close((uv_handle_t *)&d.sigint, NULL);
 	uv_close((uv_handle_t *)&d.sighup, NULL);
 	uv_close((uv_handle_t *)&d.stage_timer, NULL);
+	turn_stop();
 }
 
 /* One step further, as soon as the stage's work is done or its time is over. */
@@ -230,9 +232,12 @@ static void on_stage(uv_timer_t *timer)
 		enter(CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (sign_open() > 0 || snapshot_open_jobs() > 0 ||
-			(spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
-						       ws_callers(d.server.ws) > 0)))
+		if (spent < CLOSING_MS && (d.server.nconns > 0 || d.server.open_reqs > 0 ||
+						  ws_callers(d.server.ws) > 0))
+			break;
+		if (pool_open() > 0)
+			batch_stop(d.server.batch);
+		if (sign_open() > 0 || snapshot_open_jobs() > 0 || pool_open() > 0)
 			break;
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);
@@ -364,6 +369,7 @@ static void start(void)
 	uv_signal_start(&d.sigint, on_terminate, SIGINT);
 	uv_signal_start(&d.sighup, on_reload, SIGHUP);
 	uv_timer_init(&d.loop, &d.stage_timer);
+	turn_start(&d.loop);
 	chore_start(&d.loop, chores, countof(chores));
 	sd_notify("READY=1");
 }

@@ -35,24 +35,36 @@ static void check_dataclip(struct req *req)
 	req_submit(req);
 }
 
-/* Columns: ord, verdict, type, body, request. */
+/* The columns of dataclip.sql. */
+enum { COL_TYPE = 2, COL_BODY, COL_REQUEST };
+
+static struct slice json_of(const struct batch_result *r, int column)
+{
+	if (PQgetisnull(r->res, r->first, column))
+		return slice_of("null");
+	return (struct slice){ PQgetvalue(r->res, r->first, column),
+		(size_t)PQgetlength(r->res, r->first, column) };
+}
+
 static void reply_dataclip(struct req *req, const struct batch_result *r)
 {
-	const char *type = PQgetvalue(r->res, r->first, 2), *body = "null", *request = "null";
+	const char *type = PQgetvalue(r->res, r->first, COL_TYPE);
+	struct slice body = json_of(r, COL_BODY), request = json_of(r, COL_REQUEST);
+	bool wrapped = strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0;
 	struct buf b = { 0 };
 
-	if (!PQgetisnull(r->res, r->first, 3))
-		body = PQgetvalue(r->res, r->first, 3);
-	if (!PQgetisnull(r->res, r->first, 4))
-		request = PQgetvalue(r->res, r->first, 4);
 	if (!req_binary_begin(req, &b)) {
 		req_refuse_code(req, "invalid", NULL);
 		return;
 	}
-	if (strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0)
-		buf_addf(&b, "{\"data\":%s,\"request\":%s}", body, request);
-	else
-		buf_adds(&b, body);
+	buf_reserve(&b, body.n + request.n + 32);
+	buf_adds(&b, wrapped ? "{\"data\":" : "");
+	buf_add(&b, body.p, body.n);
+	if (wrapped) {
+		buf_adds(&b, ",\"request\":");
+		buf_add(&b, request.p, request.n);
+		buf_addc(&b, '}');
+	}
 	req_binary(req, &b);
 }
 

@@ -227,11 +227,13 @@ enum {
 
 /* The final state as it is stored: always an object, and without `configuration`, where workers
  * keep credentials. */
-static void add_final_state(struct buf *out, struct slice state)
+static const char *read_final_state(struct slice state, struct buf *out)
 {
 	struct slice cursor = state, key, value;
 	const char *comma = "";
 
+	if (slice_type(state) <= SLICE_NULL)
+		return "can't be blank";
 	buf_addc(out, '{');
 	if (slice_type(state) != SLICE_OBJECT) {
 		buf_adds(out, "\"value\":");
@@ -247,14 +249,14 @@ static void add_final_state(struct buf *out, struct slice state)
 		comma = ",";
 	}
 	buf_addc(out, '}');
+	return NULL;
 }
 
 static void check_complete(struct req *req)
 {
 	struct value *v = req_common(req);
-	struct slice final_state;
 	struct uuid state_id = uuid_new();
-	const char *state;
+	const char *state, *why = NULL;
 
 	if (!req_fields(req, v))
 		return;
@@ -269,15 +271,10 @@ static void check_complete(struct req *req)
 	value_text(&v[COMPLETE_STATE], slice_of(state));
 	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
 	value_bool(&v[COMPLETE_STORED], false);
-	final_state = slice_get(req->frame.payload, "final_state");
-	if (req->frame.cut && slice_type(final_state) == SLICE_BAD && req->chan->save_dataclips)
-		req_warn(req, "final_state", "is too large");
-	if (slice_type(final_state) > SLICE_NULL && req->chan->save_dataclips) {
-		struct buf b = { 0 };
-
-		add_final_state(&b, final_state);
-		value_take(&v[COMPLETE_FINAL], &b);
-	}
+	if (req->chan->save_dataclips)
+		why = req_content(req, &v[COMPLETE_FINAL]); /* there need be none */
+	if (why != NULL && req->frame.cut)
+		req_warn(req, "final_state", why);
 	req_submit_body(req, NULL, &v[COMPLETE_STATE_ID], &v[COMPLETE_FINAL], &v[COMPLETE_STORED],
 		"final_state");
 }
@@ -317,6 +314,8 @@ const struct route run_routes[] = {
 		.topic = "run:",
 		.event = "run:complete",
 		.stmt = "run_complete",
+		.content = "final_state",
+		.read_content = read_final_state,
 		.locks = true,
 		.settles = true,
 		.takes_cut = true,

@@ -306,14 +306,23 @@ bool slice_step(struct slice *rest, struct slice *token)
 
 struct slice slice_get(struct slice object, const char *name)
 {
-	struct slice key, value, found = { 0 };
+	struct slice found;
 
-	if (slice_type(object) != SLICE_OBJECT)
-		return found;
-	while (slice_next(&object, &key, &value))
-		if (slice_spells(key, name))
-			found = value;
+	slice_pick(object, &name, 1, &found);
 	return found;
+}
+
+void slice_pick(struct slice object, const char *const *names, int n, struct slice *out)
+{
+	struct slice key, value;
+
+	memset(out, 0, (size_t)n * sizeof(*out));
+	if (slice_type(object) != SLICE_OBJECT)
+		return;
+	while (slice_next(&object, &key, &value))
+		for (int i = 0; i < n; i++)
+			if (slice_spells(key, names[i]))
+				out[i] = value;
 }
 
 /* The character that the escape at *p stands for, with *p moved behind it (behind two of them where
@@ -356,18 +365,27 @@ static void add_utf8(struct buf *b, uint32_t code)
 
 bool slice_decode(struct slice string, struct buf *b)
 {
+	return slice_decode_some(string, string.n, b);
+}
+
+bool slice_decode_some(struct slice string, size_t enough, struct buf *b)
+{
 	const char *p = string.p + 1, *end = string.p + string.n - 1;
 	const size_t before = b->n;
 
-	buf_reserve(b, string.n);
-	while (p < end) {
-		const char *escape = memchr(p, '\\', (size_t)(end - p));
+	buf_reserve(b, enough < string.n ? enough : string.n);
+	while (p < end && b->n - before < enough) {
+		size_t left = enough - (b->n - before), n = (size_t)(end - p);
+		const char *escape;
 		uint32_t code;
 
-		buf_add(b, p, (size_t)((escape != NULL ? escape : end) - p));
+		n = n < left ? n : left;
+		escape = memchr(p, '\\', n);
+		n = escape != NULL ? (size_t)(escape - p) : n;
+		buf_add(b, p, n);
+		p += n;
 		if (escape == NULL)
-			break;
-		p = escape;
+			continue;
 		code = unescape(&p, end);
 		if (code == 0) {
 			b->n = before;

@@ -56,6 +56,8 @@ static const struct family families[STATS_FAMILIES] = {
 		"Bytes of messages from workers." },
 	[STATS_BYTES_OUT] = { "interlock_sent_bytes_total", COUNTER,
 		"Bytes of messages to workers." },
+	[STATS_TURN_SECONDS] = { "interlock_loop_turn_seconds", HISTOGRAM,
+		"How long the event loop was busy between two waits.", seconds },
 	[STATS_MEMORY_IN_FLIGHT] = { "interlock_in_flight_bytes", GAUGE,
 		"Memory held by messages and replies under way." },
 	[STATS_SNAPSHOT_BYTES] = { "interlock_snapshot_bytes", GAUGE,

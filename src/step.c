@@ -61,27 +61,18 @@ static void reply_start(struct req *req, const struct batch_result *r)
 	ok_step(req);
 }
 
-/* The output's text, if it can be stored: a string that holds JSON. What cannot is warned about. */
-static void read_output(struct req *req, struct slice raw, struct value *body)
+/* The output's text, if it can be stored: a string that holds JSON. */
+static const char *read_output(struct slice raw, struct buf *out)
 {
 	struct slice document;
 
-	if (req->frame.cut && slice_type(raw) == SLICE_BAD) {
-		req_warn(req, "output_dataclip", "is too large");
-		return;
-	}
-	if (slice_type(raw) <= SLICE_NULL) {
-		req_warn(req, "output_dataclip", "can't be blank");
-		return;
-	}
-	if (!field_text(raw, body)) {
-		req_warn(req, "output_dataclip", "cannot be stored");
-		return;
-	}
-	if (slice_document((struct slice){ body->p, (size_t)body->n }, &document) != SLICE_OK) {
-		req_warn(req, "output_dataclip", "is not valid JSON");
-		value_clear(body);
-	}
+	if (slice_type(raw) <= SLICE_NULL)
+		return "can't be blank";
+	if (slice_type(raw) != SLICE_STRING || !slice_decode(raw, out))
+		return "cannot be stored";
+	if (slice_document((struct slice){ out->p, out->n }, &document) != SLICE_OK)
+		return "is not valid JSON";
+	return NULL;
 }
 
 /* Why there is no output, where its worker says it: too large for itself. */
@@ -104,17 +95,19 @@ static bool read_output_error(struct req *req)
 static void check_complete(struct req *req)
 {
 	struct value *v = req_common(req);
-	struct slice output;
+	const char *why = NULL;
 
 	if (!req_fields(req, v))
 		return;
 	value_bool(&v[COL_STORED], false);
-	output = slice_get(req->frame.payload, "output_dataclip");
 	if (req->chan->save_dataclips) {
 		if (v[COL_CLIP].p != NULL)
-			read_output(req, output, &v[COL_BODY]);
-		else if (!read_output_error(req) && slice_type(output) > SLICE_NULL)
+			why = req_content(req, &v[COL_BODY]);
+		else if (!read_output_error(req) &&
+			 slice_type(req_member(req, "output_dataclip")) > SLICE_NULL)
 			req_warn(req, "output_dataclip_id", "can't be blank");
+		if (why != NULL)
+			req_warn(req, "output_dataclip", why);
 	}
 	req_submit_body(
 		req, &v[COL_STEP], &v[COL_CLIP], &v[COL_BODY], &v[COL_STORED], "output_dataclip");
@@ -140,6 +133,8 @@ const struct route step_routes[] = {
 		.topic = "run:",
 		.event = "step:complete",
 		.stmt = "step_complete",
+		.content = "output_dataclip",
+		.read_content = read_output,
 		.locks = true,
 		.takes_cut = true,
 		.check = check_complete,

@@ -11,10 +11,10 @@ queue run step log plan lease presence sample listen janitor intake http pulse
 message waiting
 chan
 batch snapshot
-stmt field keys
+stmt field keys payload
 fsm conf scrub sign
-option sd jwt crypt chore phx db ws schema refuse value
-slice stats net conninfo
+option sd jwt crypt chore turn phx db ws schema refuse value
+slice stats net conninfo pool
 base sql
 logger
 '
@@ -25,7 +25,7 @@ libwebsockets\.h  src/ws(_.*)?\.[ch]
 openssl/.*        src/(jwt|crypt)\.c
 ini\.h            src/conf_file\.c
 libpq-fe\.h       include/db\.h|src/(db|schema|cli|conninfo)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|snapshot|chore)\.h
+uv\.h             src/(main|db|ws|janitor|batch|chore|pool|turn)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|snapshot|chore|pool|turn)\.h
 jansson\.h        (include|src)/(.*)
 '
 
