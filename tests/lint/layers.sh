@@ -14,7 +14,7 @@ batch snapshot
 stmt field keys
 fsm conf scrub sign
 option sd jwt crypt chore phx db ws schema refuse value
-slice stats net conninfo
+slice stats net head conninfo
 base sql
 logger
 '
