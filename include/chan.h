@@ -57,6 +57,7 @@ struct chan_server {
 	TAILQ_HEAD(, chan_conn) large;   /* those that wait for room for a large message */
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
+	size_t bodies;                   /* and webhooks, once their bodies are there */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
 	bool draining, deaf, full; /* deaf: nothing is read any more */
@@ -104,7 +105,8 @@ struct chan_conn {
 	int open_reqs;
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
-	size_t wanted; /* bytes of the large message that waits for room; 0: none */
+	size_t wanted;  /* bytes of the large message that waits for room; 0: none */
+	size_t granted; /* and of the one that has got it and is coming */
 	bool closing;
 };
 
@@ -202,7 +204,14 @@ void chan_open(void *user, struct ws_peer *peer);
 void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
 bool chan_begin(void *user, size_t size);
+bool chan_scarce(void *arg);
+int chan_callers(void *arg, const char *address);
 void chan_held(void *arg);
+
+/* Webhooks hold memory too, at most a quarter of it. Is there room for a body of this size? And so
+ * many bytes more, or fewer, are held by those whose bodies have come. */
+bool chan_body_fits(const struct chan_server *server, size_t size);
+void chan_hold_bodies(struct chan_server *server, ptrdiff_t bytes);
 
 /* Runs whose channels the socket holds. */
 int chan_runs_held(const struct chan_conn *conn);

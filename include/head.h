@@ -39,6 +39,7 @@ int head_parse(char *text, size_t n, struct head *head, const char **why)
 /* The value of a header field, by its name in any case; of several with that name, joined by ", ".
  * NULL if there is none. Owned by the caller. */
 char *head_field(const struct head *head, const char *name) __attribute__((warn_unused_result));
+bool head_has(const struct head *head, const char *name);
 /* Is the word in the header field's comma-separated list, in any case? */
 bool head_lists(const struct head *head, const char *name, const char *word);
 /* The value of the first query parameter with this name, decoded ('+' is a space); NULL if it is

@@ -37,6 +37,8 @@ void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
 void chan_flow_init(void);
+/* The message that was coming is there, or given up. */
+void chan_flow_arrived(struct chan_conn *conn);
 /* The socket is gone. */
 void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);

@@ -9,7 +9,7 @@
 
 #define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-static const char token[] = ALPHANUMERIC "!#$%&'*+-.^_`|~";       /* RFC 9110, 5.6.2 */
+static const char token[] = ALPHANUMERIC "!#$%&'*+-.^_`|~";         /* RFC 9110, 5.6.2 */
 static const char path_chars[] = ALPHANUMERIC "-._~!$&'()*+,;=:@/"; /* RFC 3986, 3.3 */
 static const char hex[] = "0123456789abcdefABCDEF";
 
@@ -217,6 +217,11 @@ char *head_field(const struct head *head, const char *name)
 	buf_reserve(&b, 0);
 	b.p[b.n] = '\0';
 	return b.p;
+}
+
+bool head_has(const struct head *head, const char *name)
+{
+	return value_of(head, name) != NULL;
 }
 
 static bool list_has(const char *list, const char *word)
