@@ -249,7 +249,8 @@ const VERBS = [
 			const joinRef = event === 'claim' ? '1' : '3';
 			const ref = event === 'phx_join' ? joinRef : String(++this.refs);
 			const head = JSON.stringify([joinRef, ref, topic, event]).slice(0, -1);
-			(await this.socket(speaker)).send(`${head},${this.fill(payload)}]`);
+			const socket = await this.socket(speaker);
+			socket.send((socket.said = `${head},${this.fill(payload)}]`));
 			const want = text && this.fill(text);
 			if (verdict === 'binary') {
 				const body = pattern(want);
