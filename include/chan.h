@@ -70,6 +70,7 @@ struct chan_server {
 	TAILQ_HEAD(, chan_conn) slowed;  /* those that are refused too often */
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
+	size_t bodies;                   /* and webhooks, once their bodies are there */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
 	bool draining, deaf, full; /* deaf: nothing is read any more */
@@ -122,11 +123,12 @@ struct chan_conn {
 	int open_reqs;
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
-	size_t wanted;   /* bytes of the large message that waits for room; 0: none */
 	double refusals; /* as of forgiven_at, mono_ms(); see chan_flow.c */
 	int64_t forgiven_at;
 	TAILQ_ENTRY(chan_conn) slowed_entry;
-	bool slowed; /* it is refused too often */
+	bool slowed;    /* it is refused too often */
+	size_t wanted;  /* bytes of the large message that waits for room; 0: none */
+	size_t granted; /* and of the one that has got it and is coming */
 	bool closing;
 };
 
@@ -249,10 +251,16 @@ void chan_open(void *user, struct ws_peer *peer);
 void chan_message(void *user, char *data, size_t n, bool binary, bool cut);
 void chan_closed(void *user);
 bool chan_begin(void *user, size_t size);
+bool chan_scarce(void *arg);
+int chan_callers(void *arg, const char *address);
 void chan_held(void *arg);
 
 /* Reads sockets again that were slowed for being refused too often; for a chore of 100 ms. */
 void chan_flow_forgive(struct chan_server *server);
+/* Webhooks hold memory too, at most a quarter of it. Is there room for a body of this size? And so
+ * many bytes more, or fewer, are held by those whose bodies have come. */
+bool chan_body_fits(const struct chan_server *server, size_t size);
+void chan_hold_bodies(struct chan_server *server, ptrdiff_t bytes);
 
 /* Runs whose channels the socket holds. */
 int chan_runs_held(const struct chan_conn *conn);

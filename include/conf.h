@@ -53,7 +53,8 @@ struct conf {
 	/* [metrics] */
 	char *metrics_listen; /* likewise */
 	/* [limits] */
-	int64_t max_message, max_workers, max_workers_per_address, memory;
+	int64_t max_message, max_workers, max_workers_per_address, max_callers,
+		max_callers_per_address, memory;
 	/* [log] */
 	int log_level, log_target; /* enum log_level, enum log_target */
 	char *log_socket;

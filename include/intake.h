@@ -5,13 +5,17 @@
 #ifndef INTAKE_H
 #define INTAKE_H
 
-#include "batch.h"
+#include "chan.h"
 #include "ws.h"
 
-/* Answers the request, now or later. Borrows batch for ever; enqueued is called when a run has
- * become available, before the answer. */
-void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
-	struct slice body, bool too_large, void (*enqueued)(void));
+/* Answers at once what can be refused by its head, or has no room for a body of this length. */
+void intake_head(struct chan_server *server, struct ws_http *http, const struct ws_head *head,
+	size_t length);
+
+/* Answers the request, now or later; takes its body. Borrows server for ever; enqueued is called
+ * when a run has become available, before the answer. */
+void intake_request(struct chan_server *server, struct ws_http *http, const struct ws_head *head,
+	struct buf *body, void (*enqueued)(void));
 
 /* The client went away: user is what intake set. */
 void intake_gone(void *user);

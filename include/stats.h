@@ -22,7 +22,9 @@ enum stats_family {
 	STATS_PAUSES,          /* how often one began, by reason: most last no longer than a look */
 	STATS_CHANNELS,        /* gauge: joined run channels */
 	STATS_HANDSHAKES, /* by result: accepted, unauthorized, unavailable, busy, bad_request */
-	STATS_CLOSES,     /* sockets closed by us, by code */
+	STATS_CALLERS,    /* gauge: connections that are no worker's */
+	STATS_CALLERS_DROPPED, /* of them, closed by us, by reason: crowded, stalled */
+	STATS_CLOSES,          /* sockets closed by us, by code */
 	STATS_BYTES_IN,
 	STATS_BYTES_OUT,
 	STATS_TURN_SECONDS,       /* histogram: one turn of the loop, without waiting */

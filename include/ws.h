@@ -1,7 +1,7 @@
 /*
- * ws: sockets, by libwebsockets on the loop. Listens and accepts itself, hands the sockets to lws,
- * and speaks of peers (websockets) and requests (plain HTTP) with callbacks. Knows no frame, no
- * token and no path.
+ * ws: sockets. Listens, accepts and answers plain HTTP itself, and hands what becomes a websocket
+ * to libwebsockets, on the loop. Speaks of peers (websockets) and requests (plain HTTP) with
+ * callbacks. Knows no frame, no token and no path.
  */
 #ifndef WS_H
 #define WS_H
@@ -9,6 +9,8 @@
 #include "base.h"
 
 #include <uv.h>
+
+struct head;
 
 struct ws;      /* the server */
 struct ws_peer; /* one open websocket */
@@ -19,11 +21,11 @@ enum ws_serves { WS_WORKERS = 1, WS_INTAKE = 2, WS_METRICS = 4 };
 
 /* What a handshake or a request brought. Borrowed for the call. */
 struct ws_head {
-	const char *method;  /* "GET" */
-	const char *path;    /* decoded, without the query */
-	const char *address; /* the peer's: "127.0.0.1", "unix" */
-	unsigned serves;     /* what the socket that it came in by is for: ws_serves, several */
-	void *lws;           /* for ws_query and ws_header */
+	const char *method;      /* "GET" */
+	const char *path;        /* in its normal form (head.h), without the query */
+	const char *address;     /* the peer's: "127.0.0.1", "unix" */
+	unsigned serves;         /* what the socket that it came in by is for: ws_serves, several */
+	const struct head *head; /* for ws_query and ws_header */
 };
 
 /* The value of a query parameter, decoded ('+' is a space); NULL if it is not there. Owned by the
@@ -44,17 +46,26 @@ struct ws_ops {
 	 * head (4 KiB, or what there was) and, behind a NUL, its tail (at least 16 KiB, or what
 	 * there was); what was between them was read and dropped. data[n] is NUL. */
 	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
-	/* A message has begun that will have this size, or more. False: the rest of it is not read
-	 * before ws_resume. May be NULL. */
+	/* A message has begun that will have this size, or more; again when more fragments of it
+	 * follow than that. False: the rest of it is not read before ws_resume. May be NULL. */
 	bool (*begin)(void *user, size_t size);
+	/* Is somebody waiting for the memory that others hold? Then a message that makes no
+	 * progress is given up, with its peer. May be NULL: never. */
+	bool (*scarce)(void *arg);
+	/* How many connections there may be that are no peers: from this address; from all, if it
+	 * is NULL. May be NULL: as many as max_callers says. */
+	int (*callers)(void *arg, const char *address);
 	/* ws_held has changed. May be NULL. */
 	void (*held)(void *arg);
 	/* The peer is gone, for whatever reason; the last call for this user. */
 	void (*closed)(void *user);
-	/* A plain request, with its whole body (borrowed, may be absent). Answer by ws_http_reply,
-	 * now or later. too_large: the body was beyond max_body and is not there. */
-	void (*request)(void *arg, struct ws_http *http, const struct ws_head *head,
-		struct slice body, bool too_large);
+	/* The head of a plain request, whose body will have this many bytes. It may be answered at
+	 * once (ws_http_reply): then the body is not kept. */
+	void (*head)(void *arg, struct ws_http *http, const struct ws_head *head, size_t length);
+	/* The same request with its whole body, unless it has been answered. Answer now or later.
+	 * Takes the body if it wants to (and zeroes it). */
+	void (*request)(
+		void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body);
 	/* The client of an unanswered request went away: the handle is dead. user is what
 	 * ws_http_set_user set. */
 	void (*request_gone)(void *user);
@@ -62,17 +73,22 @@ struct ws_ops {
 
 struct ws_config {
 	size_t max_message; /* bytes of one message */
-	size_t max_body;    /* bytes of an HTTP body */
 	size_t soft,
-		hard;  /* bytes waiting to be written to a peer: above soft it is not read,
-			* above hard beyond the largest single message it is  closed with 1013 */
-	int silence;   /* seconds without a frame or a pong after which a peer is dropped; it is
-			  pinged at half of that */
-	int max_peers; /* handshakes beyond this are answered 503, for which, and for requests,
-			  there may be 64 connections more */
+		hard;    /* bytes waiting to be written to a peer: above soft it is not read,
+			  * above hard beyond the largest single message it is  closed with 1013 */
+	int silence;     /* seconds without a frame or a pong after which a peer is dropped; it is
+			    pinged at half of that */
+	int stall;       /* seconds in which what has begun must make progress (64 KiB, or its
+			  * rest): a request's body, an answer, and a message if memory is scarce */
+	int max_peers;   /* handshakes beyond this are answered 503 */
+	int max_callers; /* connections that are no peers, as far as there are descriptors; one more
+			  * takes the place of the oldest that has no whole request yet */
 	const struct ws_ops *ops;
 	void *arg;
 };
+
+/* As many descriptors as this process may have, and no more than lws can do with. */
+int ws_max_descriptors(void);
 
 /* Ready to listen; fatal() if lws does not start. config is copied. */
 struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config);
@@ -99,10 +115,11 @@ void ws_begin(struct buf *b);
 void ws_send(struct ws_peer *peer, struct buf *b, bool binary);
 /* Bytes queued for the peer. */
 size_t ws_queued(const struct ws_peer *peer);
-/* Bytes held for all peers: messages that are coming, and what is queued for them. A frame counts
- * whole as soon as it has begun (and may); one that comes in a single piece does not count. */
+/* Bytes held: for all peers, messages that are coming, and what is queued for them; for requests,
+ * bodies that are coming, and heads and answers. A frame and a body count whole as soon as they
+ * have begun (and may); a frame that comes in a single piece does not count. */
 struct ws_held {
-	size_t coming, queued;
+	size_t coming, queued, bodies, requests;
 };
 struct ws_held ws_held(const struct ws *ws);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 enum { TOLD_MS = 1000 }; /* who was told of a run has so long to ask for it */
+enum { WORKER_ID_MAX = 255 };
 
 static struct series *stat_sockets, *stat_channels;
 
@@ -38,6 +39,12 @@ void chan_init(struct chan_server *server)
 	}
 }
 
+/* As it may stand in a token. */
+static bool is_worker_id(const char *id)
+{
+	return id != NULL && *id != '\0' && strlen(id) <= WORKER_ID_MAX;
+}
+
 /* The worker's id in a valid token, owned by the caller; NULL if the token does not let anybody on.
  */
 static char *authenticate(const struct chan_server *server, const char *token)
@@ -52,7 +59,7 @@ static char *authenticate(const struct chan_server *server, const char *token)
 	id = json_string_value(json_object_get(claims, "worker_id"));
 	iss = json_string_value(json_object_get(claims, "iss"));
 	iat = json_object_get(claims, "iat");
-	if (id != NULL && iss != NULL && strcmp(iss, "urn:openfn:worker") == 0 &&
+	if (is_worker_id(id) && iss != NULL && strcmp(iss, "urn:openfn:worker") == 0 &&
 		json_is_number(iat))
 		worker = xstrdup(id);
 	json_decref(claims);
@@ -67,6 +74,15 @@ static int connections_from(const struct chan_server *server, const char *addres
 	TAILQ_FOREACH (c, &server->conns, entry)
 		n += strcmp(c->address, address) == 0;
 	return n;
+}
+
+/* Behind a proxy are many; who they are is known when their heads are there. */
+int chan_callers(void *arg, const char *address)
+{
+	const struct conf *conf = ((const struct chan_server *)arg)->conf;
+	bool many = address == NULL || net_list_has(conf->trusted_proxies, address);
+
+	return (int)(many ? conf->max_callers : conf->max_callers_per_address);
 }
 
 static const char too_many[] = "too many connections";

@@ -3,7 +3,8 @@
  * message that is itself larger. A large message counts whole from its beginning; three quarters of
  * the memory are for those, and the next ones wait for room in the order in which they came, so
  * that small messages need not wait for them. What a message holds is given back with its reply,
- * what a reply holds when it is written. A worker that is refused all the time is read at the rate
+ * what a reply holds when it is written. Webhooks may hold a quarter: they are refused beyond it,
+ * and never make a worker wait for long. A worker that is refused all the time is read at the rate
  * at which it may be refused.
  */
 #include "chan_private.h"
@@ -111,6 +112,13 @@ void chan_flow_forgive(struct chan_server *server)
 	}
 }
 
+void chan_flow_arrived(struct chan_conn *conn)
+{
+	stop_waiting(conn);
+	conn->granted = 0;
+	chan_flow(conn);
+}
+
 void chan_flow_forget(struct chan_conn *conn)
 {
 	stop_waiting(conn);
@@ -126,12 +134,28 @@ static void flow_all(struct chan_server *server)
 		chan_flow(conn);
 }
 
-/* What is coming will be there twice for a while, as it came and decoded. */
+/* What is coming will be there twice for a while, as it came and as it is handed on. */
+static size_t held_by_bodies(const struct chan_server *server)
+{
+	return server->bodies + 2 * ws_held(server->ws).bodies;
+}
+
 static size_t held(const struct chan_server *server)
 {
 	struct ws_held ws = ws_held(server->ws);
 
-	return server->memory + 2 * ws.coming + ws.queued;
+	return server->memory + 2 * ws.coming + ws.queued + ws.requests + held_by_bodies(server);
+}
+
+/* One that is larger than the part of the webhooks has to be the only one. */
+bool chan_body_fits(const struct chan_server *server, size_t size)
+{
+	size_t limit = (size_t)server->conf->memory, now = held(server);
+	size_t bodies = held_by_bodies(server);
+
+	if (bodies == 0)
+		return now + 2 * size <= limit || now <= limit / 4;
+	return bodies + 2 * size <= limit / 4 && now + 2 * size <= limit;
 }
 
 /* Is there room for a large message? Whatever its size, there is when little else is there. */
@@ -147,8 +171,18 @@ bool chan_begin(void *user, size_t size)
 	struct chan_conn *conn = user;
 	struct chan_server *server = conn->server;
 
-	if (size <= LARGE || (TAILQ_EMPTY(&server->large) && fits(server, size)))
+	if (size <= LARGE)
 		return true;
+	if (conn->granted > 0 && !fits(server, size)) { /* others may wait for what it holds */
+		log_info(
+			"worker %s: no room for more fragments; closed with 1013", conn->worker_id);
+		chan_close(conn, 1013);
+		return true;
+	}
+	if (conn->granted > 0 || (TAILQ_EMPTY(&server->large) && fits(server, size))) {
+		conn->granted = size;
+		return true;
+	}
 	conn->wanted = size;
 	TAILQ_INSERT_TAIL(&server->large, conn, large_entry);
 	chan_flow(conn);
@@ -169,6 +203,7 @@ static void weigh(struct chan_server *server)
 		flow_all(server);
 	}
 	while ((conn = TAILQ_FIRST(&server->large)) != NULL && fits(server, conn->wanted)) {
+		conn->granted = conn->wanted;
 		stop_waiting(conn);
 		chan_flow(conn); /* and by that into ws.coming, and here again */
 	}
@@ -180,9 +215,22 @@ void chan_account(struct chan_server *server, ptrdiff_t bytes)
 	weigh(server);
 }
 
+void chan_hold_bodies(struct chan_server *server, ptrdiff_t bytes)
+{
+	server->bodies += (size_t)bytes;
+	weigh(server);
+}
+
 void chan_held(void *arg)
 {
 	weigh(arg);
+}
+
+bool chan_scarce(void *arg)
+{
+	const struct chan_server *server = arg;
+
+	return server->full || !TAILQ_EMPTY(&server->large);
 }
 
 void chan_stop_reading(struct chan_server *server)

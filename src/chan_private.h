@@ -43,6 +43,8 @@ void chan_flow(struct chan_conn *conn);
 void chan_flow_init(void);
 /* The socket's worker was refused something: too often, and it is slowed. */
 void chan_flow_refused(struct chan_conn *conn);
+/* The message that was coming is there, or given up. */
+void chan_flow_arrived(struct chan_conn *conn);
 /* The socket is gone. */
 void chan_flow_forget(struct chan_conn *conn);
 void chan_free(struct chan *chan);

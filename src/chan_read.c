@@ -171,6 +171,7 @@ void chan_message(void *user, char *data, size_t n, bool binary, bool cut)
 	struct chan_conn *conn = user;
 	struct req *req;
 
+	chan_flow_arrived(conn);
 	if (conn->closing) {
 		free(data);
 		return;

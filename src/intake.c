@@ -20,6 +20,8 @@ struct hook {
 	struct batch_item item;
 	struct value values[COLUMNS];
 	struct ws_http *http; /* NULL: the client is gone */
+	struct chan_server *server;
+	size_t size; /* what it counts against the memory bound */
 	void (*enqueued)(void);
 };
 
@@ -28,8 +30,9 @@ static void answer(struct ws_http *http, int status, const char *work_order, str
 {
 	char headers[128] = "";
 
-	if (status == 401)
-		snprintf(headers, sizeof(headers), "WWW-Authenticate: Bearer");
+	if (status == 401 || status == 405)
+		snprintf(headers, sizeof(headers), "%s",
+			status == 401 ? "WWW-Authenticate: Bearer" : "Allow: POST");
 	else if (work_order != NULL)
 		snprintf(headers, sizeof(headers), "%s%s: %s",
 			status == 503 ? "Retry-After: 5\r\n" : "", id_header, work_order);
@@ -97,6 +100,7 @@ static void on_done(struct batch_item *item, const struct batch_result *r)
 	reply(hook, r);
 	for (int i = 0; i < COLUMNS; i++)
 		value_clear(&hook->values[i]);
+	chan_hold_bodies(hook->server, -(ptrdiff_t)hook->size);
 	free(hook);
 }
 
@@ -131,30 +135,68 @@ static void add_request(struct buf *b, const struct ws_head *head)
 	buf_adds(b, "}}");
 }
 
-/* 0, or the status with which the request is refused. */
-static int judge(const struct batch *batch, const struct ws_head *head, struct slice body,
-	bool too_large, struct uuid *trigger, const char **why)
+static bool parse_trigger(const struct ws_head *head, struct uuid *trigger)
 {
-	struct slice document;
+	return uuid_parse(slice_of(head->path + strlen("/i/")), trigger);
+}
+
+static bool key_is_good(const struct ws_head *head)
+{
+	char *key = ws_header(head, "Idempotency-Key");
+	size_t n = key != NULL ? strlen(key) : 1;
+	bool good = n > 0 && n <= KEY_MAX && (key == NULL || utf8_valid(key, n));
+
+	free(key);
+	return good;
+}
+
+/* The id that the work order will have: the sender's, if this is a repetition, or a new one. False
+ * if the header has no UUID. */
+static bool read_id(const struct ws_head *head, struct uuid *id)
+{
+	char *text = ws_header(head, id_header);
+	bool ok = true;
+
+	if (text == NULL)
+		*id = uuid_new();
+	else
+		ok = uuid_parse(slice_of(text), id);
+	free(text);
+	return ok;
+}
+
+/* 0, or the status with which the request is refused. */
+static int judge(const struct chan_server *server, const struct ws_head *head, size_t length,
+	struct uuid *id, const char **why)
+{
+	struct uuid trigger;
 
 	if (strcmp(head->method, "POST") != 0) {
 		*why = "POST is what this path takes";
 		return 405;
 	}
-	if (!uuid_parse(slice_of(head->path + strlen("/i/")), trigger)) {
+	if (!parse_trigger(head, &trigger)) {
 		*why = "no such trigger";
 		return 404;
 	}
-	if (too_large) {
+	if (length > (size_t)server->conf->max_body) {
 		*why = "the body is too large";
 		return 413;
 	}
-	if (body.p == NULL || slice_document(body, &document) != SLICE_OK) {
-		*why = "the body is not JSON";
+	if (!key_is_good(head)) {
+		*why = "an Idempotency-Key has 1 to 255 characters";
 		return 400;
 	}
-	if (!batch_lane_is_up(batch, LANE_WRITE)) {
+	if (!read_id(head, id)) {
+		*why = "x-meta-work-order-id is not a UUID";
+		return 400;
+	}
+	if (!batch_lane_is_up(server->batch, LANE_WRITE)) {
 		*why = "the database is not available: nothing was stored";
+		return 503;
+	}
+	if (!chan_body_fits(server, length)) {
+		*why = "too many requests are under way: nothing was stored";
 		return 503;
 	}
 	return 0;
@@ -194,21 +236,6 @@ static void add_proof(const struct ws_head *head, struct value *salt, struct val
 	buf_free(&salted);
 }
 
-/* The id that the work order will have: the sender's, if this is a repetition, or a new one. False
- * if the header has no UUID. */
-static bool read_id(const struct ws_head *head, struct uuid *id)
-{
-	char *text = ws_header(head, id_header);
-	bool ok = true;
-
-	if (text == NULL)
-		*id = uuid_new();
-	else
-		ok = uuid_parse(slice_of(text), id);
-	free(text);
-	return ok;
-}
-
 /* The columns behind the proof. */
 static void add_ids(struct value *v, const struct uuid *work_order)
 {
@@ -219,33 +246,40 @@ static void add_ids(struct value *v, const struct uuid *work_order)
 	value_uuid(v++, &clip);
 }
 
-void intake_request(struct batch *batch, struct ws_http *http, const struct ws_head *head,
-	struct slice body, bool too_large, void (*enqueued)(void))
+void intake_head(
+	struct chan_server *server, struct ws_http *http, const struct ws_head *head, size_t length)
 {
 	const char *why;
+	struct uuid id;
+	int status = judge(server, head, length, &id, &why);
+
+	if (status != 0)
+		refuse(http, status, status == 503 ? &id : NULL, why);
+}
+
+void intake_request(struct chan_server *server, struct ws_http *http, const struct ws_head *head,
+	struct buf *body, void (*enqueued)(void))
+{
 	struct uuid trigger, id;
-	struct buf text = { 0 }, request = { 0 };
+	struct buf request = { 0 };
+	struct slice document;
 	struct hook *hook;
 	char *key;
-	int status = judge(batch, head, body, too_large, &trigger, &why);
 
-	if (!read_id(head, &id)) {
-		refuse(http, 400, NULL, "x-meta-work-order-id is not a UUID");
+	if (!parse_trigger(head, &trigger) || !read_id(head, &id)) {
+		/* can't happen: the head was judged */
+		refuse(http, 404, NULL, "no such trigger");
 		return;
 	}
-	if (status != 0) {
-		refuse(http, status, status == 503 ? &id : NULL, why);
-		return;
-	}
-	key = ws_header(head, "Idempotency-Key");
-	if (key != NULL &&
-		(strlen(key) > KEY_MAX || *key == '\0' || !utf8_valid(key, strlen(key)))) {
-		refuse(http, 400, NULL, "an Idempotency-Key has 1 to 255 characters");
-		free(key);
+	if (body->n == 0 ||
+		slice_document((struct slice){ body->p, body->n }, &document) != SLICE_OK) {
+		refuse(http, 400, NULL, "the body is not JSON");
 		return;
 	}
 	hook = xcalloc(1, sizeof(*hook));
 	hook->http = http;
+	hook->server = server;
+	hook->size = sizeof(*hook) + 2 * body->n; /* once more on its way to the database */
 	hook->enqueued = enqueued;
 	hook->item.stmt = stmt_get("intake");
 	hook->item.values = hook->values;
@@ -253,14 +287,15 @@ void intake_request(struct batch *batch, struct ws_http *http, const struct ws_h
 	hook->item.done = on_done;
 	hook->item.work_order_id = id;
 	value_uuid(&hook->values[0], &trigger);
-	buf_add(&text, body.p, body.n);
-	value_take(&hook->values[1], &text);
+	value_take(&hook->values[1], body);
 	add_request(&request, head);
 	value_take(&hook->values[2], &request);
+	key = ws_header(head, "Idempotency-Key");
 	if (key != NULL)
 		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
 	add_proof(head, &hook->values[4], &hook->values[5]);
 	add_ids(&hook->values[6], &id);
 	ws_http_set_user(http, hook);
-	batch_submit(batch, LANE_WRITE, &hook->item);
+	chan_hold_bodies(server, (ptrdiff_t)hook->size);
+	batch_submit(server->batch, LANE_WRITE, &hook->item);
 }

@@ -30,7 +30,8 @@ enum {
 	WORKER_SOFT = 256 * 1024, /* src/README.md, Bounds */
 	WORKER_HARD = 16 * 1024 * 1024,
 	SILENCE = 60,      /* seconds */
-	FD_RESERVE = 128,  /* descriptors beside the workers': 64 for requests, as many for us */
+	STALL = 10,        /* seconds */
+	FD_RESERVE = 64,   /* descriptors of our own; of the others an eighth is for callers */
 	QUIET_MS = 200,    /* of silence before a worker is closed; less, the longer it drains */
 	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
@@ -163,14 +164,20 @@ static void on_database(void *arg, bool up, const char *why)
 
 /* ---- what ws calls ---- */
 
-static void on_request(void *arg, struct ws_http *http, const struct ws_head *head,
-	struct slice body, bool too_large)
+static void on_head(void *arg, struct ws_http *http, const struct ws_head *head, size_t length)
 {
 	(void)arg;
 	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
-		intake_request(d.server.batch, http, head, body, too_large, waiting_heard);
+		intake_head(&d.server, http, head, length);
 	else
 		http_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
+}
+
+static void on_request(
+	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
+{
+	(void)arg;
+	intake_request(&d.server, http, head, body, waiting_heard);
 }
 
 static const struct ws_ops ws_ops = {
@@ -179,7 +186,10 @@ static const struct ws_ops ws_ops = {
 	.message = chan_message,
 	.closed = chan_closed,
 	.begin = chan_begin,
+	.scarce = chan_scarce,
+	.callers = chan_callers,
 	.held = chan_held,
+	.head = on_head,
 	.request = on_request,
 	.request_gone = intake_gone,
 };
@@ -332,6 +342,8 @@ static void gather_routes(void)
 
 static void start(void)
 {
+	const int files = ws_max_descriptors();
+
 	uv_loop_init(&d.loop);
 	signal(SIGPIPE, SIG_IGN);
 	stats_begin(INTERLOCK_VERSION, schema_version());
@@ -343,11 +355,12 @@ static void start(void)
 	chan_init(&d.server);
 	d.server.ws = ws_new(&d.loop, &(struct ws_config){
 					      .max_message = (size_t)d.conf->max_message,
-					      .max_body = (size_t)d.conf->max_body,
 					      .soft = WORKER_SOFT,
 					      .hard = WORKER_HARD,
 					      .silence = SILENCE,
-					      .max_peers = (int)sysconf(_SC_OPEN_MAX) - FD_RESERVE,
+					      .stall = STALL,
+					      .max_peers = files - files / 8 - FD_RESERVE,
+					      .max_callers = files / 8,
 					      .ops = &ws_ops,
 					      .arg = &d.server,
 				      });

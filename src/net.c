@@ -43,8 +43,10 @@ static bool parse_net(const char *text, struct net *out)
 	if (!isdigit((unsigned char)text[n + 1]))
 		return false;
 	long bits = strtol(text + n + 1, &end, 10);
+	if (*end != '\0' || bits > (four ? 32 : 128))
+		return false;
 	out->bits = (int)bits + (four ? 96 : 0);
-	return *end == '\0' && bits <= 128 && out->bits <= 128;
+	return true;
 }
 
 static bool covers(const struct net *net, const struct net *address)

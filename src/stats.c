@@ -50,6 +50,11 @@ static const struct family families[STATS_FAMILIES] = {
 		"Times that a socket was no longer read." },
 	[STATS_CHANNELS] = { "interlock_channels", GAUGE, "Joined channels of runs." },
 	[STATS_HANDSHAKES] = { "interlock_handshakes_total", COUNTER, "Handshakes of workers." },
+	[STATS_CALLERS] = { "interlock_callers", GAUGE,
+		"Connections that are not a worker's, or not yet." },
+	[STATS_CALLERS_DROPPED] = { "interlock_callers_dropped_total", COUNTER,
+		"Such connections closed to make room (crowded) or for lack of progress "
+		"(stalled)." },
 	[STATS_CLOSES] = { "interlock_closes_total", COUNTER,
 		"Sockets closed by the coordinator." },
 	[STATS_BYTES_IN] = { "interlock_received_bytes_total", COUNTER,
@@ -236,11 +241,13 @@ static const struct {
 	const char *label, *values; /* separated by blanks; NULL: the family has no labels */
 } expected[] = {
 	{ STATS_HANDSHAKES, "result", "accepted unauthorized unavailable busy bad_request" },
+	{ STATS_CALLERS, NULL, NULL },
+	{ STATS_CALLERS_DROPPED, "reason", "crowded stalled" },
 	{ STATS_FINISHED, "state", "success failed crashed cancelled killed exception" },
 	{ STATS_LOST, "clock", "lease deadline" },
 	{ STATS_LOST_COMPLETED, "policy", "yield acknowledge reject" },
 	{ STATS_GIVEN_BACK, "reason", "released requeued left" },
-	{ STATS_INTAKE, "status", "200 400 401 404 413 503" },
+	{ STATS_INTAKE, "status", "200 400 401 404 405 409 413 422 503" },
 	{ STATS_CLAIMED, NULL, NULL },
 	{ STATS_UNHEARD, NULL, NULL },
 	{ STATS_EMPTY_CLAIMS, NULL, NULL },

@@ -5,59 +5,14 @@
 #include "ws_private.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define BUFFER 65536 /* lws's own 4 KiB would cut the speed of 10 KB messages to a third */
-#define MAX_HEADERS 16384
 #define HANDSHAKE_SECONDS 10
 #define MAX_DESCRIPTORS (1 << 17)
-
-static int conn_new(struct lws *wsi)
-{
-	struct conn *conn = xcalloc(1, sizeof(*conn));
-
-	conn->ws = lws_context_user(lws_get_context(wsi));
-	conn->ws->nconns++;
-	conn->serves = conn->ws->accepting;
-	lws_set_opaque_user_data(wsi, conn);
-	return 0;
-}
-
-static void conn_free(struct conn *conn)
-{
-	if (conn->http != NULL)
-		ws_http_free(conn->http);
-	if (conn->peer != NULL)
-		ws_peer_free(conn->peer);
-	conn->ws->nconns--;
-	free(conn);
-}
-
-/* Returning anything but 0 makes lws hang up. */
-static int on_http(
-	struct conn *conn, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
-{
-	switch (reason) {
-	case LWS_CALLBACK_HTTP: return ws_http_begin(conn, wsi);
-	case LWS_CALLBACK_HTTP_BODY:
-		if (conn->http != NULL)
-			ws_http_body(conn->http, in, len);
-		return 0;
-	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-		if (conn->http != NULL)
-			ws_http_complete(conn->http);
-		return 0;
-	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return conn->http != NULL ? ws_http_writable(conn->http) : 0;
-	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return ws_peer_upgrade(conn, wsi, in);
-	case LWS_CALLBACK_RAW_ADOPT: return -1; /* what lws makes of the method CONNECT */
-	default: return 0;
-	}
-}
 
 static int on_peer(struct ws_peer *peer, struct lws *wsi, enum lws_callback_reasons reason,
 	const void *in, size_t len)
@@ -76,29 +31,37 @@ static int on_peer(struct ws_peer *peer, struct lws *wsi, enum lws_callback_reas
 static int on_lws(
 	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
-	struct conn *conn = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
+	struct ws_peer *peer = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
 
 	(void)user;
-	if (reason == LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED)
-		return conn_new(wsi);
-	/* Whatever comes to the end of a handshake without having passed ws_peer_upgrade has found
-	 * a way around it. */
-	if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
-		return conn != NULL && conn->peer != NULL ? 0 : -1;
-	if (conn == NULL) /* one of lws's own sockets */
-		return 0;
-	if (reason == LWS_CALLBACK_WSI_DESTROY) {
-		conn_free(conn);
+	if (reason == LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED) {
+		struct ws *ws = lws_context_user(lws_get_context(wsi));
+
+		lws_set_opaque_user_data(wsi, ws->adopting);
+		ws->adopting = NULL;
 		return 0;
 	}
-	return conn->peer != NULL ? on_peer(conn->peer, wsi, reason, in, len)
-				  : on_http(conn, wsi, reason, in, len);
+	/* Nothing but an accepted handshake gets here; whatever else does is hung up on. */
+	if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION ||
+		reason == LWS_CALLBACK_HTTP_CONFIRM_UPGRADE)
+		return peer != NULL ? 0 : -1;
+	if (reason == LWS_CALLBACK_HTTP || reason == LWS_CALLBACK_RAW_ADOPT)
+		return -1;
+	if (peer == NULL) /* one of lws's own sockets */
+		return 0;
+	if (reason == LWS_CALLBACK_WSI_DESTROY) {
+		ws_peer_free(peer);
+		return 0;
+	}
+	return on_peer(peer, wsi, reason, in, len);
 }
 
+/* What lws says is about its peers, who must not be able to fill the log. What concerns us, it
+ * returns. */
 static void on_log(int level, const char *line)
 {
-	log_line(level == LLL_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "lws: %.*s",
-		(int)strcspn(line, "\n"), line);
+	(void)level;
+	log_debug("lws: %.*s", (int)strcspn(line, "\n"), line);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -108,15 +71,16 @@ static void on_timer(uv_timer_t *timer)
 	if (ws->stopping) {
 		uv_close((uv_handle_t *)timer, NULL);
 		uv_close((uv_handle_t *)&ws->turn, NULL);
+		uv_close((uv_handle_t *)&ws->room, NULL);
+		ws_callers_close(ws);
 		lws_context_destroy(ws->lws);
 		return;
 	}
 	ws_peers_tick(ws);
-	ws_http_tick(ws);
+	ws_callers_tick(ws);
 }
 
-/* An eighth of the silence is how exactly it is kept; a second is how soon it is noticed that the
- * client of an unanswered request is gone. */
+/* An eighth of the silence is how exactly it is kept, but a second at most. */
 static uint64_t period(const struct ws *ws)
 {
 	return ws->config.silence < 8 ? (uint64_t)ws->config.silence * 125 : 1000;
@@ -143,15 +107,18 @@ void ws_due(struct ws *ws)
 
 /* lws fills two tables with as many entries as there may be descriptors; some containers allow a
  * thousand million. */
-static void bound_descriptors(void)
+int ws_max_descriptors(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= MAX_DESCRIPTORS)
-		return;
-	limit.rlim_cur = MAX_DESCRIPTORS;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		fatal("setrlimit");
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		fatal("getrlimit");
+	if (limit.rlim_cur > MAX_DESCRIPTORS) {
+		limit.rlim_cur = MAX_DESCRIPTORS;
+		if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+			fatal("setrlimit");
+	}
+	return (int)limit.rlim_cur;
 }
 
 struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
@@ -176,7 +143,6 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 		.vhost_name = "ws",
 		.retry_and_idle_policy = &no_pings,
 		.timeout_secs = HANDSHAKE_SECONDS,
-		.max_http_header_data = MAX_HEADERS,
 		.pt_serv_buf_size = BUFFER,
 		.user = ws,
 	};
@@ -187,12 +153,13 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->stat_out = stats_series(STATS_BYTES_OUT, NULL);
 	ws->stat_choked = stats_series(STATS_SOCKETS_PAUSED, "reason=\"output\"");
 	ws->stat_chokes = stats_series(STATS_PAUSES, "reason=\"output\"");
+	ws->stat_callers = stats_series(STATS_CALLERS, NULL);
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
 	TAILQ_INIT(&ws->due);
-	TAILQ_INIT(&ws->requests);
+	TAILQ_INIT(&ws->callers);
 	LIST_INIT(&ws->listeners);
-	bound_descriptors();
+	ws_max_descriptors();
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_log);
 	ws->lws = lws_create_context(&info);
 	if (ws->lws == NULL)
@@ -202,19 +169,48 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 		fatalx("libwebsockets makes no virtual host");
 	uv_timer_init(loop, &ws->timer);
 	uv_prepare_init(loop, &ws->turn);
-	ws->timer.data = ws->turn.data = ws;
+	uv_timer_init(loop, &ws->room);
+	ws->timer.data = ws->turn.data = ws->room.data = ws;
 	uv_timer_start(&ws->timer, on_timer, period(ws), period(ws));
 	return ws;
 }
 
 bool ws_is_asked(const struct ws *ws)
 {
-	return !TAILQ_EMPTY(&ws->requests);
+	const struct ws_http *http;
+
+	TAILQ_FOREACH (http, &ws->callers, link)
+		if (http->state == WS_WAITING || http->state == WS_ANSWERED)
+			return true;
+	return false;
 }
 
 int ws_callers(const struct ws *ws)
 {
-	return ws->nconns - ws->npeers;
+	return ws->ncallers;
+}
+
+bool ws_count(struct ws *ws, struct ws_held *counted, struct ws_held now)
+{
+	bool changed = memcmp(counted, &now, sizeof(now)) != 0;
+
+	ws->held.coming += now.coming - counted->coming;
+	ws->held.queued += now.queued - counted->queued;
+	ws->held.bodies += now.bodies - counted->bodies;
+	ws->held.requests += now.requests - counted->requests;
+	*counted = now;
+	return changed;
+}
+
+void ws_tell_held(struct ws *ws)
+{
+	if (ws->config.ops->held != NULL)
+		ws->config.ops->held(ws->config.arg);
+}
+
+struct ws_held ws_held(const struct ws *ws)
+{
+	return ws->held;
 }
 
 void ws_shutdown(struct ws *ws)
@@ -227,84 +223,17 @@ void ws_shutdown(struct ws *ws)
 void ws_free(struct ws *ws)
 {
 	lws_context_destroy(ws->lws);
-	assert(ws->nconns == 0);
+	assert(ws->npeers == 0 && ws->ncallers == 0);
 	close(ws->spare);
 	free(ws);
 }
 
-static void read_address(char text[INET6_ADDRSTRLEN], int fd)
-{
-	struct sockaddr_storage a;
-	socklen_t len = sizeof(a);
-	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&a)->sin6_addr;
-
-	if (getpeername(fd, (struct sockaddr *)&a, &len) != 0)
-		strcpy(text, "unknown");
-	else if (a.ss_family == AF_UNIX)
-		strcpy(text, "unix");
-	else if (a.ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a)->sin_addr, text,
-			INET6_ADDRSTRLEN);
-	else if (IN6_IS_ADDR_V4MAPPED(v6)) /* on a socket of systemd's */
-		inet_ntop(AF_INET, &v6->s6_addr[12], text, INET6_ADDRSTRLEN);
-	else
-		inet_ntop(AF_INET6, v6, text, INET6_ADDRSTRLEN);
-}
-
-bool ws_head_read(struct head *head, struct lws *wsi)
-{
-	static const char *const methods[] = {
-		[LWSHUMETH_GET] = "GET",
-		[LWSHUMETH_POST] = "POST",
-		[LWSHUMETH_OPTIONS] = "OPTIONS",
-		[LWSHUMETH_PUT] = "PUT",
-		[LWSHUMETH_PATCH] = "PATCH",
-		[LWSHUMETH_DELETE] = "DELETE",
-		[LWSHUMETH_HEAD] = "HEAD",
-	};
-	char *path;
-	const struct conn *conn = lws_get_opaque_user_data(wsi);
-	int n, method = lws_http_get_uri_and_method(wsi, &path, &n);
-
-	if (method < 0 || method >= (int)countof(methods) || methods[method] == NULL)
-		return false;
-	head->ws = (struct ws_head){ methods[method], path, head->address, conn->serves, wsi };
-	read_address(head->address, lws_get_socket_fd(wsi));
-	return true;
-}
-
 char *ws_query(const struct ws_head *head, const char *name)
 {
-	size_t len = strlen(name);
-	char arg[MAX_HEADERS];
-
-	for (int i = 0;
-		lws_hdr_copy_fragment(head->lws, arg, sizeof(arg), WSI_TOKEN_HTTP_URI_ARGS, i) >= 0;
-		i++) {
-		if (strncmp(arg, name, len) == 0 && arg[len] == '=')
-			return xstrdup(arg + len + 1);
-	}
-	return NULL;
+	return head_parameter(head->head, name);
 }
 
-/* lws keeps headers that it knows under a number and all others under their names; both spelt in
- * lower case and with the colon. */
 char *ws_header(const struct ws_head *head, const char *name)
 {
-	char key[64], value[MAX_HEADERS];
-	const unsigned char *known;
-	int n = snprintf(key, sizeof(key), "%s:", name);
-
-	if (n < 0 || n >= (int)sizeof(key))
-		return NULL;
-	for (char *c = key; *c != '\0'; c++)
-		*c = (char)tolower((unsigned char)*c);
-	for (int token = 0; (known = lws_token_to_string(token)) != NULL; token++) {
-		if (strcmp((const char *)known, key) == 0)
-			return lws_hdr_copy(head->lws, value, sizeof(value), token) > 0
-				       ? xstrdup(value)
-				       : NULL;
-	}
-	return lws_hdr_custom_copy(head->lws, value, sizeof(value), key, n) >= 0 ? xstrdup(value)
-										 : NULL;
+	return head_field(head->head, name);
 }

@@ -1,7 +1,7 @@
 /*
  * ws: the listening sockets. They are ours and not lws's: one way for several addresses, for unix
  * sockets and for those that systemd hands over, and none of lws's opinions about interfaces. What
- * they accept is adopted by lws.
+ * they accept is a caller (ws_caller.c).
  */
 #include "ws_private.h"
 
@@ -9,15 +9,15 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Connections beyond max_peers: health checks, webhooks, and handshakes that are told 503. */
-#define SPARE_CONNS 64
 #define ACCEPTS_PER_TURN 64
+#define SILENT_MS 250 /* after which a caller without a request makes room for another */
 
 struct listener {
 	LIST_ENTRY(listener) link;
@@ -44,26 +44,58 @@ static void turn_away(struct listener *l)
 	l->ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static void on_room(uv_timer_t *timer)
+{
+	ws_listen_again(timer->data);
+}
+
+/* There is no place: whoever connects waits, in the kernel, until somebody leaves or has been
+ * silent for long enough. */
+static void wait_for_room(struct ws *ws)
+{
+	struct listener *l;
+
+	LIST_FOREACH (l, &ws->listeners, link)
+		uv_poll_stop(&l->poll);
+	if (!uv_is_closing((uv_handle_t *)&ws->room))
+		uv_timer_start(&ws->room, on_room, SILENT_MS, 0);
+}
+
+static bool is_waiting(const struct listener *l)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 static bool accept_one(struct listener *l)
 {
 	static const int on = 1;
-	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
+
+	if (ws_callers_full(l->ws)) {
+		if (!is_waiting(l))
+			return false;
+		if (!ws_caller_drop(l->ws, NULL, SILENT_MS)) {
+			wait_for_room(l->ws);
+			return false;
+		}
+	}
+	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE)
+		if (errno == EMFILE || errno == ENFILE) {
+			if (ws_caller_drop(l->ws, NULL, 0))
+				return true;
 			turn_away(l);
-		else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+		} else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
 			log_warn("accept");
+		}
 		return false;
 	}
 	l->ws->exhausted = false;
-	if (l->ws->nconns >= l->ws->config.max_peers + SPARE_CONNS) {
-		close(fd);
-		return true;
-	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* in vain on a unix socket */
-	l->ws->accepting = l->serves;                              /* for conn_new */
-	lws_adopt_socket_vhost(l->ws->vhost, fd);                  /* closes it if it fails */
+	ws_caller_new(l->ws, fd, l->serves);
 	return true;
 }
 
@@ -75,6 +107,15 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN && accept_one(l); i++)
 		;
+}
+
+void ws_listen_again(struct ws *ws)
+{
+	struct listener *l;
+
+	uv_timer_stop(&ws->room);
+	LIST_FOREACH (l, &ws->listeners, link)
+		uv_poll_start(&l->poll, UV_READABLE, on_readable);
 }
 
 /* Appends the address as ws_listen would take it. */

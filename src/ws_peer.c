@@ -30,9 +30,11 @@ struct ws_peer {
 	bool coming, admitted, cut; /* more of it follows; and may be read */
 	size_t expected;            /* how large it will be, as far as that is known */
 	struct ws_held counted;     /* what of ws->held is this peer's */
-	uint64_t heard, written;    /* uv_now() of the last sign of life, and of our last word */
-	bool pinged;                /* since then */
-	bool held, choked, unread;  /* paused by the owner, by the soft limit; what lws was told */
+	uint64_t since; /* uv_now() when the message was admitted, or last made progress, … */
+	size_t moved;   /* … and the bytes of it since */
+	uint64_t heard, written;   /* uv_now() of the last sign of life, and of our last word */
+	bool pinged;               /* since then */
+	bool held, choked, unread; /* paused by the owner, by the soft limit; what lws was told */
 
 	struct ws_out out;
 	bool due; /* in the server's list of those to be written to */
@@ -43,38 +45,16 @@ struct ws_peer {
 	uint64_t deadline; /* uv_now() at which it is dropped without a word */
 };
 
-int ws_peer_upgrade(struct conn *conn, struct lws *wsi, const char *protocol)
+struct ws_peer *ws_peer_new(struct ws *ws, void *user)
 {
-	struct ws *ws = conn->ws;
-	struct ws_peer *peer;
-	struct head head;
-	const char *why = NULL;
-	void *user = NULL;
-	char *wanted;
-	int status;
+	struct ws_peer *peer = xcalloc(1, sizeof(*peer));
 
-	if (!ws_head_read(&head, wsi) || strcmp(head.ws.method, "GET") != 0 ||
-		strcasecmp(protocol, "websocket") != 0)
-		return ws_http_refuse(wsi, 400, "no upgrade but a GET's to websocket");
-	wanted = ws_header(&head.ws, "Sec-WebSocket-Protocol");
-	if (wanted != NULL && strstr(wanted, "phoenix") == NULL)
-		status = 400, why = "no subprotocol but phoenix";
-	else if (ws->npeers >= ws->config.max_peers)
-		status = 503, why = "too many connections";
-	else
-		status = ws->config.ops->handshake(ws->config.arg, &head.ws, &user, &why);
-	free(wanted);
-	if (status != 101)
-		return ws_http_refuse(wsi, status, why);
-
-	peer = xcalloc(1, sizeof(*peer));
 	peer->ws = ws;
 	peer->user = user;
 	ws_out_init(&peer->out);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->npeers++;
-	conn->peer = peer;
-	return 0;
+	return peer;
 }
 
 void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
@@ -84,30 +64,17 @@ void ws_peer_open(struct ws_peer *peer, struct lws *wsi)
 	peer->ws->config.ops->open(peer->user, peer);
 }
 
-/* Brings ws->held up to date; true if that changes it. */
+/* Brings the server's sums up to date; true if that changes them. */
 static bool count_held(struct ws_peer *peer)
 {
-	struct ws_held *sum = &peer->ws->held, *mine = &peer->counted;
-	struct ws_held now = { .coming = peer->expected, .queued = peer->out.queued };
-	bool changed = now.coming != mine->coming || now.queued != mine->queued;
-
-	sum->coming += now.coming - mine->coming;
-	sum->queued += now.queued - mine->queued;
-	*mine = now;
-	return changed;
+	return ws_count(peer->ws, &peer->counted,
+		(struct ws_held){ .coming = peer->expected, .queued = peer->out.queued });
 }
 
 static void tell_held(struct ws_peer *peer)
 {
-	const struct ws_config *config = &peer->ws->config;
-
-	if (count_held(peer) && config->ops->held != NULL)
-		config->ops->held(config->arg);
-}
-
-struct ws_held ws_held(const struct ws *ws)
-{
-	return ws->held;
+	if (count_held(peer))
+		ws_tell_held(peer->ws);
 }
 
 static void drop_queue(struct ws_peer *peer)
@@ -243,16 +210,35 @@ static void expect(struct ws_peer *peer)
 	tell_held(peer);
 }
 
-/* More of the message follows. */
+static void admit(struct ws_peer *peer)
+{
+	peer->admitted = true;
+	peer->since = uv_now(peer->ws->loop);
+	peer->moved = 0;
+	expect(peer);
+}
+
+/* More of the message follows: of its only frame, or in further ones, whose number nobody knows. */
 static void go_on(struct ws_peer *peer)
 {
 	const struct ws_ops *ops = peer->ws->config.ops;
+	bool first = !peer->coming;
 
-	if (!peer->coming) {
-		peer->coming = true;
-		peer->admitted = ops->begin == NULL || ops->begin(peer->user, size_of(peer));
+	peer->coming = true;
+	if (!first && !peer->admitted)
+		return;
+	if (ops->begin != NULL && (first || size_of(peer) > peer->expected))
+		peer->admitted = ops->begin(peer->user, size_of(peer));
+	else
+		peer->admitted = true;
+	if (peer->closing || !peer->admitted) {
+		apply_pause(peer);
+		return;
 	}
-	expect(peer);
+	if (first)
+		admit(peer);
+	else
+		expect(peer);
 }
 
 void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
@@ -262,6 +248,7 @@ void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n)
 
 	heard(peer);
 	stats_add(peer->ws->stat_in, (double)n);
+	peer->moved += n;
 	if (peer->closing)
 		return;
 	collect(peer, p, n);
@@ -294,10 +281,8 @@ void ws_resume(struct ws_peer *peer)
 {
 	peer->held = false;
 	heard(peer);
-	if (peer->coming && !peer->admitted && peer->wsi != NULL) {
-		peer->admitted = true;
-		expect(peer);
-	}
+	if (peer->coming && !peer->admitted && peer->wsi != NULL)
+		admit(peer);
 	apply_pause(peer);
 }
 
@@ -397,6 +382,9 @@ void ws_close(struct ws_peer *peer, int code)
 	peer->closing = true;
 	peer->code = code;
 	peer->deadline = uv_now(peer->ws->loop) + DRAIN_MS;
+	buf_free(&peer->in);
+	peer->expected = 0;
+	tell_held(peer);
 	ws_nudge(peer->ws);
 }
 
@@ -454,6 +442,21 @@ static void ping(struct ws_peer *peer)
 		ws_abort(peer);
 }
 
+/* Others wait for the memory of a message that does not come. */
+static bool stalls(struct ws_peer *peer, uint64_t now)
+{
+	const struct ws_config *config = &peer->ws->config;
+
+	if (!peer->coming || !peer->admitted || peer->expected < WS_PROGRESS ||
+		now - peer->since < (uint64_t)config->stall * 1000)
+		return false;
+	if (peer->moved < WS_PROGRESS)
+		return config->ops->scarce != NULL && config->ops->scarce(config->arg);
+	peer->since = now;
+	peer->moved = 0;
+	return false;
+}
+
 static void tick(struct ws_peer *peer, uint64_t now)
 {
 	uint64_t limit = (uint64_t)peer->ws->config.silence * 1000;
@@ -469,6 +472,8 @@ static void tick(struct ws_peer *peer, uint64_t now)
 	} else if (now - peer->heard >= limit) {
 		stats_add(stats_series(STATS_CLOSES, "code=\"1006\""), 1);
 		drop(peer);
+	} else if (stalls(peer, now)) {
+		ws_close(peer, 1013);
 	} else if (now - peer->heard >= limit / 2 && !peer->pinged) {
 		ping(peer);
 	}

@@ -1,16 +1,19 @@
 /*
- * What the files of ws share: ws.c is the server and what is common to its sockets, ws_peer.c the
- * websockets, ws_out.c what waits to be written to one, ws_http.c the plain requests, ws_listen.c
- * the listening sockets. Nobody else includes this.
+ * What the files of ws share: ws.c is the server and what is common to its sockets, ws_listen.c the
+ * listening sockets, ws_caller.c the connections that are accepted until they are answered or a
+ * websocket, ws_http.c the plain requests, ws_upgrade.c the handshakes, ws_peer.c the websockets,
+ * ws_out.c what waits to be written to one. Nobody else includes this.
  *
- * lws closes a socket at once and destroys it a turn of the loop later. All that we keep for a
- * socket is freed then and only then, so `closed` and `request_gone` come from the loop and exactly
- * once, whoever closed it and from wherever. And nothing is ever closed inside one of lws's
- * callbacks: the wish is noted, and the server's timer grants it (ws_nudge).
+ * lws sees a connection only when its handshake was accepted, and only a head of our own making. It
+ * closes a socket at once and destroys it a turn of the loop later. All that we keep for a peer is
+ * freed then and only then, so `closed` comes from the loop and exactly once, whoever closed it and
+ * from wherever. And no peer is ever closed inside one of lws's callbacks: the wish is noted, and
+ * the server's timer grants it (ws_nudge).
  */
 #ifndef WS_PRIVATE_H
 #define WS_PRIVATE_H
 
+#include "head.h"
 #include "stats.h"
 #include "ws.h"
 
@@ -26,43 +29,97 @@ struct ws {
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
 	uv_timer_t timer;
-	uv_prepare_t turn;              /* runs while a peer is due */
-	TAILQ_HEAD(, ws_peer) due;      /* to be written to at the end of the turn */
-	TAILQ_HEAD(, ws_peer) peers;    /* accepted handshakes, until they are destroyed */
-	TAILQ_HEAD(, ws_http) requests; /* handed on, until they are destroyed */
+	uv_prepare_t turn;             /* runs while a peer is due */
+	uv_timer_t room;               /* runs while nobody is accepted, for want of a place */
+	TAILQ_HEAD(, ws_peer) due;     /* to be written to at the end of the turn */
+	TAILQ_HEAD(, ws_peer) peers;   /* accepted handshakes, until they are destroyed */
+	TAILQ_HEAD(, ws_http) callers; /* all other connections, the oldest first */
 	LIST_HEAD(, listener) listeners;
-	int nconns, npeers;
-	struct ws_held held; /* the sums of what its peers hold */
+	int npeers, ncallers;
+	struct ws_held held; /* the sums of what its peers and callers hold */
 	int spare;           /* a descriptor to give up when there are no others left */
 	bool exhausted;      /* the log knows that there are none */
 	bool stopping;
-	unsigned accepting; /* what the socket that is being adopted is for */
-	struct series *stat_in, *stat_out, *stat_choked, *stat_chokes;
+	struct ws_peer *adopting; /* whose socket is being handed to lws */
+	struct series *stat_in, *stat_out, *stat_choked, *stat_chokes, *stat_callers;
 };
 
-/* One accepted socket: lws's opaque user data, from its adoption to its destruction. */
-struct conn {
+/* What a caller has to do next. */
+enum ws_state {
+	WS_HEAD,      /* send its head */
+	WS_BODY,      /* send its body */
+	WS_WAITING,   /* wait for the answer */
+	WS_ANSWERED,  /* read the answer */
+	WS_LINGERING, /* close: it must not lose the answer for something that it still sends */
+	WS_CLOSED
+};
+
+/* A connection that is no peer. */
+struct ws_http {
+	TAILQ_ENTRY(ws_http) link;
 	struct ws *ws;
+	uv_poll_t poll;
+	int fd;
 	unsigned serves;
-	struct ws_peer *peer; /* once its handshake is accepted */
-	struct ws_http *http; /* once it has a request */
+	char address[INET6_ADDRSTRLEN];
+	enum ws_state state;
+	uint64_t since; /* uv_now() when the wait began, or last made progress, and the … */
+	size_t moved;   /* … bytes that have come or gone since */
+	struct buf in;  /* the head, and what came with it */
+	struct head head;
+	struct buf body;
+	size_t length; /* of the body */
+	struct buf out;
+	size_t written;
+	void *user;
+	struct ws_held counted; /* what of ws->held is this caller's */
 };
 
-/* A ws_head with room for what it points to. */
-struct head {
-	struct ws_head ws;
-	char address[INET6_ADDRSTRLEN];
-};
+/* Bytes that a peer moves in config.stall seconds, if it makes progress. */
+enum { WS_PROGRESS = 64 * 1024 };
 
 /* Has the server's timer run at the next turn of the loop. */
 void ws_nudge(struct ws *ws);
 /* Has ws_peers_write called before the loop waits again. */
 void ws_due(struct ws *ws);
-/* False if the request has no method, or several. */
-bool ws_head_read(struct head *head, struct lws *wsi) __attribute__((warn_unused_result));
+/* Replaces what somebody holds, *counted, in the server's sums; true if that changes them. */
+bool ws_count(struct ws *ws, struct ws_held *counted, struct ws_held now);
+/* Has the owner look at the sums. */
+void ws_tell_held(struct ws *ws);
+
+/* ws_caller.c: connections that are no peers. Takes an accepted descriptor. */
+void ws_caller_new(struct ws *ws, int fd, unsigned serves);
+bool ws_callers_full(const struct ws *ws);
+/* Are those that have sent a request so many that another one has to be refused? */
+bool ws_callers_busy(const struct ws *ws);
+/* Closes the oldest that may be closed, of this address (NULL: of any), if it has been silent for
+ * so many milliseconds. False if there is none. */
+bool ws_caller_drop(struct ws *ws, const char *address, uint64_t silent);
+void ws_caller_enter(struct ws_http *http, enum ws_state state);
+void ws_caller_count(struct ws_http *http);
+/* The descriptor becomes the caller's; http is dead. */
+int ws_caller_release(struct ws_http *http) __attribute__((warn_unused_result));
+void ws_caller_close(struct ws_http *http);
+/* What came, at most n bytes; 0 if nothing did, or the caller is gone and closed. */
+size_t ws_caller_receive(struct ws_http *http, void *p, size_t n);
+void ws_callers_tick(struct ws *ws);
+void ws_callers_close(struct ws *ws);
+
+/* ws_listen.c: accepts again what waits since there was no place for it. */
+void ws_listen_again(struct ws *ws);
+
+/* ws_http.c: plain requests. The head is there, and behind it the rest of what came. */
+void ws_http_begin(struct ws_http *http, struct slice rest);
+void ws_http_body(struct ws_http *http);
+void ws_http_write(struct ws_http *http);
+/* Answers by ourselves: a sentence and a header (NULL for none). */
+void ws_http_refuse(struct ws_http *http, int status, const char *why, const char *extra_header);
+
+/* ws_upgrade.c: a request to become a websocket, with what came behind its head. */
+void ws_upgrade(struct ws_http *http, struct slice rest);
 
 /* ws_peer.c: what lws reports of a websocket. */
-int ws_peer_upgrade(struct conn *conn, struct lws *wsi, const char *protocol);
+struct ws_peer *ws_peer_new(struct ws *ws, void *user);
 void ws_peer_open(struct ws_peer *peer, struct lws *wsi);
 void ws_peer_receive(struct ws_peer *peer, const void *p, size_t n);
 void ws_peer_pong(struct ws_peer *peer);
@@ -86,15 +143,5 @@ void ws_out_drop(struct ws_out *out);
 /* Writes once, from a queue that is not empty to a socket of which lws holds nothing back. False if
  * that failed. */
 bool ws_out_write(struct ws_out *out, struct lws *wsi) __attribute__((warn_unused_result));
-
-/* ws_http.c: what lws reports of a request. */
-int ws_http_begin(struct conn *conn, struct lws *wsi);
-void ws_http_body(struct ws_http *http, const void *p, size_t n);
-void ws_http_complete(struct ws_http *http);
-int ws_http_writable(struct ws_http *http);
-void ws_http_free(struct ws_http *http);
-void ws_http_tick(struct ws *ws);
-/* Answers a refused handshake; returns what lws's callback has to. */
-int ws_http_refuse(struct lws *wsi, int status, const char *why);
 
 #endif

@@ -14,7 +14,7 @@ batch snapshot
 stmt field keys payload
 fsm conf scrub sign
 option sd jwt crypt chore turn phx db ws schema refuse value
-slice stats net conninfo pool
+slice stats net head conninfo pool
 base sql
 logger
 '

@@ -6,12 +6,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WebSocket, readSecret, workerParams } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, db, given, test } from './stage.mjs';
+import { randomUUID } from 'node:crypto';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-doors-'));
 stage.atEnd(() => rmSync(folder, { recursive: true, force: true }));
@@ -174,6 +175,109 @@ test('limits per address are those of the workers behind the proxy, by reload to
 	assert.equal((await from('203.0.113.3')).status, 101, 'now all of them are the proxy');
 	assert.equal((await from('203.0.113.4')).status, 101);
 	assert.equal((await from('203.0.113.5')).status, 503);
+	await a.stop();
+});
+
+// -- Who has no token ----------------------------------------------------------------------------------
+
+// A connection: send(text), what came so far (text), until(pattern), closed.
+class Raw {
+	text = '';
+	constructor(where) {
+		this.socket = connect(at(where)).on('error', () => {});
+		this.socket.setEncoding('latin1').on('data', (data) => (this.text += data));
+		this.closed = new Promise((resolve) => this.socket.on('close', () => resolve(this.text)));
+	}
+	send(text) {
+		this.socket.write(text, 'latin1');
+		return this;
+	}
+	async until(pattern) {
+		while (!pattern.test(this.text)) await Promise.race([once(this.socket, 'data'), this.closed.then(() => assert.fail(this.text))]);
+		return this.text;
+	}
+}
+const raw = (where, text) => new Raw(where).send(text).closed;
+const head = (method, path, ...fields) =>
+	[`${method} ${path} HTTP/1.1`, 'Host: a', ...fields, '', ''].join('\r\n');
+const IN_FLIGHT = 'interlock_in_flight_bytes';
+
+test('one normal form of a path, one answer to everything, and no line in the log', async () => {
+	const a = await Coordinator.start('doors-heads', { log: { level: 'info', burst: 0 } });
+	const from = a.logged.length;
+	const asked = {
+		200: [head('GET', '/metrics'), 'GET /healthz HTTP/1.0\r\n\r\n'],
+		400: [
+			...['/worker/../metrics', '/i/%2e%2e/metrics', '//metrics', '/metrics%00', '/./metrics', 'http://a/metrics', '*']
+				.map((path) => head('GET', path)),
+			'nonsense\r\n\r\n',
+			head('GET', '/worker/websocket?vsn=2.0.0', 'Upgrade: h2c', 'Connection: Upgrade'),
+		],
+		404: [head('GET', '/metrics/'), head('BREW', '/pot'), head('POST', '/nowhere', 'Content-Length: 999999999')],
+		405: [head('BREW', '/metrics'), head('PUT', `/i/${randomUUID()}`, 'Content-Length: 999999999')],
+		413: [head('POST', `/i/${randomUUID()}`, 'Content-Length: 999999999')],
+		417: [head('GET', '/metrics', 'Expect: 200-x')],
+		431: [head('GET', `/${'a'.repeat(20_000)}`)],
+		505: ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+	};
+	for (const [status, texts] of Object.entries(asked))
+		for (const text of texts) {
+			const answer = await raw(a.address, text);
+			assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `), text.slice(0, 100));
+			assert.equal(answer.match(/HTTP\/1\.1 \d/g).length, 1);
+			assert.doesNotMatch(answer, /<html/i);
+		}
+	await new Raw(a.address).send('\x16\x03\x01\x02\x00').socket.end();
+	assert.equal(a.logged.slice(from), '');
+	await a.stop();
+});
+
+test('more connections than descriptors, and none of them says anything: a worker gets in', async () => {
+	const a = await Coordinator.start('doors-idle', {}, null, ['prlimit', '--nofile=512']);
+	const idle = Array.from({ length: 700 }, () => new Raw(a.address));
+	await Promise.all(idle.map(({ socket }) => once(socket, 'connect')));
+	const begun = Date.now();
+	const worker = await a.worker();
+	assert.equal((await worker.join('worker:queue', { capacity: 1 })).status, 'ok');
+	console.log(`let in after ${Date.now() - begun} ms`);
+	assert.ok((await a.metric('interlock_callers_dropped_total{reason="crowded"}')) > 0);
+	assert.ok((await a.metric('interlock_callers')) <= 64);
+	for (const { socket } of idle) socket.destroy();
+	await worker.cut();
+	await a.stop();
+});
+
+test('bodies without a token stay within a quarter of the memory', async () => {
+	const MB = 1_000_000;
+	const a = await Coordinator.start('doors-bodies', { limits: { memory: '16MiB' } });
+	const id = await given();
+	const all = Array.from({ length: 100 }, () => {
+		const length = `Content-Length: ${MB}`;
+		return new Raw(a.address).send(head('POST', `/i/${randomUUID()}`, length) + ' '.repeat(MB / 2));
+	});
+	// Each counts twice, as it comes and as it is handed on: there is room for two.
+	const answers = [];
+	await new Promise((resolve) => {
+		for (const { closed } of all) void closed.then((text) => answers.push(text) === 98 && resolve());
+	});
+	for (const answer of answers) assert.match(answer, /^HTTP\/1.1 503 .*Retry-After: 5\r\n.*nothing was stored/s);
+	const held = await a.metric(IN_FLIGHT);
+	assert.ok(held >= 4 * MB && held < 4.5 * MB, `${held} bytes in flight`);
+	assert.equal(await webhook(a.address, id), 200, 'a small one finds room');
+	for (const { socket } of all) socket.destroy();
+	assert.equal(await a.untilMetric('interlock_callers', (n) => n === 1), 1);
+	// And while they wait for the database.
+	await db.query('BEGIN');
+	await db.query('LOCK TABLE dataclips IN SHARE MODE');
+	const body = JSON.stringify('x'.repeat(MB));
+	const post = () => ask(a.address, `/i/${id.trigger}`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+	const two = [post(), post()];
+	await a.untilMetric(IN_FLIGHT, (n) => n > 4 * MB);
+	assert.equal(await post(), 503);
+	await db.query('COMMIT');
+	assert.deepEqual(await Promise.all(two), [200, 200]);
+	const rest = await a.untilMetric(IN_FLIGHT, (n) => n < 10_000);
+	assert.ok(rest < 10_000, `${rest} bytes in flight`);
 	await a.stop();
 });
 

@@ -4,8 +4,10 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -175,6 +177,20 @@ option('limits.max_workers limits.max_workers_per_address server.trusted_proxies
 	await change({ limits: { max_workers: '1' } });
 	assert.equal(await shake('203.0.113.2'), 503);
 	await change({ limits: { max_workers: '100', max_workers_per_address: '100' }, server: { trusted_proxies: '' } });
+});
+
+option('limits.max_callers limits.max_callers_per_address', async () => {
+	const [host, port] = a.address.split(':');
+	const crowded = 'interlock_callers_dropped_total{reason="crowded"}';
+	for (const limits of [{ max_callers: '1' }, { max_callers: '100', max_callers_per_address: '1' }]) {
+		await change({ limits });
+		const before = await a.metric(crowded);
+		const silent = connect(port, host).on('error', () => {});
+		await once(silent, 'connect');
+		assert.equal(await a.untilMetric(crowded, (n) => n > before), before + 1, 'another one takes its place');
+		if (!silent.closed) await once(silent, 'close');
+	}
+	await change({ limits: { max_callers: '1000', max_callers_per_address: '200' } });
 });
 
 const keyNames = ['worker_secret', 'run_token_key', 'credential_key'];

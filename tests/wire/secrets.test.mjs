@@ -21,7 +21,8 @@ const logged = async (held, ...message) => {
 };
 const notFound = async (held) => {
 	const { status, response } = await fetched(held);
-	assert.deepEqual([status, response.code], ['error', 'not_found']);
+	assert.equal(status, 'error');
+	assert.deepEqual(response, { errors: { id: ['Credential not found!'] } });
 };
 
 // -- Large and deep ---------------------------------------------------------------------------------
