@@ -108,6 +108,7 @@ struct chan_conn {
 	TAILQ_HEAD(, chan) chans;
 	struct req_list reqs; /* open ones without a channel: joins */
 	int open_reqs;
+	int64_t first_ref; /* of the client's, on this connection; 0: none yet that is a number */
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
 	size_t wanted; /* bytes of the large message that waits for room; 0: none */
@@ -193,6 +194,10 @@ bool req_binary_begin(struct req *req, struct buf *out) __attribute__((warn_unus
 /* The worker gets no answer but a closed socket. */
 void req_close_socket(struct req *req, int code);
 
+/* Answers, `ok` and as of this join, the refs below the first one that came on this connection, the
+ * newest first, at most 64: the client ignores those that it does not wait for, but what it asked
+ * on a lost connection has an answer. `what` names it in the metric. */
+void req_answer_below(const struct req *join, struct slice response, const char *what);
 /* The join is accepted: the channel is open, and what waited for it goes on. Answers with response.
  */
 void req_joined(struct req *req, struct slice response);
@@ -203,6 +208,9 @@ void req_join_refused(struct req *req, const char *code);
 void chan_tell(struct chan *queue);
 /* Pushes an event to a channel. */
 void chan_push(struct chan *chan, const char *event, const char *payload);
+
+/* So many bytes more, or fewer, are held and count in [limits] memory. */
+void chan_account(struct chan_server *server, ptrdiff_t bytes);
 
 /* The callbacks that ws is handed. */
 int chan_handshake(void *arg, const struct ws_head *head, void **user, const char **why);

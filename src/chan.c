@@ -330,6 +330,7 @@ static void dispatch(struct req *req)
 	struct chan *chan = find(req->conn, f->topic);
 	const struct route *route;
 
+	chan_note_ref(req->conn, f->ref);
 	if (slice_is(f->topic, "phoenix") && slice_is(f->event, "heartbeat")) {
 		hear_all(req->conn);
 		req_ok(req, slice_of("{}"));

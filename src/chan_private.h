@@ -29,11 +29,11 @@ void req_note(const struct req *req, const char *code);
 void req_note_verdict(const struct req *req, const char *verdict);
 /* Says that it is answered all the same, but without something. */
 void req_note_warning(const struct req *req, const char *field, const char *message);
+/* chan_resend.c: this ref came on the connection. */
+void chan_note_ref(struct chan_conn *conn, struct slice ref);
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 
-/* chan_flow.c: so many bytes more, or fewer, are held by requests. */
-void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
 void chan_flow_init(void);

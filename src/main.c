@@ -34,6 +34,7 @@ enum {
 	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
 	STOP_MS = 30000, /* for everything behind the draining */
+	GIVE_BACK_MS = 200,
 	HOUR_MS = 3600 * 1000,
 };
 
@@ -136,6 +137,7 @@ static struct chore chores[] = {
 	{ .run = publish, .ms = PRESENCE_MS },
 	{ .run = beat, .every = pulse_every },
 	{ .run = sample, .ms = SAMPLE_MS },
+	{ .run = queue_give_back, .ms = GIVE_BACK_MS },
 };
 
 static void on_database(void *arg, bool up, const char *why)
