@@ -17,6 +17,7 @@
 
 struct req;
 struct req_body;
+struct undelivered;
 struct chan;
 struct chan_conn;
 
@@ -93,6 +94,7 @@ struct chan {
 	bool has_dataclip;
 	struct uuid dataclip_id, starting_id;
 	const struct snapshot *snapshot;
+	struct undelivered *undelivered; /* replies; NULL: none are kept */
 };
 
 /* Why a worker's socket is not being read. */
@@ -126,9 +128,11 @@ struct req {
 	const struct route *route;
 	struct phx_frame frame;
 	char *data;
-	size_t size;           /* what it counts against the memory bound */
-	int64_t received;      /* now_us() */
-	struct req_body *body; /* a large body that goes before it */
+	size_t size;                     /* what it counts against the memory bound */
+	int64_t received;                /* now_us() */
+	struct req_body *body;           /* a large body that goes before it */
+	struct undelivered *undelivered; /* where its reply goes when the channel is gone */
+	size_t body_at;                  /* where the body of a binary reply begins */
 	const struct route_stats *stats;
 	struct buf warnings; /* members of the reply's "warnings" object, so far */
 	struct value *noted; /* the warnings' column, for the journal */
@@ -194,6 +198,9 @@ bool req_binary_begin(struct req *req, struct buf *out) __attribute__((warn_unus
 /* The worker gets no answer but a closed socket. */
 void req_close_socket(struct req *req, int code);
 
+/* Was anything but the plan asked for by this claim's worker, as far as is remembered (for a minute
+ * after its channel went)? Or did it join on this connection before, or is this another client? */
+bool chan_is_past_plan(const struct chan *chan);
 /* Answers, `ok` and as of this join, the refs below the first one that came on this connection, the
  * newest first, at most 64: the client ignores those that it does not wait for, but what it asked
  * on a lost connection has an answer. `what` names it in the metric. */
@@ -242,6 +249,9 @@ void chan_drain(struct chan_server *server);
 void chan_close_quiet(struct chan_server *server, int64_t ms);
 /* Reads no more; the last request has been answered when open_reqs is 0. */
 void chan_stop_reading(struct chan_server *server);
+/* Forgets replies that were kept for workers which have not come back; to be called every second.
+ */
+void chan_resend_expire(void);
 /* Closes all sockets with this code. */
 void chan_close_all(struct chan_server *server, int code);
 

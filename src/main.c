@@ -138,6 +138,7 @@ static struct chore chores[] = {
 	{ .run = beat, .every = pulse_every },
 	{ .run = sample, .ms = SAMPLE_MS },
 	{ .run = queue_give_back, .ms = GIVE_BACK_MS },
+	{ .run = chan_resend_expire, .ms = 1000 },
 };
 
 static void on_database(void *arg, bool up, const char *why)
