@@ -61,6 +61,7 @@ struct chan_server {
 	TAILQ_HEAD(, chan_conn) large;   /* those that wait for room for a large message */
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
+	size_t kept;                     /* bytes of replies that are kept for a reconnect */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
 	bool draining, deaf, full; /* deaf: nothing is read any more */

@@ -81,7 +81,7 @@ static size_t held(const struct chan_server *server)
 {
 	struct ws_held ws = ws_held(server->ws);
 
-	return server->memory + 2 * ws.coming + ws.queued;
+	return server->memory + server->kept + 2 * ws.coming + ws.queued;
 }
 
 /* Is there room for a large message? Whatever its size, there is when little else is there. */
@@ -113,7 +113,7 @@ static void weigh(struct chan_server *server)
 	bool full = server->full ? now > limit - limit / 4 : now > limit;
 	struct chan_conn *conn;
 
-	stats_set(stat_memory, (double)now);
+	stats_set(stat_memory, (double)(now - server->kept)); /* what is under way */
 	if (full != server->full) {
 		server->full = full;
 		flow_all(server);

@@ -96,7 +96,6 @@ struct undelivered {
 
 TAILQ_HEAD(undelivered_list, undelivered);
 static struct undelivered_list buckets[BUCKETS], parted = TAILQ_HEAD_INITIALIZER(parted);
-static size_t kept_bytes;
 
 void chan_resend_init(void)
 {
@@ -112,14 +111,19 @@ static struct undelivered_list *bucket_of(const struct uuid *run)
 	return &buckets[n % BUCKETS];
 }
 
+static void account(const struct undelivered *u, ptrdiff_t bytes)
+{
+	u->server->kept += (size_t)bytes;
+	chan_account(u->server, 0);
+}
+
 static void drop(struct undelivered *u, struct kept *k)
 {
 	size_t size = sizeof(*k) + k->ref + k->size;
 
 	TAILQ_REMOVE(&u->replies, k, entry);
 	u->n--;
-	kept_bytes -= size;
-	chan_account(u->server, -(ptrdiff_t)size);
+	account(u, -(ptrdiff_t)size);
 	explicit_bzero(k->bytes, k->ref + k->size); /* it may be a credential */
 	free(k);
 }
@@ -139,7 +143,7 @@ static void tidy(struct undelivered *u)
 		return;
 	TAILQ_REMOVE(bucket_of(&u->run_id), u, entry);
 	TAILQ_REMOVE(&parted, u, parted);
-	chan_account(u->server, -(ptrdiff_t)sizeof(*u));
+	account(u, -(ptrdiff_t)sizeof(*u));
 	free(u);
 }
 
@@ -163,7 +167,7 @@ static struct undelivered *create(const struct chan *chan)
 	TAILQ_INIT(&u->replies);
 	TAILQ_INSERT_TAIL(bucket_of(&u->run_id), u, entry);
 	TAILQ_INSERT_TAIL(&parted, u, parted);
-	chan_account(u->server, (ptrdiff_t)sizeof(*u));
+	account(u, (ptrdiff_t)sizeof(*u));
 	return u;
 }
 
@@ -270,7 +274,7 @@ static bool fits(const struct undelivered *u, size_t size)
 {
 	size_t most = (size_t)u->server->conf->memory / KEPT_SHARE;
 
-	return size <= KEPT_BYTES && kept_bytes + size <= most;
+	return size <= KEPT_BYTES && u->server->kept + size <= most;
 }
 
 void undelivered_keep(const struct req *req, bool ok, bool binary, struct slice response)
@@ -294,8 +298,7 @@ void undelivered_keep(const struct req *req, bool ok, bool binary, struct slice 
 	memcpy(k->bytes + ref.n, response.p, response.n);
 	TAILQ_INSERT_TAIL(&u->replies, k, entry);
 	u->n++;
-	kept_bytes += size;
-	chan_account(u->server, (ptrdiff_t)size);
+	account(u, (ptrdiff_t)size);
 	if (u->n > KEPT)
 		drop(u, TAILQ_FIRST(&u->replies));
 	if (u->chan != NULL && u->chan != req->chan) /* joined again meanwhile */
