@@ -19,6 +19,7 @@
 
 struct req;
 struct req_body;
+struct undelivered;
 struct chan;
 struct chan_conn;
 
@@ -71,6 +72,7 @@ struct chan_server {
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
 	size_t bodies;                   /* and webhooks, once their bodies are there */
+	size_t kept;                     /* bytes of replies that are kept for a reconnect */
 	int nconns, open_reqs;
 	int64_t db_ahead; /* by how many microseconds the database's clock is before ours */
 	bool draining, deaf, full; /* deaf: nothing is read any more */
@@ -104,6 +106,7 @@ struct chan {
 	bool has_dataclip;
 	struct uuid dataclip_id, starting_id;
 	const struct snapshot *snapshot;
+	struct undelivered *undelivered; /* replies; NULL: none are kept */
 };
 
 /* Why a worker's socket is not being read. */
@@ -121,6 +124,7 @@ struct chan_conn {
 	struct req *reading; /* a large message, beside the loop; behind it those that came since */
 	STAILQ_HEAD(, req) behind;
 	int open_reqs;
+	int64_t first_ref; /* of the client's, on this connection; 0: none yet that is a number */
 	enum chan_pause paused;
 	TAILQ_ENTRY(chan_conn) large_entry;
 	double refusals; /* as of forgiven_at, mono_ms(); see chan_flow.c */
@@ -150,10 +154,12 @@ struct req {
 	enum phx_error error;
 	STAILQ_ENTRY(req) behind_entry;
 	char *data;
-	size_t length;         /* of the message */
-	size_t size;           /* what it counts against the memory bound */
-	int64_t received;      /* now_us() */
-	struct req_body *body; /* a large body that goes before it */
+	size_t length;                   /* of the message */
+	size_t size;                     /* what it counts against the memory bound */
+	int64_t received;                /* now_us() */
+	struct req_body *body;           /* a large body that goes before it */
+	struct undelivered *undelivered; /* where its reply goes when the channel is gone */
+	size_t body_at;                  /* where the body of a binary reply begins */
 	const struct route_stats *stats;
 	struct buf warnings;        /* members of the reply's "warnings" object, so far */
 	struct value *noted;        /* the warnings' column, for the journal */
@@ -234,6 +240,13 @@ bool req_binary_begin(struct req *req, struct buf *out) __attribute__((warn_unus
 /* The worker gets no answer but a closed socket. */
 void req_close_socket(struct req *req, int code);
 
+/* Was anything but the plan asked for by this claim's worker, as far as is remembered (for a minute
+ * after its channel went)? Or did it join on this connection before, or is this another client? */
+bool chan_is_past_plan(const struct chan *chan);
+/* Answers, `ok` and as of this join, the refs below the first one that came on this connection, the
+ * newest first, at most 64: the client ignores those that it does not wait for, but what it asked
+ * on a lost connection has an answer. `what` names it in the metric. */
+void req_answer_below(const struct req *join, struct slice response, const char *what);
 /* The join is accepted: the channel is open, and what waited for it goes on. Answers with response.
  */
 void req_joined(struct req *req, struct slice response);
@@ -244,6 +257,9 @@ void req_join_refused(struct req *req, const char *code);
 void chan_tell(struct chan *queue);
 /* Pushes an event to a channel. */
 void chan_push(struct chan *chan, const char *event, const char *payload);
+
+/* So many bytes more, or fewer, are held and count in [limits] memory. */
+void chan_account(struct chan_server *server, ptrdiff_t bytes);
 
 /* The callbacks that ws is handed. */
 int chan_handshake(void *arg, const struct ws_head *head, void **user, const char **why);
@@ -284,6 +300,9 @@ void chan_drain(struct chan_server *server);
 void chan_close_quiet(struct chan_server *server, int64_t ms);
 /* Reads no more; the last request has been answered when open_reqs is 0. */
 void chan_stop_reading(struct chan_server *server);
+/* Forgets replies that were kept for workers which have not come back; to be called every second.
+ */
+void chan_resend_expire(void);
 /* Closes all sockets with this code. */
 void chan_close_all(struct chan_server *server, int code);
 

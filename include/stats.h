@@ -41,6 +41,7 @@ enum stats_family {
 	STATS_DB_CONNECTS,        /* by lane */
 	STATS_CLAIMED,            /* runs handed out */
 	STATS_UNHEARD,            /* claims whose worker was gone before the reply */
+	STATS_LATE_REPLIES,       /* given after a reconnect; what */
 	STATS_RACE, /* by event, outcome, policy: what became of late, stale and repeated messages
 		     */
 	STATS_LATE_SECONDS,       /* histogram: how late a late message was, after the loss */

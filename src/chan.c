@@ -28,6 +28,7 @@ void chan_init(struct chan_server *server)
 	stat_sockets = stats_series(STATS_SOCKETS, NULL);
 	stat_channels = stats_series(STATS_CHANNELS, NULL);
 	chan_flow_init();
+	chan_resend_init();
 	server->route_stats = xcalloc((size_t)server->nroutes, sizeof(*server->route_stats));
 	for (int i = 0; i < server->nroutes; i++) {
 		const char *event = server->routes[i].event;
@@ -218,6 +219,7 @@ void chan_free(struct chan *chan)
 	struct chan_conn *conn = chan->conn;
 	struct req *req;
 
+	undelivered_part(chan, false);
 	while ((req = TAILQ_FIRST(&chan->reqs)) != NULL) {
 		TAILQ_REMOVE(&chan->reqs, req, entry);
 		req->chan = NULL;
@@ -304,6 +306,7 @@ static void leave(struct req *req, struct chan *chan)
 {
 	if (chan_is_run(chan) && !chan->begun)
 		req->server->left(chan);
+	undelivered_part(chan, true);
 	req_ok(req, slice_of("{}"));
 	end(chan);
 }
@@ -349,6 +352,7 @@ void chan_dispatch(struct req *req)
 	struct chan *chan = find(req->conn, f->topic);
 	const struct route *route;
 
+	chan_note_ref(req->conn, f->ref);
 	if (slice_is(f->topic, "phoenix") && slice_is(f->event, "heartbeat")) {
 		hear_all(req->conn);
 		req_ok(req, slice_of("{}"));
@@ -381,6 +385,7 @@ void chan_dispatch(struct req *req)
 	TAILQ_INSERT_TAIL(&chan->reqs, req, entry);
 	if (chan_is_run(chan))
 		req->server->heard(chan);
+	undelivered_asked(req);
 	req_run(req, route);
 }
 

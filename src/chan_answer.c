@@ -13,6 +13,7 @@ static void send_reply(struct req *req, bool ok, struct slice response)
 {
 	struct buf b = { 0 };
 
+	undelivered_keep(req, ok, false, response);
 	if (req->conn == NULL || req->conn->peer == NULL)
 		return;
 	ws_begin(&b);
@@ -99,14 +100,18 @@ void req_ok_with(struct req *req, const char *members)
 bool req_binary_begin(struct req *req, struct buf *out)
 {
 	ws_begin(out);
-	if (phx_binary_head(out, req->frame.join_ref, req->frame.ref, req->frame.topic))
+	if (phx_binary_head(out, req->frame.join_ref, req->frame.ref, req->frame.topic)) {
+		req->body_at = out->n;
 		return true;
+	}
 	buf_free(out);
 	return false;
 }
 
 void req_binary(struct req *req, struct buf *head_and_body)
 {
+	undelivered_keep(req, true, true,
+		(struct slice){ head_and_body->p + req->body_at, head_and_body->n - req->body_at });
 	if (req->conn != NULL && req->conn->peer != NULL)
 		ws_send(req->conn->peer, head_and_body, true);
 	else
@@ -189,6 +194,8 @@ void req_joined(struct req *req, struct slice response)
 	if (chan_is_run(chan))
 		stats_add(stats_series(STATS_CHANNELS, NULL), 1);
 	req_ok(req, response);
+	if (chan_is_run(chan) && !chan->stale)
+		undelivered_join(chan);
 	chan_unhold(chan);
 }
 

@@ -144,7 +144,8 @@ static size_t held(const struct chan_server *server)
 {
 	struct ws_held ws = ws_held(server->ws);
 
-	return server->memory + 2 * ws.coming + ws.queued + ws.requests + held_by_bodies(server);
+	return server->memory + server->kept + 2 * ws.coming + ws.queued + ws.requests +
+	       held_by_bodies(server);
 }
 
 /* One that is larger than the part of the webhooks has to be the only one. */
@@ -197,7 +198,7 @@ static void weigh(struct chan_server *server)
 	bool full = server->full ? now > limit - limit / 4 : now > limit;
 	struct chan_conn *conn;
 
-	stats_set(stat_memory, (double)now);
+	stats_set(stat_memory, (double)(now - server->kept)); /* what is under way */
 	if (full != server->full) {
 		server->full = full;
 		flow_all(server);

@@ -33,11 +33,21 @@ void req_note_warning(const struct req *req, const char *field, const char *mess
 /* Counts what became of a run's message, by its statement's verdict, when the result arrives:
  * whether or not its worker is there to be answered. */
 void req_count(const struct req *req, const struct batch_result *res);
+/* chan_resend.c: this ref came on the connection. */
+void chan_note_ref(struct chan_conn *conn, struct slice ref);
+/* The replies of a run's channel that may not have arrived. The channel is joined: those that are
+ * there go out again. It goes, for good (its worker left it) or not. A request came on it: the
+ * worker has those before. A reply is decided: response is raw JSON, or the body of a binary one. A
+ * request ends. */
+void undelivered_join(struct chan *chan);
+void undelivered_part(struct chan *chan, bool left);
+void undelivered_asked(const struct req *req);
+void undelivered_keep(const struct req *req, bool ok, bool binary, struct slice response);
+void undelivered_done(struct req *req);
+void chan_resend_init(void);
 /* Hands the request to its route. */
 void req_run(struct req *req, const struct route *route);
 
-/* chan_flow.c: so many bytes more, or fewer, are held by requests. */
-void chan_account(struct chan_server *server, ptrdiff_t bytes);
 /* Does this socket have to be paused, or resumed? */
 void chan_flow(struct chan_conn *conn);
 void chan_flow_init(void);

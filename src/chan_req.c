@@ -60,6 +60,7 @@ void req_free(struct req *req)
 {
 	struct chan_server *server = req->server;
 
+	undelivered_done(req);
 	free_body(req);
 	if (req->chan != NULL && req->conn != NULL) {
 		struct req_list *list = &req->chan->reqs;
@@ -130,6 +131,11 @@ static void on_done(struct batch_item *item, const struct batch_result *res)
 	if (!req_is_heard(req)) {
 		if (req->route->orphan != NULL && res->status == BATCH_DONE)
 			req->route->orphan(req, res);
+		else if (req->undelivered != NULL && res->status == BATCH_DONE) {
+			/* Decided, and kept for the worker that comes back. */
+			req->route->reply(req, res);
+			return;
+		}
 		req_unheard(req);
 		return;
 	}
@@ -318,7 +324,7 @@ static void on_rejected(struct batch_item *item, const struct batch_result *res)
 
 	if (res->status == BATCH_DONE)
 		req_count(req, res);
-	if (req->conn == NULL) {
+	if (req->conn == NULL && req->undelivered == NULL) {
 		req_free(req);
 		return;
 	}

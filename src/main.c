@@ -36,6 +36,7 @@ enum {
 	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
 	STOP_MS = 30000, /* for everything behind the draining */
+	GIVE_BACK_MS = 200,
 	HOUR_MS = 3600 * 1000,
 };
 
@@ -144,6 +145,8 @@ static struct chore chores[] = {
 	{ .run = beat, .every = pulse_every },
 	{ .run = sample, .ms = SAMPLE_MS },
 	{ .run = forgive, .ms = 100 },
+	{ .run = queue_give_back, .ms = GIVE_BACK_MS },
+	{ .run = chan_resend_expire, .ms = 1000 },
 };
 
 static void on_database(void *arg, bool up, const char *why)

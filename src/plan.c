@@ -8,18 +8,24 @@
 
 #include <stdlib.h>
 
-static void check_plan(struct req *req)
+void plan_add(const struct chan *chan, struct buf *out)
 {
-	const struct chan *chan = req->chan;
 	char run[UUID_TEXT], project[UUID_TEXT], dataclip[UUID_TEXT], starting[UUID_TEXT];
-	struct buf b = { 0 };
 
-	buf_addf(&b, "{\"id\":\"%s\",\"project_id\":\"%s\",\"starting_node_id\":\"%s\",",
+	buf_addf(out, "\"id\":\"%s\",\"project_id\":\"%s\",\"starting_node_id\":\"%s\",",
 		uuid_format(&chan->run_id, run), uuid_format(&chan->project_id, project),
 		uuid_format(&chan->starting_id, starting));
 	if (chan->has_dataclip)
-		buf_addf(&b, "\"dataclip_id\":\"%s\",", uuid_format(&chan->dataclip_id, dataclip));
-	buf_adds(&b, chan->snapshot->plan);
+		buf_addf(out, "\"dataclip_id\":\"%s\",", uuid_format(&chan->dataclip_id, dataclip));
+	buf_adds(out, chan->snapshot->plan);
+}
+
+static void check_plan(struct req *req)
+{
+	struct buf b = { 0 };
+
+	buf_addc(&b, '{');
+	plan_add(req->chan, &b);
 	buf_addc(&b, '}');
 	req_ok(req, (struct slice){ b.p, b.n });
 	buf_free(&b);

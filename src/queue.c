@@ -25,12 +25,27 @@ struct grant {
 	int epoch;
 };
 
+/* Why a run goes back, and what is said of it. */
+enum giving_why { GIVING_UNHEARD, GIVING_LOST, GIVING_LEFT };
+static const char *const giving_texts[] = {
+	[GIVING_UNHEARD] = "its worker was gone before the answer",
+	[GIVING_LOST] = "its worker is back and had not heard the answer",
+	[GIVING_LEFT] = "its worker left the channel before the start",
+};
+
 /* A run on its way back. */
 struct giving {
 	struct batch_item item;
 	struct chan_server *server;
-	bool left; /* by a worker that had joined it */
+	enum giving_why why;
+	size_t size;
+	TAILQ_ENTRY(giving) entry;
+	int64_t due; /* mono_ms(), of what is delayed */
 };
+
+/* For a worker that is back to join what it has claimed. */
+enum { JOIN_MS = 1000 };
+static TAILQ_HEAD(giving_list, giving) delayed = TAILQ_HEAD_INITIALIZER(delayed);
 
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
 struct claim {
@@ -41,12 +56,119 @@ struct claim {
 	char queues[];
 };
 
+/* The columns of claim.sql; lost_claims.sql has the first ones. */
+enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
+
+static struct grant read_grant(const PGresult *res, int row)
+{
+	struct grant g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
+
+	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_CLAIM)), &g.claim))
+		fatalx("claim: the database answered no ids");
+	return g;
+}
+
+static void on_given_back(struct batch_item *item, const struct batch_result *res)
+{
+	struct giving *giving = container_of(item, struct giving, item);
+	char run[UUID_TEXT];
+
+	if (res->status != BATCH_DONE) {
+		log_warnx("a claim could not be given back at once");
+	} else if (res->rows > 0) {
+		log_about(LOG_LEVEL_NOTICE,
+			&(struct log_about){ .run = uuid_format(&item->run_id, run),
+				.event = "claim",
+				.code = giving->why == GIVING_LEFT ? "left" : "unheard" },
+			"claim: given back, %s", giving_texts[giving->why]);
+		if (giving->why == GIVING_LEFT)
+			stats_add(stats_seriesf(STATS_GIVEN_BACK, "reason=\"left\""), 1);
+		else if (giving->why == GIVING_LOST)
+			stats_add(stats_series(STATS_UNHEARD, NULL), 1);
+	}
+	giving->server->open_reqs--;
+	chan_account(giving->server, -(ptrdiff_t)giving->size);
+	free(item->values);
+	free(giving);
+}
+
+static struct giving *giving_new(
+	struct chan_server *server, const struct grant *grant, enum giving_why why)
+{
+	struct giving *giving = xcalloc(1, sizeof(*giving));
+	struct batch_item *item = &giving->item;
+
+	giving->server = server;
+	giving->why = why;
+	item->stmt = stmt_get("release");
+	item->rows = 1;
+	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
+	item->project_id = grant->project_id;
+	item->run_id = grant->run_id;
+	item->work_order_id = grant->work_order_id;
+	value_uuid(&item->values[0], &item->project_id);
+	value_uuid(&item->values[1], &item->run_id);
+	value_int(&item->values[2], grant->epoch);
+	value_uuid(&item->values[3], &grant->claim);
+	value_bool(&item->values[4], why == GIVING_LEFT);
+	item->locks = item->settles = true;
+	item->done = on_given_back;
+	giving->size = sizeof(*giving) + (size_t)item->stmt->columns * sizeof(*item->values);
+	chan_account(server, (ptrdiff_t)giving->size);
+	return giving;
+}
+
+/* Counts as an open request, so that a shutdown waits for it. */
+static void giving_submit(struct giving *giving)
+{
+	giving->server->open_reqs++;
+	batch_submit(giving->server->batch, LANE_WRITE, &giving->item);
+}
+
+static void give_back(struct chan_server *server, const struct grant *grant, enum giving_why why)
+{
+	if (why == GIVING_UNHEARD)
+		stats_add(stats_series(STATS_UNHEARD, NULL), 1);
+	giving_submit(giving_new(server, grant, why));
+}
+
+/* A start that is on its way is stored first, and then nothing is given back. */
+void queue_left(struct chan *chan)
+{
+	const struct grant grant = {
+		.project_id = chan->project_id,
+		.run_id = chan->run_id,
+		.work_order_id = chan->work_order_id,
+		.claim = chan->claim,
+		.epoch = chan->epoch,
+	};
+
+	give_back(chan->conn->server, &grant, GIVING_LEFT);
+}
+
+void queue_give_back(void)
+{
+	struct giving *giving;
+
+	while ((giving = TAILQ_FIRST(&delayed)) != NULL && giving->due <= mono_ms()) {
+		TAILQ_REMOVE(&delayed, giving, entry);
+		giving_submit(giving);
+	}
+}
+
 static const char default_queues[] = "manual\x1f*";
 
-static void check_join(struct req *req)
+/* The client ignores what it does not wait for. Before the answer to the join, upon which it sends
+ * what it has kept back, under new refs, and forgets the old ones. */
+static void open_queue(struct req *req)
 {
 	struct chan *chan = req->chan;
 	int64_t capacity;
+
+	req_answer_below(req, slice_of("{\"runs\":[]}"), "claim");
 
 	if (!slice_int(slice_get(req->frame.payload, "capacity"), &capacity) || capacity < 1)
 		capacity = 1;
@@ -55,9 +177,36 @@ static void check_join(struct req *req)
 	req_joined(req, slice_of("{}"));
 }
 
+static void check_join(struct req *req)
+{
+	char *worker = xstrdup(req->conn->worker_id);
+
+	req_values(req, 1);
+	value_take(&req->item.values[0], &(struct buf){ worker, strlen(worker), 0 });
+	if (batch_lane_is_up(req->server->batch, LANE_READ))
+		req_submit(req);
+	else
+		open_queue(req);
+}
+
+/* Gives back what its lost claims took, a moment later: what it heard of after all, it joins in the
+ * same breath as the queue. */
+static void reply_join(struct req *req, const struct batch_result *r)
+{
+	for (int i = r->first; i < r->first + r->rows; i++) {
+		struct grant grant = read_grant(r->res, i);
+		struct giving *giving = giving_new(req->server, &grant, GIVING_LOST);
+
+		giving->due = mono_ms() + JOIN_MS;
+		TAILQ_INSERT_TAIL(&delayed, giving, entry);
+	}
+	open_queue(req);
+}
+
 static void join_failed(struct req *req, const char *code)
 {
-	req_join_refused(req, code);
+	(void)code;
+	open_queue(req);
 }
 
 /* The list, joined by U+001F; anything malformed means the default. */
@@ -125,9 +274,6 @@ static void check_claim(struct req *req)
 	req_submit(req);
 }
 
-/* The columns of claim.sql. */
-enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
-
 static json_t *token_claims(const struct chan_server *server, const PGresult *res, int row)
 {
 	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
@@ -145,95 +291,13 @@ static json_t *token_claims(const struct chan_server *server, const PGresult *re
 	return claims;
 }
 
-static struct grant read_grant(const PGresult *res, int row)
-{
-	struct grant g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
-
-	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_CLAIM)), &g.claim))
-		fatalx("claim: the database answered no ids");
-	return g;
-}
-
-static void note_release(const struct uuid *run, const char *code, const char *why)
-{
-	char id[UUID_TEXT];
-
-	log_about(LOG_LEVEL_NOTICE,
-		&(struct log_about){ .run = uuid_format(run, id), .event = "claim", .code = code },
-		"claim: given back, %s", why);
-}
-
-static void on_given_back(struct batch_item *item, const struct batch_result *res)
-{
-	struct giving *giving = container_of(item, struct giving, item);
-
-	if (res->status != BATCH_DONE) {
-		log_warnx("a claim could not be given back at once");
-	} else if (giving->left && res->rows > 0) {
-		note_release(&item->run_id, "left", "its worker left the channel before the start");
-		stats_add(stats_seriesf(STATS_GIVEN_BACK, "reason=\"left\""), 1);
-	}
-	giving->server->open_reqs--;
-	free(item->values);
-	free(giving);
-}
-
-/* Counts as an open request, so that a shutdown waits for it. `left`: although it was joined. */
-static void release(struct chan_server *server, const struct grant *grant, bool left)
-{
-	struct giving *giving = xcalloc(1, sizeof(*giving));
-	struct batch_item *item = &giving->item;
-
-	giving->server = server;
-	giving->left = left;
-	item->stmt = stmt_get("release");
-	item->rows = 1;
-	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
-	item->project_id = grant->project_id;
-	item->run_id = grant->run_id;
-	item->work_order_id = grant->work_order_id;
-	value_uuid(&item->values[0], &item->project_id);
-	value_uuid(&item->values[1], &item->run_id);
-	value_int(&item->values[2], grant->epoch);
-	value_uuid(&item->values[3], &grant->claim);
-	value_bool(&item->values[4], left);
-	item->locks = item->settles = true;
-	item->done = on_given_back;
-	server->open_reqs++;
-	batch_submit(server->batch, LANE_WRITE, item);
-}
-
-static void give_back(struct chan_server *server, const struct grant *grant)
-{
-	note_release(&grant->run_id, "unheard", "its worker was gone before the answer");
-	release(server, grant, false);
-	stats_add(stats_series(STATS_UNHEARD, NULL), 1);
-}
-
-/* A start that is on its way is stored first, and then nothing is given back. */
-void queue_left(struct chan *chan)
-{
-	const struct grant grant = {
-		.project_id = chan->project_id,
-		.run_id = chan->run_id,
-		.work_order_id = chan->work_order_id,
-		.claim = chan->claim,
-		.epoch = chan->epoch,
-	};
-
-	release(chan->conn->server, &grant, true);
-}
-
 /* The worker went while the database was asked. */
 static void orphan_claim(struct req *req, const struct batch_result *r)
 {
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct grant grant = read_grant(r->res, i);
 
-		give_back(req->server, &grant);
+		give_back(req->server, &grant, GIVING_UNHEARD);
 	}
 }
 
@@ -278,7 +342,7 @@ static void on_signed(struct sign_job *job)
 		answer_claim(claim);
 	} else {
 		for (int i = 0; i < n; i++)
-			give_back(claim->req->server, &grants[i]);
+			give_back(claim->req->server, &grants[i], GIVING_UNHEARD);
 		req_unheard(claim->req);
 	}
 	for (int i = 0; i < n; i++) {
@@ -315,7 +379,10 @@ const struct route queue_routes[] = {
 	{
 		.topic = "worker:queue",
 		.event = "phx_join",
+		.stmt = "lost_claims",
+		.lane = LANE_READ,
 		.check = check_join,
+		.reply = reply_join,
 		.failed = join_failed,
 		.any_payload = true,
 	},

@@ -84,7 +84,8 @@ enum {
 	COL_OPTIONS,
 	COL_TIMEOUT,
 	COL_CREDENTIALS,
-	COL_OVER_LIMIT
+	COL_OVER_LIMIT,
+	COL_UNPLANNED
 };
 
 static char *render_options(const PGresult *res, int row, bool saves)
@@ -146,6 +147,20 @@ static void on_snapshot(struct snapshot_wait *wait)
 		req_unheard(req);
 }
 
+/* For a worker that joined before, has not started and has said nothing yet: the plan is its first
+ * question, so that nothing else is open. If all that it said after the plan was lost on its way,
+ * its first log lines are answered by this, which says that they are not stored. */
+static void answer_lost_plan(const struct req *req)
+{
+	struct buf b = { 0 };
+
+	buf_addc(&b, '{');
+	plan_add(req->chan, &b);
+	buf_adds(&b, ",\"warnings\":{\"message\":[\"could not be stored: lost\"]}}");
+	req_answer_below(req, (struct slice){ b.p, b.n }, "plan");
+	buf_free(&b);
+}
+
 static void reply_join(struct req *req, const struct batch_result *r)
 {
 	struct joining *joining;
@@ -171,6 +186,8 @@ static void reply_join(struct req *req, const struct batch_result *r)
 		stats_add(stats_series(STATS_RACE,
 				  "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
 			1);
+	if (PQgetvalue(r->res, r->first, COL_UNPLANNED)[0] == 't' && !chan_is_past_plan(chan))
+		answer_lost_plan(req);
 	joining = xcalloc(1, sizeof(*joining));
 	*joining = (struct joining){ .req = req, .wait.ready = on_snapshot };
 	req->own = joining;

@@ -85,6 +85,8 @@ static const struct family families[STATS_FAMILIES] = {
 	[STATS_CLAIMED] = { "interlock_claimed_total", COUNTER, "Runs handed out to workers." },
 	[STATS_UNHEARD] = { "interlock_unheard_total", COUNTER,
 		"Claimed runs given back because the worker was gone before the reply." },
+	[STATS_LATE_REPLIES] = { "interlock_late_replies_total", COUNTER,
+		"Answers given after a reconnect to what was asked before it." },
 	[STATS_RACE] = { "interlock_race_total", COUNTER,
 		"Late, stale and repeated messages, and what became of them." },
 	[STATS_LATE_SECONDS] = { "interlock_late_seconds", HISTOGRAM,

@@ -16,6 +16,7 @@ WITH m AS MATERIALIZED (
 		together, ord)
 ), judged AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
+		r.state = 'claimed' AND r.joined_at IS NOT NULL AS rejoined,
 		CASE
 		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
 		WHEN {{same_claim}} IS NOT TRUE THEN 'stale'
@@ -84,7 +85,10 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 			AND (w.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
-					WHERE f.project_id = w.project_id))) AS over_limit
+					WHERE f.project_id = w.project_id))) AS over_limit,
+	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- the first thing after the plan
+		FROM log_lines l
+		WHERE l.project_id = j.project_id AND l.run_id = j.run_id) AS unplanned
 FROM judged j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id
