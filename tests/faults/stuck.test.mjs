@@ -105,7 +105,7 @@ test('a body that the database does not read is given up, and nobody else waits'
 	assert.equal((await reply).response.code, 'unavailable');
 	goOn();
 	assert.deepEqual((await large.say('step:complete', withOutput(step, large, 2 ** 20))).response, { step_id: step });
-	assert.equal(await a.metric('interlock_in_flight_bytes'), 0);
+	assert.ok((await a.metric('interlock_in_flight_bytes')) < 65536); // replies that are kept, and this question
 });
 
 test('the coordinator ends in time while the database does not read a body', async () => {

@@ -15,6 +15,7 @@ const started = async (options) => {
 	return held;
 };
 const one = async (sql) => (await db.query(sql)).flat();
+const SMALL = 65536; // replies that are kept, and the question after them
 const MB = 2 ** 20;
 
 // The bound of the longest turn of the loop so far, in seconds.
@@ -39,7 +40,7 @@ test('the loop turns while a large message is read, and the socket it came by wa
 	const longest = await longestTurn();
 	console.log(`the longest turn took at most ${longest} s (${before} s before), the message ${took} s`);
 	assert.ok(longest < took / 2);
-	assert.equal(await a.metric('interlock_in_flight_bytes'), 0);
+	assert.ok((await a.metric('interlock_in_flight_bytes')) < SMALL);
 });
 
 test('contents are stored as small ones are', async () => {
@@ -101,7 +102,7 @@ test('a worker that hangs up while its message is read: it ends in peace', async
 	held.say('run:batch_logs', { logs }).catch(() => {});
 	await a.untilMetric('interlock_in_flight_bytes', (n) => n > MB);
 	await held.worker.cut();
-	assert.equal(await a.untilMetric('interlock_in_flight_bytes', (n) => n === 0, 60_000), 0);
+	assert.ok((await a.untilMetric('interlock_in_flight_bytes', (n) => n < SMALL, 60_000)) < SMALL);
 	// Its last bytes had come, or not.
 	const [lines] = await one(`SELECT count(*) FROM log_lines WHERE run_id = '${held.id.run}'`);
 	assert.ok(['0', '100000'].includes(lines), `${lines} lines`);
