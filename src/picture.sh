@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a text with the picture of the state machine between its two marks made anew.
+# Prints a text with the picture of the state machine between its two marks replaced.
 #
 #   sh src/picture.sh build/interlockd README.md
 set -eu

@@ -15,7 +15,7 @@ journal_entry AS MATERIALIZED (
 			ELSE j.message
 		END AS message,
 		v.id IS NOT NULL AS changed
-	FROM judged j
-	LEFT JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	FROM decided j
+	LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state IS NOT NULL
 ), {{journaled}}

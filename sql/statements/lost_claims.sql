@@ -8,7 +8,7 @@ WITH m AS MATERIALIZED (
 SELECT m.ord, r.id, r.project_id, r.work_order_id, r.claim_epoch, r.claim_id
 FROM in_flight f
 CROSS JOIN LATERAL (
-	{{by_key}}) r
+	{{run_by_key}}) r
 JOIN m ON m.worker = r.worker_name
 WHERE r.state IN ({{from release}}) AND r.joined_at IS NULL
 ORDER BY m.ord

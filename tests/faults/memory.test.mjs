@@ -12,8 +12,8 @@ import { check } from './checker.mjs';
 import { Said, runs, stamp } from './load.mjs';
 
 const MB = 1_000_000;
-const PAUSED = 'interlock_sockets_paused{reason="memory"}';
-const PAUSES = 'interlock_pauses_total{reason="memory"}';
+const PAUSED = 'interlock_paused_sockets{reason="memory"}';
+const PAUSES = 'interlock_socket_pauses_total{reason="memory"}';
 
 // So many workers, each with a run that it has joined, and what they say.
 class Crowd {
@@ -144,7 +144,7 @@ const crowded = async (name, limit, members, outputs, bytes) => {
 	assert.deepEqual(crowd.said.filter(({ outcome }) => outcome !== 'ok'), []);
 	await check(db, crowd, a);
 	assert.equal(await a.metric(PAUSED), 0);
-	assert.ok((await a.metric('interlock_in_flight_bytes')) < MB, 'replies that are kept, and this question');
+	assert.ok((await a.metric('interlock_buffered_bytes')) < MB, 'replies that are kept, and this question');
 	await crowd.leave();
 	await a.stop();
 	return report;

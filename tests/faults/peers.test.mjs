@@ -16,8 +16,8 @@ const WORKERS = 4; // of the load, each with a socket
 
 const a = await Coordinator.start('faults-peers', { limits: { max_workers_per_address: SOCKETS } });
 const load = new Load({ url: a.url, id: await runs(db, 4000), workers: WORKERS });
-const paused = (reason) => `interlock_sockets_paused{reason="${reason}"}`;
-const closes = (code) => `interlock_closes_total{code="${code}"}`;
+const paused = (reason) => `interlock_paused_sockets{reason="${reason}"}`;
+const closes = (code) => `interlock_socket_closes_total{code="${code}"}`;
 
 // The others go on meanwhile.
 const beside = (name, run) =>
@@ -63,7 +63,7 @@ beside('who does not read is not read either, until it does', async () => {
 	const { held, answers } = await deaf(20);
 	assert.equal(await a.untilMetric(paused('output'), (n) => n === 1), 1);
 	const start = held.say('run:start', runStart({ timestamp: stamp() }));
-	assert.ok((await a.untilMetric('interlock_in_flight_bytes', (n) => n > INPUT)) > INPUT);
+	assert.ok((await a.untilMetric('interlock_buffered_bytes', (n) => n > INPUT)) > INPUT);
 	held.worker.ws._socket.resume();
 	for (const answer of answers) assert.equal((await answer).text.length, INPUT);
 	assert.equal((await start).status, 'ok');

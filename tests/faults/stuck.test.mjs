@@ -7,10 +7,10 @@ import { Database, blocked, fixture, lockOrder } from '../client/db.mjs';
 import { Coordinator, Held, answer, newDatabase, play, runComplete, runStart, stepComplete, test } from '../wire/stage.mjs';
 
 const urls = await newDatabase('stuck');
-const a = await Coordinator.start('stuck', { server: { drain: '1s' }, database: { patience: '10s', writers: '1' } }, urls);
+const a = await Coordinator.start('stuck', { server: { drain_timeout: '1s' }, database: { queue_timeout: '10s', writers: '1' } }, urls);
 const admin = new Database(urls.admin_url);
 const [db, holder] = [new Database(urls.migrate_url), new Database(urls.migrate_url)];
-const queued = (n) => a.untilMetric('interlock_queued{lane="write0"}', (value) => value === n);
+const queued = (n) => a.untilMetric('interlock_queued_messages{lane="write0"}', (value) => value === n);
 const stored = async ({ id }) => (await db.query(`SELECT message FROM log_lines WHERE run_id = '${id.run}'`)).flat();
 const logged = (held, message) => held.say('run:log', { message: [message] });
 const hold = async ({ id }) => {
@@ -91,7 +91,7 @@ const stopBodies = async () => {
 	process.kill(Number(pid), 'SIGSTOP');
 	return () => process.kill(Number(pid), 'SIGCONT');
 };
-const committing = (n) => a.untilMetric('interlock_committing{lane="body"}', (value) => value === n);
+const committing = (n) => a.untilMetric('interlock_committing_messages{lane="body"}', (value) => value === n);
 
 test('a body that the database does not read is given up, and nobody else waits', async () => {
 	const [large, other] = [await held(), await held()];
@@ -105,7 +105,7 @@ test('a body that the database does not read is given up, and nobody else waits'
 	assert.equal((await reply).response.code, 'unavailable');
 	goOn();
 	assert.deepEqual((await large.say('step:complete', withOutput(step, large, 2 ** 20))).response, { step_id: step });
-	assert.ok((await a.metric('interlock_in_flight_bytes')) < 65536); // replies that are kept, and this question
+	assert.ok((await a.metric('interlock_buffered_bytes')) < 65536); // replies that are kept, and this question
 });
 
 test('the coordinator ends in time while the database does not read a body', async () => {

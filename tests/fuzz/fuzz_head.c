@@ -2,7 +2,7 @@
  * Heads of requests: nothing is read beyond their end, and what is accepted, written again in the
  * plainest way, is accepted again and means the same.
  */
-#include "head.h"
+#include "ws/http_head.h"
 
 #include <stdlib.h>
 

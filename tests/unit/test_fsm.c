@@ -2,7 +2,7 @@
  * fsm: the table of moves against the specification's, written down once more by hand; and what is
  * derived from it.
  */
-#include "fsm.h"
+#include "core/fsm.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * The head of a request: what is accepted, what it means, and what is refused with which status.
  */
-#include "head.h"
+#include "ws/http_head.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * Lists of networks, and whose a request is that came through proxies.
  */
-#include "net.h"
+#include "lib/net.h"
 
 #include <setjmp.h>
 

@@ -1,5 +1,5 @@
 /* What is large in a payload is taken out, and what is left is small. */
-#include "payload.h"
+#include "core/payload.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -69,9 +69,9 @@ static void test_cut(void **state)
 		struct payload p = { 0 };
 
 		assert_true(payload_split(text_of(&b), &p));
-		assert_int_equal(slice_document(p.small, &whole), SLICE_OK);
-		reason = slice_get(p.small, "reason");
-		assert_true(slice_decode(reason, &text));
+		assert_int_equal(jscan_document(p.small, &whole), JSCAN_OK);
+		reason = jscan_member(p.small, "reason");
+		assert_true(jscan_decode(reason, &text));
 		assert_in_range(text.n, limit - 3, limit);
 		assert_true(utf8_valid(text.p, text.n));
 		buf_free(&text);

@@ -5,14 +5,14 @@
  *
  *   ws_echo [name=number …] address …
  */
-#include "ws.h"
+#include "ws/ws.h"
 
 #include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
 
 struct peer {
-	struct ws_peer *ws;
+	struct ws_socket *ws;
 	uv_timer_t timer; /* carries out what `later` says */
 	char *later;
 	bool open;
@@ -64,7 +64,7 @@ static int handshake(void *arg, const struct ws_head *head, void **user, const c
 	return status;
 }
 
-static void on_open(void *user, struct ws_peer *ws)
+static void on_open(void *user, struct ws_socket *ws)
 {
 	struct peer *peer = user;
 
@@ -77,7 +77,7 @@ static void send_text(struct peer *peer, const char *p, size_t n, bool binary)
 {
 	struct buf b = { 0 };
 
-	ws_begin(&b);
+	ws_reserve_header(&b);
 	buf_add(&b, p, n);
 	ws_send(peer->ws, &b, binary);
 	if (ws_queued(peer->ws) > most_queued)
@@ -272,7 +272,7 @@ int main(int argc, char **argv)
 		.hard = 16 << 20,
 		.silence = 60,
 		.stall = 10,
-		.max_peers = 1000,
+		.max_sockets = 1000,
 		.max_callers = 1000,
 		.ops = &ops };
 	struct buf bound = { 0 };
@@ -290,7 +290,7 @@ int main(int argc, char **argv)
 		else if (sscanf(argv[i], "stall=%d", &value) == 1)
 			config.stall = value;
 		else if (sscanf(argv[i], "max_peers=%d", &value) == 1)
-			config.max_peers = value;
+			config.max_sockets = value;
 		else if (sscanf(argv[i], "max_callers=%d", &value) == 1)
 			config.max_callers = value;
 	}

@@ -141,7 +141,7 @@ for url in 'postgresql://u:hun%ter@/db' 'postgresql://u:hun/ter@/db' 'postgresql
 	printf '[database]\nmigrate_url = %s\n' "$url" >"$dir/broken.conf"
 	for program in "$INTERLOCK_BIN -c $dir/broken.conf check" "${INTERLOCKD_BIN:?} -c $dir/broken.conf"; do
 		out=$($program 2>&1)
-		[ $? = 1 ] && matches "$out" "*broken.conf:2: ?database? migrate_url: got what is none, expected *" &&
+		[ $? = 1 ] && matches "$out" "*broken.conf:2: ?database? migrate_url: got an invalid value, expected *" &&
 			! matches "$out" '*hun*'
 		report $? "$url is refused, and not shown: ${program##*/}" "$out"
 	done

@@ -40,7 +40,7 @@ test('the loop turns while a large message is read, and the socket it came by wa
 	const longest = await longestTurn();
 	console.log(`the longest turn took at most ${longest} s (${before} s before), the message ${took} s`);
 	assert.ok(longest < took / 2);
-	assert.ok((await a.metric('interlock_in_flight_bytes')) < SMALL);
+	assert.ok((await a.metric('interlock_buffered_bytes')) < SMALL);
 });
 
 test('contents are stored as small ones are', async () => {
@@ -100,9 +100,9 @@ test('a worker that hangs up while its message is read: it ends in peace', async
 	const held = await started();
 	const logs = Array.from({ length: 200_000 }, () => ({ message: ['a line'] }));
 	held.say('run:batch_logs', { logs }).catch(() => {});
-	await a.untilMetric('interlock_in_flight_bytes', (n) => n > MB);
+	await a.untilMetric('interlock_buffered_bytes', (n) => n > MB);
 	await held.worker.cut();
-	assert.ok((await a.untilMetric('interlock_in_flight_bytes', (n) => n < SMALL, 60_000)) < SMALL);
+	assert.ok((await a.untilMetric('interlock_buffered_bytes', (n) => n < SMALL, 60_000)) < SMALL);
 	// Its last bytes had come, or not.
 	const [lines] = await one(`SELECT count(*) FROM log_lines WHERE run_id = '${held.id.run}'`);
 	assert.ok(['0', '100000'].includes(lines), `${lines} lines`);

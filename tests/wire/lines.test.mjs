@@ -8,7 +8,7 @@ const urls = await newDatabase('lines');
 const a = await Coordinator.start('lines', { database: { writers: '1' } }, urls);
 const [db, holder] = [new Database(urls.migrate_url), new Database(urls.migrate_url)];
 const held = async (options) => Held.join(a, await fixture(db, options));
-const queued = (n) => a.untilMetric('interlock_queued{lane="write0"}', (value) => value === n);
+const queued = (n) => a.untilMetric('interlock_queued_messages{lane="write0"}', (value) => value === n);
 const lines = (n) => Array.from({ length: n }, (_, i) => ({ message: [String(i)] }));
 const stored = async ({ id }) => {
 	const rows = await db.query(`SELECT message FROM log_lines WHERE run_id = '${id.run}' ORDER BY id`);
@@ -71,7 +71,7 @@ test('what has no message is passed over, and beyond 100,000 lines nothing is lo
 		logs: ['has more than 100000 lines: the others were not stored'],
 	});
 	assert.deepEqual(await stored(many), ['one']);
-	assert.equal(await a.metric('interlock_in_flight_bytes'), 0);
+	assert.equal(await a.metric('interlock_buffered_bytes'), 0);
 });
 
 test('a message of very many elements is read as far as it is stored', async () => {
