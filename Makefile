@@ -21,12 +21,12 @@ override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined 
 override LDFLAGS += -fsanitize=address,undefined
 endif
 
-SRC := $(wildcard src/*.c)
-CLI_SRC := src/cli.c $(wildcard src/cli_*.c)
-DAEMON_SRC := $(filter-out $(CLI_SRC),$(SRC))
-# What the command shares with the daemon: nothing that listens.
-SHARED := base logger slice net conninfo option stats conf sd crypt jwt keys schema stmt fsm
-SHARED_SRC := $(foreach module,$(SHARED),src/$(module).c $(wildcard src/$(module)_*.c))
+CLI_SRC := src/interlock.c $(wildcard src/cli/*.c)
+DAEMON_SRC := $(filter-out $(CLI_SRC),$(wildcard src/*.c src/*/*.c))
+# What the command shares with the daemon: nothing that listens, and no loop.
+SHARED := $(wildcard src/lib/*.c) $(foreach module,db/schema core/conf core/keyring core/stmt core/fsm,\
+	src/$(module).c $(wildcard src/$(module)_*.c))
+SHARED_SRC := $(filter-out src/lib/signer.c src/lib/periodic.c src/lib/pool.c src/lib/loop_monitor.c,$(SHARED))
 SQL := $(wildcard sql/*/*.sql)
 
 obj = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
@@ -40,6 +40,7 @@ $(BUILD)/interlock: $(call obj,$(CLI_SRC) $(SHARED_SRC))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: src/%.c | libraries $(BUILD)/gen/sql.h
+	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Every .sql file as a C string, a table for each folder.
@@ -47,14 +48,14 @@ $(BUILD)/gen/sql.h: $(SQL) $(wildcard sql/*) src/embed.sh
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) > $@.tmp && mv $@.tmp $@
 
-# The programs in tests/unit take what they need from all that the daemon is made of, main.c apart.
+# The programs in tests/unit take what they need from all that the daemon is made of, interlockd.c apart.
 units: $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/interlockd.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LDLIBS) -lcmocka
 
-$(BUILD)/interlockd.a: $(call obj,$(filter-out src/main.c,$(DAEMON_SRC)))
+$(BUILD)/interlockd.a: $(call obj,$(filter-out src/interlockd.c,$(DAEMON_SRC)))
 	rm -f $@ && ar rcs $@ $^
 
 # Fuzz targets, which tests/fuzz/targets builds with clang and objects of their own.
@@ -64,9 +65,9 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/interlockd.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 
 # The version to come, for tests/wire/upgrade: it has a migration more. Only what knows of versions is
-# compiled anew.
+# recompiled.
 NEXT_SQL := $(wildcard tests/wire/next/migrations/*.sql)
-NEXT_OBJ := $(call obj,$(patsubst %,src/%.c,main schema stmt cli cli_check cli_db cli_migrate))
+NEXT_OBJ := $(call obj,$(patsubst %,src/%.c,interlockd db/schema core/stmt interlock cli/check cli/db cli/migrate))
 next_obj = $(patsubst $(BUILD)/%,$(BUILD)/next/%,$(filter $(NEXT_OBJ),$(1))) $(filter-out $(NEXT_OBJ),$(1))
 
 next: $(BUILD)/next/interlockd $(BUILD)/next/interlock
@@ -77,6 +78,7 @@ $(BUILD)/next/interlockd $(BUILD)/next/interlock:
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/next/%.o: src/%.c | libraries $(BUILD)/next/gen/sql.h
+	@mkdir -p $(@D)
 	$(CC) -I$(BUILD)/next/gen $(CFLAGS) -UINTERLOCK_VERSION -DINTERLOCK_VERSION=\"$(VERSION)+next\" -MMD -MP -c -o $@ $<
 
 $(BUILD)/next/gen/sql.h: $(SQL) $(NEXT_SQL) src/embed.sh
@@ -90,7 +92,7 @@ $(BUILD)/bench/%:
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 libraries:
 	@pkg-config --exists --print-errors '$(PKGS)' || { echo 'Libraries are missing: run `make deps`.' >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a text with a fresh picture of the state machine between its two marks.
+# Prints a text with the picture of the state machine between its two marks replaced.
 #
 #   sh src/picture.sh build/interlockd src/README.md
 set -eu

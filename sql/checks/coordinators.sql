@@ -1,4 +1,4 @@
--- Is there one, do all of them decide late words by the same policy, and has anybody connected who would
+-- Is there one, do all of them have the same late policy, and is any session connected that would
 -- take what waits? Each says every ten seconds that it is there.
 WITH live AS MATERIALIZED (
 	SELECT name, policy, workers::json AS workers
@@ -15,7 +15,7 @@ SELECT 'warn',
 WHERE NOT EXISTS (SELECT FROM live)
 UNION ALL
 SELECT 'fail',
-	'late words are decided differently by ' || string_agg(names, ' and by ' ORDER BY names),
+	'late policies differ between ' || string_agg(names, ' and by ' ORDER BY names),
 	'give all of them the same options in [transitions], [lost] and [project …], and reload them'
 FROM policies
 HAVING count(*) > 1

@@ -33,7 +33,7 @@ FROM missing
 GROUP BY rights
 UNION ALL
 SELECT 'warn',
-	format('%s is a superuser, and the daemon needs to be nobody', current_user),
+	format('%s is a superuser; the daemon needs no privileges', current_user),
 	'connect as the role interlock in [database] url; migrate_url is for the owner'
 FROM pg_roles
 WHERE rolname = current_user AND rolsuper

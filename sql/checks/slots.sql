@@ -1,6 +1,6 @@
--- A replication slot that nobody reads keeps the log for ever, and if it has an xmin dead rows too.
+-- An unused replication slot keeps the log forever, and if it has an xmin dead rows too.
 SELECT 'warn',
-	format('nobody reads the replication slot %s, which holds back %s%s', slot_name,
+	format('the replication slot %s is not in use and holds back %s%s', slot_name,
 		coalesce(pg_size_pretty(pg_wal_lsn_diff(
 			CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
 			restart_lsn)) || ' of log', 'nothing yet'),

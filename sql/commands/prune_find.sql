@@ -1,6 +1,6 @@
 -- The journal's partitions of which every row is older than so many milliseconds, the oldest first, and those
 -- that an earlier prune did not get rid of: `how` is what is still to be done. Only what a prune has marked is
--- dropped once it is detached; somebody may have detached another one to keep it.
+-- dropped once it is detached; an operator may have detached another one to keep it.
 SELECT c.oid::regclass AS partition, b.since, b.until, pg_size_pretty(pg_total_relation_size(c.oid)) AS size,
 	CASE
 	WHEN i.inhrelid IS NULL THEN 'drop'

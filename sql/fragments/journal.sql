@@ -1,4 +1,4 @@
-decided AS MATERIALIZED (
+journal_entry AS MATERIALIZED (
 	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision) AS revision, j.step_id,
 		'EVENT' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
 		CASE WHEN j.verdict IN ({{outcomes}}) THEN j.verdict ELSE 'refused' END AS outcome,
@@ -15,7 +15,7 @@ decided AS MATERIALIZED (
 			ELSE j.message
 		END AS message,
 		v.id IS NOT NULL AS changed
-	FROM judged j
-	LEFT JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	FROM decided j
+	LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state IS NOT NULL
 ), {{journaled}}

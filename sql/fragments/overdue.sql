@@ -4,12 +4,12 @@ SELECT c.clock, c.since,
 		WHEN r.state = 'claimed' AND p.after_claim = 'requeue' AND r.requeues < p.max_requeues
 			THEN 'requeued'
 		ELSE 'lost'
-		END AS fate
+		END AS action
 	FROM (VALUES
 		('join', CASE WHEN r.state IN ({{from release}}) AND r.joined_at IS NULL
 			THEN r.claimed_at + p.join_timeout END),
 		('lease', r.lease_expires_at),
-		('deadline', r.deadline_at + CASE WHEN r.claimed_at < p.jumped_at THEN p.jump ELSE '0' END))
+		('deadline', r.deadline_at + CASE WHEN r.claimed_at < p.clock_stepped_at THEN p.jump ELSE '0' END))
 		AS c(clock, since)
 	WHERE r.state IN ({{from lost}}) AND c.since <= p.at
 		AND c.clock = ANY (p.clocks)

@@ -303,7 +303,7 @@ CREATE TABLE turns (
 
 CREATE SEQUENCE turn;
 
--- A run becomes available by being inserted, whoever inserts it.
+-- A run becomes available by being inserted, by whatever session.
 CREATE FUNCTION runs_wait() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN

@@ -1,2 +1,2 @@
--- The janitor locks in one round trip and takes in the next.
+-- The janitor's transaction: it locks in one round trip and takes in the next.
 BEGIN

@@ -1,24 +1,24 @@
 -- An operator cancels a run that waits. Goes behind the claims' advisory lock and the lock of its work order, and
 -- settle goes behind it. Comes back: the state before, NULL if there is no such run, and whether it was cancelled.
-WITH seen AS MATERIALIZED (
+WITH precheck AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.state FROM runs r WHERE r.project_id = $1::uuid AND r.id = $2::uuid
-), moved AS (
+), updated AS (
 	UPDATE runs r SET
 		state = 'cancelled',
 		finished_at = now(),
 		finalized_at = clock_timestamp(),
 		revision = r.revision + 1
-	FROM seen s
+	FROM precheck s
 	WHERE r.project_id = s.project_id AND r.id = s.id AND r.state IN ({{from cancel}})
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state,
 		r.work_order_id, r.dataclip_id, r.save_dataclips, r.claim_epoch
-), unwaited AS (
-	DELETE FROM waiting w USING moved v
+), waiting_removed AS (
+	DELETE FROM waiting w USING updated v
 	WHERE w.project_id = v.project_id AND w.workflow_id = v.workflow_id
 		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, epoch)
 	SELECT v.project_id, v.id, v.revision, 'cancel', s.state, v.state, 'accepted', v.claim_epoch
-	FROM moved v, seen s
+	FROM updated v, precheck s
 )
-SELECT s.state, EXISTS (SELECT FROM moved) AS cancelled FROM (SELECT) one LEFT JOIN seen s ON true
+SELECT s.state, EXISTS (SELECT FROM updated) AS cancelled FROM (SELECT) one LEFT JOIN precheck s ON true

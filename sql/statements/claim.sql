@@ -11,72 +11,72 @@
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
 	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
-), want AS MATERIALIZED (
+), total_demand AS MATERIALIZED (
 	SELECT coalesce(max(total), 0) AS n FROM claimer
-), grp AS (
-	{{groups}}
+), waiting_group AS (
+	{{waiting_groups}}
 ), open AS MATERIALIZED (
-	SELECT g.*, want.n,
+	SELECT g.*, total_demand.n,
 		coalesce(array_position(q.queues, g.queue), array_position(q.queues, '*')) AS pref,
-		CASE WHEN w.concurrency IS NULL THEN want.n ELSE w.concurrency - (SELECT count(*) FROM (
+		CASE WHEN w.concurrency IS NULL THEN total_demand.n ELSE w.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id AND f.workflow_id = g.workflow_id
-			ORDER BY f.run_id LIMIT w.concurrency) x) END AS free_w,
-		CASE WHEN p.concurrency IS NULL THEN want.n ELSE p.concurrency - (SELECT count(*) FROM (
+			ORDER BY f.run_id LIMIT w.concurrency) x) END AS workflow_slots,
+		CASE WHEN p.concurrency IS NULL THEN total_demand.n ELSE p.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id
-			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) x) END AS free_p
-	FROM grp g
+			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) x) END AS project_slots
+	FROM waiting_group g
 	CROSS JOIN LATERAL (SELECT concurrency FROM workflows WHERE id = g.workflow_id LIMIT 1) w
 	CROSS JOIN LATERAL (SELECT concurrency FROM projects WHERE id = g.project_id LIMIT 1) p
-	CROSS JOIN want
+	CROSS JOIN total_demand
 	CROSS JOIN (SELECT string_to_array($3::text, E'\x1f') AS queues) q
 ), candidate AS MATERIALIZED (
-	SELECT o.project_id, o.workflow_id, o.queue, o.priority, o.pref, o.free_w, o.free_p, h.seq,
+	SELECT o.project_id, o.workflow_id, o.queue, o.priority, o.pref, o.workflow_slots, o.project_slots, h.seq,
 		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
-			ORDER BY o.pref, o.priority, h.seq) AS nth_w
+			ORDER BY o.pref, o.priority, h.seq) AS nth_in_workflow
 	FROM open o
 	CROSS JOIN LATERAL (
 		SELECT w.seq FROM waiting w
 		WHERE w.project_id = o.project_id AND w.workflow_id = o.workflow_id
 			AND w.queue = o.queue AND w.priority = o.priority
 			AND w.seq >= o.seq	-- those before have been claimed, and may not be vacuumed yet
-		ORDER BY w.seq LIMIT greatest(0, least(o.n, o.free_w, o.free_p))) h
+		ORDER BY w.seq LIMIT greatest(0, least(o.n, o.workflow_slots, o.project_slots))) h
 	WHERE o.pref IS NOT NULL
-), fit AS (
+), within_workflow AS (
 	SELECT *,
-		row_number() OVER (PARTITION BY project_id ORDER BY pref, priority, seq) AS nth_p,
+		row_number() OVER (PARTITION BY project_id ORDER BY pref, priority, seq) AS nth_in_project,
 		row_number() OVER (PARTITION BY pref, priority, project_id ORDER BY seq) AS turn
 	FROM candidate
-	WHERE nth_w <= free_w
-), picked AS MATERIALIZED (
+	WHERE nth_in_workflow <= workflow_slots
+), chosen AS MATERIALIZED (
 	SELECT f.*, row_number() OVER (ORDER BY f.pref, f.priority, f.turn,
 		coalesce((SELECT last_served FROM turns WHERE project_id = f.project_id), 0), f.seq) AS nth
-	FROM fit f
-	WHERE f.nth_p <= f.free_p
+	FROM within_workflow f
+	WHERE f.nth_in_project <= f.project_slots
 	ORDER BY nth
-	LIMIT (SELECT n FROM want)
-), taken AS MATERIALIZED (
+	LIMIT (SELECT n FROM total_demand)
+), locked_waiting AS MATERIALIZED (
 	SELECT w.*, p.nth
-	FROM picked p
+	FROM chosen p
 	CROSS JOIN LATERAL (
 		SELECT w.ctid AS place, w.seq FROM waiting w
 		WHERE w.project_id = p.project_id AND w.workflow_id = p.workflow_id
 			AND w.queue = p.queue AND w.priority = p.priority AND w.seq = p.seq
 		LIMIT 1
 		FOR UPDATE SKIP LOCKED) w
-), ordered AS MATERIALIZED (
+), work_order_ids AS MATERIALIZED (
 	SELECT r.project_id, r.work_order_id
-	FROM taken t
+	FROM locked_waiting t
 	CROSS JOIN LATERAL (SELECT project_id, work_order_id FROM runs WHERE seq = t.seq LIMIT 1) r
 	ORDER BY r.project_id, r.work_order_id
-), locked AS MATERIALIZED (
+), work_orders_locked AS MATERIALIZED (
 	SELECT
-	FROM ordered o
+	FROM work_order_ids o
 	CROSS JOIN LATERAL (
 		SELECT FROM work_orders w
 		WHERE w.project_id = o.project_id AND w.id = o.work_order_id
 		LIMIT 1
 		FOR NO KEY UPDATE) w
-), moved AS (
+), updated AS (
 	UPDATE runs r SET
 		state = 'claimed',
 		claimed_at = now(),
@@ -90,33 +90,33 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		lease_expires_at = CASE WHEN $6::bigint > 0
 			THEN now() + $6::bigint * interval '1 millisecond' END,
 		revision = r.revision + 1
-	FROM taken t
+	FROM locked_waiting t
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
-	WHERE (SELECT count(*) FROM locked) > 0	-- not before all the locks are had
+	WHERE (SELECT count(*) FROM work_orders_locked) > 0	-- not before all the locks are had
 		AND r.seq = ANY (ARRAY[t.seq]) AND r.state IN ({{from claim}})
 	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.claim_id, r.revision,
 		r.worker_name, r.deadline_at, t.nth, c.ord
-), gone AS (
-	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM taken))	-- never updated, and locked
-), flying AS (
+), waiting_removed AS (
+	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM locked_waiting))	-- never updated, and locked
+), in_flight_added AS (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, id FROM moved
-), running AS (
+	SELECT project_id, workflow_id, id FROM updated
+), work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
-	FROM moved v
+	FROM updated v
 	WHERE o.project_id = ANY (ARRAY[v.project_id]) AND o.id = ANY (ARRAY[v.work_order_id])
-), served AS (
+), turns_taken AS (
 	INSERT INTO turns AS t (project_id, last_served)
 	SELECT project_id, nextval('turn')
 	FROM (SELECT project_id, nth = max(nth) OVER (PARTITION BY project_id) AS last, nth
-		FROM moved ORDER BY nth) x
+		FROM updated ORDER BY nth) x
 	WHERE last
 	ON CONFLICT (project_id) DO UPDATE SET last_served = excluded.last_served
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, worker, epoch)
 	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
-	FROM moved
+	FROM updated
 )
 SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint
-FROM moved
+FROM updated
 ORDER BY ord, nth

@@ -1,2 +1,2 @@
--- Before a batch, now and then: the statements behind it are planned anew, for the tables as they are now.
+-- Before a batch, now and then: the statements behind it are planned again, for the tables as they are now.
 DISCARD PLANS

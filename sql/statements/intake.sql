@@ -1,5 +1,5 @@
 -- POST /i/<trigger id>: what cannot be enqueued is a verdict, not an error. The function raises for a
--- trigger that is no good, so it must not see one: a condition beside it would be looked at too late.
+-- trigger that is not usable, so it must not see one: a condition beside it would be looked at too late.
 -- A key comes as its digest under a salt of this request, `proof`, and the trigger's are hashed with the same
 -- salt before they are compared: how long that takes tells nothing about them.
 -- The ids were made at receipt, or the work order's is the sender's: what is sent again is recognised. What two
@@ -7,26 +7,26 @@
 WITH m AS MATERIALIZED (
 	SELECT m.*, t.id IS NOT NULL AND t.enabled AND t.type = 'webhook' AS found, t.runnable, t.workflow_id,
 		t.keys = '{}' OR EXISTS (SELECT FROM unnest(t.keys) k
-			WHERE encode(sha256(convert_to(m.salt || k, 'UTF8')), 'hex') = m.proof) AS let_in
+			WHERE encode(sha256(convert_to(m.salt || k, 'UTF8')), 'hex') = m.proof) AS authorized
 	FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
 		$7::uuid[], $8::uuid[], $9::uuid[])
 		WITH ORDINALITY AS m(trigger_id, body, request, key, salt, proof, work_order_id, run_id, clip_id, ord)
 	LEFT JOIN triggers t ON t.id = m.trigger_id
-), able AS MATERIALIZED (
-	SELECT * FROM m WHERE found AND runnable AND let_in ORDER BY key, work_order_id
-), made AS MATERIALIZED (
+), enqueueable AS MATERIALIZED (
+	SELECT * FROM m WHERE found AND runnable AND authorized ORDER BY key, work_order_id
+), enqueued AS MATERIALIZED (
 	SELECT a.ord, e.work_order_id, e.run_id
-	FROM able a
+	FROM enqueueable a
 	CROSS JOIN LATERAL interlock_make_work_order(a.workflow_id, a.body, 'normal', 'default', a.trigger_id,
 		'http_request', a.request, a.key, a.clip_id, a.work_order_id, a.run_id) e
 )
 SELECT m.ord,
 	CASE WHEN NOT m.found THEN 'not_found'
-		WHEN NOT m.let_in THEN 'unauthorized'
+		WHEN NOT m.authorized THEN 'unauthorized'
 		WHEN NOT m.runnable THEN 'no_edge'
-		WHEN made.work_order_id IS NULL THEN 'taken'
+		WHEN enqueued.work_order_id IS NULL THEN 'taken'
 		ELSE 'accepted' END AS verdict,
-	made.work_order_id, made.run_id
+	enqueued.work_order_id, enqueued.run_id
 FROM m
-LEFT JOIN made ON made.ord = m.ord
+LEFT JOIN enqueued ON enqueued.ord = m.ord
 ORDER BY m.ord

@@ -1,4 +1,4 @@
--- Somebody was heard of these runs. Goes behind the lock of their work orders, like everything that updates
+-- There was activity of these runs' workers. Goes behind the lock of their work orders, like everything that updates
 -- runs. $5: the lease in milliseconds.
 WITH m AS (
 	SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[])

@@ -5,7 +5,7 @@ WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::boolean[])
 	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, "left", ord)
-), moved AS (
+), updated AS (
 	UPDATE runs r SET
 		state = 'available',
 		claimed_at = NULL,
@@ -21,15 +21,15 @@ WITH m AS MATERIALIZED (
 	WHERE r.project_id = m.project_id AND r.id = m.run_id AND {{same_claim}}
 		AND r.state IN ({{from release}}) AND (r.joined_at IS NULL OR m."left")
 	RETURNING r.*, m.ord
-), landed AS (
-	DELETE FROM in_flight f USING moved v
+), in_flight_removed AS (
+	DELETE FROM in_flight f USING updated v
 	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
 ), waits AS (
 	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
-	SELECT project_id, workflow_id, queue, priority, seq, id FROM moved
+	SELECT project_id, workflow_id, queue, priority, seq, id FROM updated
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, epoch)
 	SELECT project_id, id, revision, 'release', 'claimed', 'available', 'released', claim_epoch
-	FROM moved
+	FROM updated
 )
-SELECT ord FROM moved ORDER BY ord
+SELECT ord FROM updated ORDER BY ord

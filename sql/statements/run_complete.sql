@@ -7,9 +7,9 @@ WITH m AS MATERIALIZED (
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
 		$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::uuid[],
 		$16::text[], $17::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, kept,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, journal_message,
 		noted, at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
-), seen AS MATERIALIZED (
+), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.save_dataclips, d.id IS NOT NULL AS clip_known,
 		CASE
 		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
@@ -20,32 +20,32 @@ WITH m AS MATERIALIZED (
 				THEN d.id = r.final_dataclip_id
 				ELSE m.final_state IS NOT NULL OR m.stored END) THEN 'replayed'
 		ELSE {{decide run:complete}}
-		END AS said
+		END AS prechecked
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
-	CROSS JOIN LATERAL ({{late}}) l
-), judged AS MATERIALIZED (
-	SELECT s.*, v.verdict, e.evidence,
-		CASE WHEN e.evidence AND s.kept <> ''
-			THEN left(s.kept, -1) || ',"final_state_id":"' || s.state_id || '"}'
-			ELSE s.kept END AS message
-	FROM seen s
+	CROSS JOIN LATERAL ({{late_policy}}) l
+), decided AS MATERIALIZED (
+	SELECT s.*, v.verdict, e.keep_dataclip,
+		CASE WHEN e.keep_dataclip AND s.journal_message <> ''
+			THEN left(s.journal_message, -1) || ',"final_state_id":"' || s.state_id || '"}'
+			ELSE s.journal_message END AS message
+	FROM precheck s
 	CROSS JOIN LATERAL (SELECT CASE
-		WHEN s.said IN ('accepted', 'yielded', 'observed') AND s.clip_id IS NOT NULL AND NOT s.clip_known
+		WHEN s.prechecked IN ('accepted', 'yielded', 'observed') AND s.clip_id IS NOT NULL AND NOT s.clip_known
 			AND s.final_state IS NULL AND NOT s.stored AND s.noted IS NULL THEN 'does_not_exist'
-		ELSE s.said
+		ELSE s.prechecked
 		END AS verdict) v
 	CROSS JOIN LATERAL (SELECT s.state = 'lost' AND v.verdict IN ('too_late', 'already_final')
-		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS evidence) e
-), clip AS (
+		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS keep_dataclip) e
+), dataclip_added AS (
 	INSERT INTO dataclips (project_id, id, type, body)
 	SELECT project_id, state_id, 'step_result', final_state
-	FROM judged
-	WHERE (evidence OR verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known)
+	FROM decided
+	WHERE (keep_dataclip OR verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known)
 		AND final_state IS NOT NULL AND save_dataclips
 	ON CONFLICT DO NOTHING
-), moved AS (
+), updated AS (
 	UPDATE runs r SET
 		state = j.new_state,
 		lost_from = NULL,
@@ -58,24 +58,24 @@ WITH m AS MATERIALIZED (
 			WHEN j.clip_known THEN j.clip_id
 			WHEN (j.final_state IS NOT NULL OR j.stored) AND j.save_dataclips THEN j.state_id END,
 		revision = r.revision + 1
-	FROM judged j
+	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'observed')
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state,
 		r.work_order_id, r.dataclip_id, r.save_dataclips
-), landed AS (
-	DELETE FROM in_flight f USING moved v
+), in_flight_removed AS (
+	DELETE FROM in_flight f USING updated v
 	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
-), unwaited AS (
-	DELETE FROM waiting w USING judged j JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+), waiting_removed AS (
+	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
 		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-), closed AS (
+), steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
-	FROM moved v
+	FROM updated v
 	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
 	WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
 ), {{journal run:complete}}
-SELECT {{answer}}, j.clip_id IS NOT NULL AND NOT j.clip_known AS clip_missing
-FROM judged j
+SELECT {{reply_columns}}, j.clip_id IS NOT NULL AND NOT j.clip_known AS clip_missing
+FROM decided j
 ORDER BY ord

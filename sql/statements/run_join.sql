@@ -1,4 +1,4 @@
--- The join of a run's channel: notes that the claim was heard, revives a run that its lease took from a
+-- The join of a run's channel: records that the claim was delivered, revives a run that its lease took from a
 -- worker which is plainly alive, and reads all that fetch:plan and the scrubbing of logs will
 -- need, so that neither can fail later (of the credentials, the smallest first, as many as may be
 -- handed out: the others are null).
@@ -12,10 +12,11 @@ WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
 		$8::bigint[], $9::bigint[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, lease_us, largest,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, lease_us, largest,
 		together, ord)
-), judged AS MATERIALIZED (
+), decided AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
+		r.state = 'claimed' AND r.joined_at IS NOT NULL AS rejoined,
 		CASE
 		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
 		WHEN {{same_claim}} IS NOT TRUE THEN 'stale'
@@ -24,8 +25,8 @@ WITH m AS MATERIALIZED (
 		END AS verdict
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	CROSS JOIN LATERAL ({{late}}) l
-), moved AS (
+	CROSS JOIN LATERAL ({{late_policy}}) l
+), updated AS (
 	UPDATE runs r SET
 		joined_at = coalesce(r.joined_at, now()),
 		state = CASE WHEN j.verdict = 'revived' THEN r.lost_from ELSE r.state END,
@@ -36,22 +37,22 @@ WITH m AS MATERIALIZED (
 		lease_expires_at = CASE WHEN j.lease_us > 0
 			THEN now() + j.lease_us * interval '1 microsecond' END,
 		revision = r.revision + (j.verdict = 'revived')::int
-	FROM judged j
+	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict = 'revived' OR j.verdict = 'joined' AND j.state IN ('claimed', 'started'))
 	RETURNING r.project_id, r.id, r.workflow_id, r.revision, r.state
-), flying AS (
+), in_flight_added AS (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM judged WHERE verdict = 'revived'
+	SELECT project_id, workflow_id, run_id FROM decided WHERE verdict = 'revived'
 	ON CONFLICT DO NOTHING
-), running AS (
+), work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
-	FROM judged j
+	FROM decided j
 	JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 	WHERE j.verdict = 'revived' AND o.project_id = r.project_id AND o.id = r.work_order_id
-), reopened AS (
+), steps_reopened AS (
 	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
-	FROM judged j
+	FROM decided j
 	JOIN run_steps rs ON rs.project_id = j.project_id AND rs.run_id = j.run_id
 	WHERE j.verdict = 'revived' AND s.project_id = rs.project_id AND s.id = rs.step_id
 		AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
@@ -61,8 +62,8 @@ WITH m AS MATERIALIZED (
 	SELECT j.project_id, j.run_id, v.revision, 'phx_join', j.state, v.state, 'revived',
 		j.policy, j.worker_name, j.epoch, j.lateness,
 		'{"overturned":' || j.overturned || '}'
-	FROM judged j
-	JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+	FROM decided j
+	JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.verdict = 'revived'
 )
 SELECT j.ord, j.verdict, j.state, j.policy,
@@ -84,8 +85,11 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 			AND (w.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
-					WHERE f.project_id = w.project_id))) AS over_limit
-FROM judged j
+					WHERE f.project_id = w.project_id))) AS over_limit,
+	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- the first thing after the plan
+		FROM log_lines l
+		WHERE l.project_id = j.project_id AND l.run_id = j.run_id) AS unplanned
+FROM decided j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id
 ORDER BY j.ord

@@ -5,9 +5,9 @@ WITH m AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
 		$9::text[], $10::timestamptz[], $11::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
 		noted, at, versions, ord)
-), seen AS MATERIALIZED (
+), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
 		r.revision,
 		CASE
@@ -16,18 +16,18 @@ WITH m AS MATERIALIZED (
 			AND (m.versions IS NULL OR r.versions = m.versions) THEN 'replayed'
 		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'
 		ELSE {{decide run:start}}
-		END AS said
+		END AS prechecked
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	CROSS JOIN LATERAL ({{late}}) l
-), judged AS MATERIALIZED (
+	CROSS JOIN LATERAL ({{late_policy}}) l
+), decided AS MATERIALIZED (
 	SELECT *,
 		CASE
-		WHEN said = 'yielded' AND lost_from = 'started' AND NOT started_by_step THEN 'already_started'
-		ELSE said
+		WHEN prechecked = 'yielded' AND lost_from = 'started' AND NOT started_by_step THEN 'already_started'
+		ELSE prechecked
 		END AS verdict
-	FROM seen
-), moved AS (
+	FROM precheck
+), updated AS (
 	UPDATE runs r SET
 		state = CASE WHEN j.verdict = 'yielded' THEN r.state ELSE 'started' END,
 		lost_from = CASE WHEN j.verdict = 'yielded' THEN 'started' END,
@@ -38,19 +38,19 @@ WITH m AS MATERIALIZED (
 		deadline_at = CASE WHEN j.state = 'claimed'
 			THEN r.deadline_at - r.claimed_at + now() ELSE r.deadline_at END,
 		revision = r.revision + 1
-	FROM judged j
+	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state
-), unwaited AS (
-	DELETE FROM waiting w USING judged j JOIN moved v ON v.project_id = j.project_id AND v.id = j.run_id
+), waiting_removed AS (
+	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
 		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
 	RETURNING w.project_id, w.workflow_id, w.run_id
-), flying AS (
+), in_flight_added AS (
 	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM unwaited
+	SELECT project_id, workflow_id, run_id FROM waiting_removed
 ), {{journal run:start}}
-SELECT {{answer}}
-FROM judged j
+SELECT {{reply_columns}}
+FROM decided j
 ORDER BY ord

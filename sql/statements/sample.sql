@@ -1,11 +1,11 @@
 -- What the gauges show of the runs, every few seconds: by queue how many wait and for how long the oldest
 -- has, by state how many are in flight. The cost is bounded: of what waits the first 20,000 are
 -- counted, the oldest is looked for in 500 groups (`grp` skips through the primary key), and 4,000 in flight.
-WITH RECURSIVE grp AS (
-	{{groups}}
+WITH RECURSIVE waiting_group AS (
+	{{waiting_groups}}
 ), oldest AS (
 	SELECT queue, min(seq) AS seq
-	FROM (SELECT * FROM grp LIMIT 500) g
+	FROM (SELECT * FROM waiting_group LIMIT 500) g
 	GROUP BY queue
 ), depth AS (
 	SELECT queue, count(*) AS n
@@ -23,7 +23,7 @@ FROM (
 		count(*) FILTER (WHERE r.state = 'started') AS started
 	FROM (SELECT project_id, run_id FROM in_flight LIMIT 4000) f
 	CROSS JOIN LATERAL (	-- as in sweep_find
-		{{by_key}}) r
+		{{run_by_key}}) r
 ) c
 CROSS JOIN LATERAL (VALUES ('claimed', c.claimed), ('started', c.started)) v(state, n)
 WHERE v.n > 0

@@ -9,9 +9,9 @@ WITH m AS MATERIALIZED (
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
 		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::text[],
 		$15::text[], $16::text[], $17::uuid[], $18::text[], $19::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
 		noted, at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
-), seen AS MATERIALIZED (
+), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.save_dataclips,
 		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
 		CASE
@@ -26,10 +26,10 @@ WITH m AS MATERIALIZED (
 		WHEN r.state IN ({{from step:complete}}, 'lost') AND rs.step_id IS NULL
 			AND (s.id IS NOT NULL OR m.nth_step > 1 OR j.job_id IS NULL) THEN 'not_found'
 		ELSE {{decide step:complete}}
-		END AS said,
+		END AS prechecked,
 		d.id IS NOT NULL AS clip_known,
 		m.clip_id IS NOT NULL AND (m.nth_clip > 1 OR d.id IS NOT NULL
-			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS taken
+			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS clip_conflict
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
@@ -38,57 +38,57 @@ WITH m AS MATERIALIZED (
 	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
 		AND j.job_id = m.job_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
-	CROSS JOIN LATERAL ({{late}}) l
-), clip AS (
+	CROSS JOIN LATERAL ({{late_policy}}) l
+), dataclip_added AS (
 	INSERT INTO dataclips (project_id, id, type, body, step_id, wiped_at)
 	SELECT project_id, clip_id, 'step_result',
 		CASE WHEN save_dataclips THEN body END, step_id,
 		CASE WHEN body IS NULL OR NOT save_dataclips THEN now() END
-	FROM seen
-	WHERE clip_id IS NOT NULL AND NOT taken
-		AND (said IN ('accepted', 'yielded')
-			OR state = 'lost' AND said IN ('too_late', 'already_final')
+	FROM precheck
+	WHERE clip_id IS NOT NULL AND NOT clip_conflict
+		AND (prechecked IN ('accepted', 'yielded')
+			OR state = 'lost' AND prechecked IN ('too_late', 'already_final')
 				AND body IS NOT NULL AND save_dataclips)
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
-), made AS (
+), step_added AS (
 	INSERT INTO steps (project_id, id, snapshot_id, job_id, exit_reason, error_type, error_message,
 		output_dataclip_id, finished_at)
 	SELECT project_id, step_id, snapshot_id, job_id, reason, error_type, error_message, clip_id, at
-	FROM seen
-	WHERE said IN ('accepted', 'yielded') AND new_step AND NOT taken
+	FROM precheck
+	WHERE prechecked IN ('accepted', 'yielded') AND new_step AND NOT clip_conflict
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
-), judged AS MATERIALIZED (
+), decided AS MATERIALIZED (
 	SELECT s.*,
 		CASE
-		WHEN s.said NOT IN ('accepted', 'yielded') THEN s.said
-		WHEN s.taken OR s.clip_id IS NOT NULL AND NOT s.stored AND NOT s.clip_known AND c.id IS NULL
+		WHEN s.prechecked NOT IN ('accepted', 'yielded') THEN s.prechecked
+		WHEN s.clip_conflict OR s.clip_id IS NOT NULL AND NOT s.stored AND NOT s.clip_known AND c.id IS NULL
 			THEN 'taken'
 		WHEN s.new_step AND d.id IS NULL THEN 'not_found'
-		WHEN s.new_step AND s.said = 'accepted' THEN 'implicit'
-		ELSE s.said
+		WHEN s.new_step AND s.prechecked = 'accepted' THEN 'implicit'
+		ELSE s.prechecked
 		END AS verdict
-	FROM seen s
-	LEFT JOIN clip c ON c.project_id = s.project_id AND c.id = s.clip_id
-	LEFT JOIN made d ON d.project_id = s.project_id AND d.id = s.step_id
-), tied AS (
+	FROM precheck s
+	LEFT JOIN dataclip_added c ON c.project_id = s.project_id AND c.id = s.clip_id
+	LEFT JOIN step_added d ON d.project_id = s.project_id AND d.id = s.step_id
+), run_step_added AS (
 	INSERT INTO run_steps (project_id, run_id, step_id)
-	SELECT project_id, run_id, step_id FROM judged
+	SELECT project_id, run_id, step_id FROM decided
 	WHERE verdict IN ('implicit', 'yielded') AND new_step
-), done AS (
+), step_completed AS (
 	UPDATE steps s SET exit_reason = j.reason, error_type = j.error_type, error_message = j.error_message,
 		finished_at = j.at, output_dataclip_id = j.clip_id
-	FROM judged j
+	FROM decided j
 	WHERE s.project_id = j.project_id AND s.id = j.step_id
 		AND j.verdict IN ('accepted', 'yielded') AND NOT j.new_step
-), moved AS (
+), updated AS (
 	UPDATE runs r SET revision = r.revision + 1
-	FROM judged j
+	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'implicit')
 	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
 ), {{journal step:complete}}
-SELECT {{answer}}
-FROM judged j
+SELECT {{reply_columns}}
+FROM decided j
 ORDER BY ord

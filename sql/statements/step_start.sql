@@ -7,9 +7,9 @@ WITH m AS MATERIALIZED (
 	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
 		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::uuid[],
 		$15::boolean[], $16::uuid[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured, window_us, observe, message,
+	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
 		noted, at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
-), seen AS MATERIALIZED (
+), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
 		d.id AS input_known, j.credential_id AS job_credential,
 		CASE
@@ -19,7 +19,7 @@ WITH m AS MATERIALIZED (
 			AND s.input_dataclip_id IS NOT DISTINCT FROM d.id THEN 'replayed'
 		WHEN s.id IS NOT NULL OR m.nth > 1 THEN 'conflict'
 		ELSE {{decide step:start}}
-		END AS said,
+		END AS prechecked,
 		j.job_id IS NOT NULL AS job_known
 	FROM m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
@@ -29,32 +29,32 @@ WITH m AS MATERIALIZED (
 	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
 		AND rs.step_id = m.step_id
-	CROSS JOIN LATERAL ({{late}}) l
-), made AS (
+	CROSS JOIN LATERAL ({{late_policy}}) l
+), step_added AS (
 	INSERT INTO steps (project_id, id, snapshot_id, job_id, credential_id, input_dataclip_id,
 		started_at, exit_reason, finished_at)
 	SELECT project_id, step_id, snapshot_id, job_id,
 		CASE WHEN credential_id = job_credential THEN credential_id END, input_known, at,
-		CASE WHEN said = 'yielded' THEN 'lost' END,
-		CASE WHEN said = 'yielded' THEN finalized_at END
-	FROM seen
-	WHERE said IN ('accepted', 'yielded') AND job_known
+		CASE WHEN prechecked = 'yielded' THEN 'lost' END,
+		CASE WHEN prechecked = 'yielded' THEN finalized_at END
+	FROM precheck
+	WHERE prechecked IN ('accepted', 'yielded') AND job_known
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
-), judged AS MATERIALIZED (
+), decided AS MATERIALIZED (
 	SELECT s.*,
 		CASE
-		WHEN s.said NOT IN ('accepted', 'yielded') THEN s.said
+		WHEN s.prechecked NOT IN ('accepted', 'yielded') THEN s.prechecked
 		WHEN NOT s.job_known THEN 'does_not_exist'
 		WHEN d.id IS NULL THEN 'conflict'
-		ELSE s.said
+		ELSE s.prechecked
 		END AS verdict
-	FROM seen s
-	LEFT JOIN made d ON d.project_id = s.project_id AND d.id = s.step_id
-), tied AS (
+	FROM precheck s
+	LEFT JOIN step_added d ON d.project_id = s.project_id AND d.id = s.step_id
+), run_step_added AS (
 	INSERT INTO run_steps (project_id, run_id, step_id)
-	SELECT project_id, run_id, step_id FROM judged WHERE verdict IN ('accepted', 'yielded')
-), moved AS (
+	SELECT project_id, run_id, step_id FROM decided WHERE verdict IN ('accepted', 'yielded')
+), updated AS (
 	UPDATE runs r SET
 		state = CASE WHEN j.state = 'claimed' THEN 'started' ELSE r.state END,
 		started_at = coalesce(r.started_at, j.at),
@@ -63,10 +63,10 @@ WITH m AS MATERIALIZED (
 		deadline_at = CASE WHEN j.state = 'claimed'
 			THEN r.deadline_at - r.claimed_at + now() ELSE r.deadline_at END,
 		revision = r.revision + 1
-	FROM judged j
+	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.verdict IN ('accepted', 'yielded')
 	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
 ), {{journal step:start}}
-SELECT {{answer}}, j.input_given AND j.input_known IS NULL AS input_missing
-FROM judged j
+SELECT {{reply_columns}}, j.input_given AND j.input_known IS NULL AS input_missing
+FROM decided j
 ORDER BY ord

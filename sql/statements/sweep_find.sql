@@ -9,14 +9,14 @@ WITH p AS MATERIALIZED (
 	SELECT clock_timestamp() + $1::bigint * interval '1 millisecond' AS at,
 		$2::bigint * interval '1 millisecond' AS join_timeout,
 		string_to_array($3::text, ' ') AS clocks, $4::text AS after_claim, $5::int AS max_requeues,
-		to_timestamp($6::bigint / 1000000.0) AS jumped_at, $7::bigint * interval '1 microsecond' AS jump
+		to_timestamp($6::bigint / 1000000.0) AS clock_stepped_at, $7::bigint * interval '1 microsecond' AS jump
 )
 SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,
-	extract(epoch FROM clock_timestamp() - due.since) AS overdue, due.fate
+	extract(epoch FROM clock_timestamp() - due.since) AS overdue, due.action
 FROM p
 CROSS JOIN in_flight f
 CROSS JOIN LATERAL (
-	{{by_key}}) r
+	{{run_by_key}}) r
 CROSS JOIN LATERAL (
 	{{overdue}}
 ) due

@@ -1,4 +1,4 @@
--- The work orders of what was found, as far as nobody else is at work on them; the rest is for the next sweep, or
+-- The work orders of what was found, as far as no other transaction has them locked; the rest is for the next sweep, or
 -- for another coordinator's janitor.
 SELECT o.project_id, o.id
 FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS m(project_id, id) ORDER BY 1, 2) m

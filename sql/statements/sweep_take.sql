@@ -1,56 +1,56 @@
 -- Behind the lock of their work orders: looks again which of these runs are overdue, and declares them lost or
--- gives them back. Nothing that was heard of meanwhile is taken. Parameters: the runs; the time as of which
+-- gives them back. A run whose worker was active meanwhile is not taken. Parameters: the runs; the time as of which
 -- they are judged, by the database's clock in microseconds; then as in sweep_find. As there and in the claim, there
 -- is one way to execute it: lookups have a LIMIT or OFFSET, and = ANY (ARRAY[…]) is for an index only.
 WITH p AS MATERIALIZED (
 	SELECT to_timestamp($3::bigint / 1000000.0) AS at,
 		$4::bigint * interval '1 millisecond' AS join_timeout,
 		string_to_array($5::text, ' ') AS clocks, $6::text AS after_claim, $7::int AS max_requeues,
-		to_timestamp($8::bigint / 1000000.0) AS jumped_at, $9::bigint * interval '1 microsecond' AS jump
-), judged AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.fate, due.clock,
+		to_timestamp($8::bigint / 1000000.0) AS clock_stepped_at, $9::bigint * interval '1 microsecond' AS jump
+), decided AS MATERIALIZED (
+	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.action, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
 	FROM p
 	CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS f(project_id, run_id)
 	CROSS JOIN LATERAL (
-		{{by_key}}) r
+		{{run_by_key}}) r
 	CROSS JOIN LATERAL (
 		{{overdue}}
 	) due
-), moved AS (
+), updated AS (
 	UPDATE runs r SET
-		state = CASE WHEN j.fate = 'lost' THEN 'lost' ELSE 'available' END,
-		lost_from = CASE WHEN j.fate = 'lost' THEN r.state END,
+		state = CASE WHEN j.action = 'lost' THEN 'lost' ELSE 'available' END,
+		lost_from = CASE WHEN j.action = 'lost' THEN r.state END,
 		error_type = CASE
-			WHEN j.fate <> 'lost' THEN r.error_type
+			WHEN j.action <> 'lost' THEN r.error_type
 			WHEN r.state = 'claimed' THEN 'LostAfterClaim'
 			ELSE 'LostAfterStart' END,
-		finished_at = CASE WHEN j.fate = 'lost' THEN j.at END,
-		finalized_at = CASE WHEN j.fate = 'lost' THEN j.at END,
-		claimed_at = CASE WHEN j.fate = 'lost' THEN r.claimed_at END,
-		joined_at = CASE WHEN j.fate = 'lost' THEN r.joined_at END,
-		worker_name = CASE WHEN j.fate = 'lost' THEN r.worker_name END,
-		deadline_at = CASE WHEN j.fate = 'lost' THEN r.deadline_at END,
-		lease_expires_at = CASE WHEN j.fate = 'lost' THEN r.lease_expires_at END,
-		claim_epoch = r.claim_epoch + (j.fate <> 'lost')::int,
-		claim_id = CASE WHEN j.fate = 'lost' THEN r.claim_id END,
-		unjoined_claims = CASE WHEN j.fate = 'lost' THEN r.unjoined_claims ELSE {{unjoined_claims}} END,
-		requeues = r.requeues + (j.fate = 'requeued')::int,
+		finished_at = CASE WHEN j.action = 'lost' THEN j.at END,
+		finalized_at = CASE WHEN j.action = 'lost' THEN j.at END,
+		claimed_at = CASE WHEN j.action = 'lost' THEN r.claimed_at END,
+		joined_at = CASE WHEN j.action = 'lost' THEN r.joined_at END,
+		worker_name = CASE WHEN j.action = 'lost' THEN r.worker_name END,
+		deadline_at = CASE WHEN j.action = 'lost' THEN r.deadline_at END,
+		lease_expires_at = CASE WHEN j.action = 'lost' THEN r.lease_expires_at END,
+		claim_epoch = r.claim_epoch + (j.action <> 'lost')::int,
+		claim_id = CASE WHEN j.action = 'lost' THEN r.claim_id END,
+		unjoined_claims = CASE WHEN j.action = 'lost' THEN r.unjoined_claims ELSE {{unjoined_claims}} END,
+		requeues = r.requeues + (j.action = 'requeued')::int,
 		revision = r.revision + 1
-	FROM judged j
+	FROM decided j
 	WHERE r.seq = ANY (ARRAY[j.seq]) AND r.state = j.state
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
 		r.state, r.save_dataclips, r.finalized_at
-), landed AS (
-	DELETE FROM in_flight f USING moved v
+), in_flight_removed AS (
+	DELETE FROM in_flight f USING updated v
 	WHERE f.project_id = ANY (ARRAY[v.project_id]) AND f.workflow_id = ANY (ARRAY[v.workflow_id])
 		AND f.run_id = ANY (ARRAY[v.id])
 ), waits AS (
 	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
-	SELECT project_id, workflow_id, queue, priority, seq, id FROM moved WHERE state = 'available'
-), closed AS (
+	SELECT project_id, workflow_id, queue, priority, seq, id FROM updated WHERE state = 'available'
+), steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = v.finalized_at
-	FROM moved v
+	FROM updated v
 	CROSS JOIN LATERAL (
 		SELECT step_id FROM run_steps
 		WHERE project_id = v.project_id AND run_id = v.id
@@ -58,21 +58,21 @@ WITH p AS MATERIALIZED (
 	WHERE v.state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
 		AND s.id = ANY (ARRAY[rs.step_id])
 		AND s.exit_reason IS NULL
-), wiped_later AS (
+), wipe_scheduled AS (
 	INSERT INTO wipes (project_id, run_id)
-	SELECT project_id, id FROM moved WHERE state = 'lost' AND NOT save_dataclips
+	SELECT project_id, id FROM updated WHERE state = 'lost' AND NOT save_dataclips
 	ON CONFLICT DO NOTHING
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		worker, epoch, lateness, message)
 	SELECT j.project_id, j.id, v.revision,
-		CASE j.fate WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
-		j.state, v.state, CASE WHEN j.fate = 'lost' THEN 'accepted' ELSE j.fate END,
+		CASE j.action WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
+		j.state, v.state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
 		j.worker_name, j.claim_epoch, j.overdue,
 		json_build_object('clock', j.clock, 'overdue_s', extract(epoch FROM j.overdue))::text
-	FROM judged j
-	JOIN moved v ON v.project_id = j.project_id AND v.id = j.id
+	FROM decided j
+	JOIN updated v ON v.project_id = j.project_id AND v.id = j.id
 )
-SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue), j.fate
-FROM judged j
-JOIN moved v ON v.project_id = j.project_id AND v.id = j.id
+SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue), j.action
+FROM decided j
+JOIN updated v ON v.project_id = j.project_id AND v.id = j.id

@@ -8,7 +8,7 @@ SELECT * FROM (
 	FROM p
 	CROSS JOIN wipes f
 	CROSS JOIN LATERAL (
-		{{by_key}}) r
+		{{run_by_key}}) r
 	WHERE {{wipe_due}}
 	UNION ALL
 	SELECT n.project_id, n.work_order_id, n.id

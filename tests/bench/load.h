@@ -8,7 +8,7 @@
 #ifndef LOAD_H
 #define LOAD_H
 
-#include "base.h"
+#include "lib/base.h"
 
 struct peer;
 

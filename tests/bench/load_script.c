@@ -3,7 +3,7 @@
  * of log, an output of 1 KB for each job.
  */
 #include "load.h"
-#include "slice.h"
+#include "lib/jscan.h"
 
 #include <stdlib.h>
 
@@ -36,7 +36,7 @@ static void new_id(char out[UUID_TEXT])
 /* A JSON string of known length without escapes. */
 static bool take_string(struct slice raw, char *out, size_t size)
 {
-	if (slice_type(raw) != SLICE_STRING || raw.n - 2 >= size)
+	if (jscan_type(raw) != JSCAN_STRING || raw.n - 2 >= size)
 		return false;
 	memcpy(out, raw.p + 1, raw.n - 2);
 	out[raw.n - 2] = '\0';
@@ -57,16 +57,16 @@ static void put_claim(struct slot *slot, struct buf *b)
 
 static bool take_claim(struct slot *slot, struct slice response)
 {
-	struct slice runs = slice_get(response, "runs"), key, run, token;
+	struct slice runs = jscan_member(response, "runs"), key, run, token;
 
-	if (!slice_next(&runs, &key, &run))
+	if (!jscan_next(&runs, &key, &run))
 		return false;
 	strcpy(slot->topic, "run:");
-	token = slice_get(run, "token");
+	token = jscan_member(run, "token");
 	slot->token.n = 0;
 	buf_add(&slot->token, token.p, token.n);
 	slot->step = 0;
-	return take_string(slice_get(run, "id"), slot->topic + 4, UUID_TEXT);
+	return take_string(jscan_member(run, "id"), slot->topic + 4, UUID_TEXT);
 }
 
 static void put_join(struct slot *slot, struct buf *b)
@@ -76,12 +76,13 @@ static void put_join(struct slot *slot, struct buf *b)
 
 static bool take_plan(struct slot *slot, struct slice response)
 {
-	struct slice jobs = slice_get(response, "jobs"), key, job;
+	struct slice jobs = jscan_member(response, "jobs"), key, job;
 	int n = 0;
 
-	while (n < 2 && slice_next(&jobs, &key, &job))
-		n += take_string(slice_get(job, "id"), slot->jobs[n], UUID_TEXT);
-	return n == 2 && take_string(slice_get(response, "dataclip_id"), slot->clips[0], UUID_TEXT);
+	while (n < 2 && jscan_next(&jobs, &key, &job))
+		n += take_string(jscan_member(job, "id"), slot->jobs[n], UUID_TEXT);
+	return n == 2 &&
+	       take_string(jscan_member(response, "dataclip_id"), slot->clips[0], UUID_TEXT);
 }
 
 static void put_dataclip(struct slot *slot, struct buf *b)

@@ -5,9 +5,9 @@
  * measured.
  */
 #include "load.h"
-#include "jwt.h"
-#include "phx.h"
-#include "slice.h"
+#include "lib/jwt.h"
+#include "ws/phx.h"
+#include "lib/jscan.h"
 
 #include <libwebsockets.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct peer {
 	struct buf in;  /* of the message that is coming */
 	struct buf out; /* frames that have not been written */
 	bool due;       /* is in s.due */
-	TAILQ_ENTRY(peer) due_link;
+	TAILQ_ENTRY(peer) write_link;
 	struct slot *slots;
 };
 
@@ -88,7 +88,7 @@ static void on_turn(uv_prepare_t *turn)
 
 	(void)turn;
 	while ((peer = TAILQ_FIRST(&s.due)) != NULL) {
-		TAILQ_REMOVE(&s.due, peer, due_link);
+		TAILQ_REMOVE(&s.due, peer, write_link);
 		peer->due = false;
 		flush(peer);
 	}
@@ -108,7 +108,7 @@ static void write_text(struct peer *peer, const struct buf *b)
 	buf_add(&peer->out, "\0\0\0\0", 4);
 	buf_add(&peer->out, b->p, b->n);
 	if (!peer->due)
-		TAILQ_INSERT_TAIL(&s.due, peer, due_link);
+		TAILQ_INSERT_TAIL(&s.due, peer, write_link);
 	peer->due = true;
 }
 
@@ -174,8 +174,8 @@ static void on_text(struct peer *peer)
 		fatalx("not a frame: %s", peer->in.p);
 	if (frame.ref.p[0] == '"')
 		answered(peer, (unsigned)atoi(frame.ref.p + 1),
-			!slice_is(slice_get(frame.payload, "status"), "\"error\""),
-			slice_get(frame.payload, "response"));
+			!slice_is(jscan_member(frame.payload, "status"), "\"error\""),
+			jscan_member(frame.payload, "response"));
 }
 
 static void on_receive(struct peer *peer, const void *p, size_t n)

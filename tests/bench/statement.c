@@ -4,7 +4,7 @@
  * what the daemon sets on each connection, as PGOPTIONS. pgbench takes `:word` for a variable,
  * inside literals too, so a colon in a literal is written as an escape.
  */
-#include "batch.h"
+#include "core/batch.h"
 
 #include <stdlib.h>
 

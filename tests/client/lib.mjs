@@ -182,11 +182,12 @@ export class Worker {
 	#arrived(data, binary) {
 		const [, ref, topic, event, payload] = binary ? [] : JSON.parse(data);
 		const reply = binary
-			? (({ strings, body }) => [strings[1], strings[3], body.toString()])(decodeBinary(data))
-			: event === 'phx_reply' && [ref, payload.status, JSON.stringify(payload.response)];
+			? (({ strings, body }) => [strings[1], strings[2], strings[3], body.toString()])(decodeBinary(data))
+			: event === 'phx_reply' && [ref, topic, payload.status, JSON.stringify(payload.response)];
 		if (!reply) return this.pushed.push({ topic, event, payload });
-		const [asked, status, text] = reply;
-		this.#asked.get(asked)?.resolve({ status, response: JSON.parse(text), text });
+		const [asked, of, status, text] = reply;
+		if (this.#asked.get(asked)?.topic !== of) return; // to what was not asked, or was answered before
+		this.#asked.get(asked).resolve({ status, response: JSON.parse(text), text });
 		this.#asked.delete(asked);
 	}
 
@@ -204,7 +205,7 @@ export class Worker {
 				clearTimeout(timer);
 				settle(value);
 			};
-			this.#asked.set(ref, { resolve: settled(resolve), reject: settled(reject) });
+			this.#asked.set(ref, { topic, resolve: settled(resolve), reject: settled(reject) });
 		});
 	}
 

@@ -36,6 +36,7 @@ export const translator = (ids) => {
 export class Session {
 	#wire;
 	#came = new Map();
+	#sent = new Set(); // refs: what an earlier connection asked may be answered on this one too
 
 	static async open() {
 		const params = {
@@ -50,6 +51,7 @@ export class Session {
 	}
 
 	send(frame) {
+		this.#sent.add(frame[1]);
 		this.#wire.send(JSON.stringify(frame));
 	}
 
@@ -84,6 +86,7 @@ export class Session {
 				});
 			} else {
 				const [joinRef, ref, , event, payload] = JSON.parse(text);
+				if (event === 'phx_reply' && !this.#sent.has(ref)) continue;
 				const name = event === 'phx_reply' ? `reply ${ref}` : `${event} ${joinRef}`;
 				if (this.#came.has(name) && ref)
 					throw new Error(`a second answer to ${ref}: ${text}`);

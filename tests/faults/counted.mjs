@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 
 const EVENTS = "('phx_join', 'run:start', 'run:complete', 'step:start', 'step:complete')";
-const SERIES = /^interlock_race_total\{event="([^"]*)",outcome="([^"]*)",policy="[^"]*"\} (\d+)$/gm;
+const SERIES = /^interlock_message_outcomes_total\{event="([^"]*)",outcome="([^"]*)",policy="[^"]*"\} (\d+)$/gm;
 
 const inMetrics = async ({ address }) => {
 	const text = await (await fetch(`http://${address}/metrics`)).text();
@@ -38,6 +38,6 @@ export const checkCounts = async (db, coordinator) => {
 		assert.ok(difference >= 0, `${key} was counted more often than journaled\n${said}`);
 		missing += difference;
 	}
-	const resent = await coordinator.metric('interlock_resent_total');
+	const resent = await coordinator.metric('interlock_resent_messages_total');
 	assert.ok(missing <= resent, `${missing} not counted, and ${resent} sent again\n${said}`);
 };

@@ -11,7 +11,7 @@ import { Load, runs, stamp } from './load.mjs';
 const DRAIN_MS = 3000;
 
 const start = (server) =>
-	Coordinator.start('faults-daemon', { server: { drain: `${DRAIN_MS}ms`, ...server } });
+	Coordinator.start('faults-daemon', { server: { drain_timeout: `${DRAIN_MS}ms`, ...server } });
 let a = await start();
 const { address } = a;
 const again = async () => (a = await start({ listen: address }));

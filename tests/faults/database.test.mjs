@@ -19,7 +19,7 @@ const a = await Coordinator.start(
 let db = await cluster.psql();
 const load = new Load({ url: a.url, id: await runs(db, 4000) });
 
-const resent = () => a.metric('interlock_resent_total');
+const resent = () => a.metric('interlock_resent_messages_total');
 
 // The fault in the middle of the load; then everything said is held against the database.
 const across = (name, fault) =>
@@ -103,7 +103,7 @@ test('no connection was closed, nothing waits, and messages were sent again', as
 	assert.ok((await resent()) > 0);
 	// Once each: the daemon itself asks something now and then.
 	for (const lane of ['write0', 'write1', 'read', 'claim', 'body'])
-		assert.equal(await a.untilMetric(`interlock_queued{lane="${lane}"}`, (n) => n === 0), 0, lane);
+		assert.equal(await a.untilMetric(`interlock_queued_messages{lane="${lane}"}`, (n) => n === 0), 0, lane);
 	assert.ok((await a.metric('interlock_db_connects_total{lane="write0"}')) >= 6);
 });
 

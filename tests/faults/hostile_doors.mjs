@@ -70,7 +70,7 @@ export const endpoints = [
 			const settled = () => lines.every(({ socket }) => socket.destroyed || socket.writableLength === 0);
 			await until(settled, 5000);
 			const answered = lines.filter(({ text, socket }) => text() || socket.destroyed).length;
-			const held = await stage.a.metric('interlock_in_flight_bytes');
+			const held = await stage.a.metric('interlock_buffered_bytes');
 			stage.must(answered > lines.length / 2 || held > MiB, `they are answered early, or count (${answered} answered, ${held} bytes)`);
 			for (const { socket } of lines) socket.destroy();
 		},

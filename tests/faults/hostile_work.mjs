@@ -64,7 +64,7 @@ export const work = [
 	{
 		id: 'C1',
 		what: 'run:batch_logs of many small lines, for longer than the patience',
-		options: (small) => (small ? { database: { patience: '2s' }, limits: { memory: '128MiB' } } : {}),
+		options: (small) => (small ? { database: { queue_timeout: '2s' }, limits: { memory: '128MiB' } } : {}),
 		async play(stage, small) {
 			stage.limit = (small ? 128 : 512) * MiB;
 			const held = await stage.held();

@@ -29,7 +29,7 @@ const patient = await Coordinator.start('intake-patient', {}, cluster.urls(wire.
 const far = await cluster.psql();
 const { migrate_url } = cluster.urls();
 const hasty = await Coordinator.start('intake-hasty', {
-	database: { url: cluster.urls(wire.port).url, migrate_url, patience: '1s' },
+	database: { url: cluster.urls(wire.port).url, migrate_url, queue_timeout: '1s' },
 });
 
 // Until the far side has it, though no answer has come through.

@@ -16,8 +16,8 @@ const WORKERS = 4; // of the load, each with a socket
 
 const a = await Coordinator.start('faults-peers', { limits: { max_workers_per_address: SOCKETS } });
 const load = new Load({ url: a.url, id: await runs(db, 4000), workers: WORKERS });
-const paused = (reason) => `interlock_sockets_paused{reason="${reason}"}`;
-const closes = (code) => `interlock_closes_total{code="${code}"}`;
+const paused = (reason) => `interlock_paused_sockets{reason="${reason}"}`;
+const closes = (code) => `interlock_socket_closes_total{code="${code}"}`;
 
 // The others go on meanwhile.
 const beside = (name, run) =>
@@ -63,7 +63,7 @@ beside('who does not read is not read either, until it does', async () => {
 	const { held, answers } = await deaf(20);
 	assert.equal(await a.untilMetric(paused('output'), (n) => n === 1), 1);
 	const start = held.say('run:start', runStart({ timestamp: stamp() }));
-	assert.ok((await a.untilMetric('interlock_in_flight_bytes', (n) => n > INPUT)) > INPUT);
+	assert.ok((await a.untilMetric('interlock_buffered_bytes', (n) => n > INPUT)) > INPUT);
 	held.worker.ws._socket.resume();
 	for (const answer of answers) assert.equal((await answer).text.length, INPUT);
 	assert.equal((await start).status, 'ok');
@@ -147,12 +147,12 @@ test(`${SOCKETS} workers, and not one more from one address`, async () => {
 
 // -- Descriptors --------------------------------------------------------------------------------------
 
-test('no descriptors left: turned away, the others go on, and it recovers', async () => {
+test('more silent connections than descriptors: a worker gets in, the others go on, and it recovers', async () => {
 	const b = await Coordinator.start('faults-descriptors', {}, null, ['prlimit', `--nofile=${DESCRIPTORS}`]);
 	const [host, port] = b.address.split(':');
 	const few = new Load({ url: b.url, id: await runs(db, 1000), workers: 4 });
 	await few.progress(50);
-	// Who is turned away comes again, and takes whatever has become free.
+	// Who is closed to make room comes again, and takes whatever has become free.
 	let knocking = true, away = 0;
 	const sockets = new Set();
 	const knock = () => {
@@ -166,9 +166,9 @@ test('no descriptors left: turned away, the others go on, and it recovers', asyn
 	};
 	for (let i = 0; i < 300; i++) knock();
 	for (const end = Date.now() + 10_000; !away && Date.now() < end; ) await few.progress(1);
-	assert.ok(away, 'some are turned away');
+	assert.ok(away, 'some are closed');
 	const params = { ...workerParams(readSecret(process.env.WORKER_SECRET_FILE)), vsn: '2.0.0' };
-	assert.notEqual(await new Wire(b.url, params).status, 101);
+	assert.equal(await new Wire(b.url, params).status, 101);
 	await few.progress(50);
 	// What the coordinator needs for itself is not theirs to take.
 	const open = readdirSync(`/proc/${b.child.pid}/fd`).length;

@@ -13,8 +13,8 @@ const { INTERLOCK_BIN } = process.env;
 const ROWS = 10; // of a kind
 const REFUSED = 2000;
 const [BURST, RATE] = [500, 100]; // what a worker may be refused at once, and a second
-const paused = 'interlock_sockets_paused{reason="refused"}';
-const pauses = 'interlock_pauses_total{reason="refused"}';
+const paused = 'interlock_paused_sockets{reason="refused"}';
+const pauses = 'interlock_socket_pauses_total{reason="refused"}';
 
 const a = await Coordinator.start('faults-refused');
 const started = async () => {

@@ -41,7 +41,7 @@ const value = (text, series) => Number(text.match(new RegExp(`^${series} (.*)$`,
 while (!stopped) {
 	await pause(20); // or the watching would be the load
 	const text = await (await fetch(`http://${address}/metrics`)).text();
-	most.held = Math.max(most.held, value(text, 'interlock_in_flight_bytes'));
+	most.held = Math.max(most.held, value(text, 'interlock_buffered_bytes'));
 }
 await saying;
 await worker.cut();

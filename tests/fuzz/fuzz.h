@@ -5,7 +5,7 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
-#include "base.h"
+#include "lib/base.h"
 
 #include <stdlib.h>
 

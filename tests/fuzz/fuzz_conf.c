@@ -2,7 +2,7 @@
  * The configuration's file: whatever its bytes are, there is a configuration or there are
  * sentences, never both; and what is printed of a configuration is one, which says the same.
  */
-#include "conf.h"
+#include "core/conf.h"
 #include "fuzz.h"
 
 #include <sys/mman.h>

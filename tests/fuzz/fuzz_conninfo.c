@@ -1,7 +1,7 @@
 /*
  * What names a database: a password that libpq finds in it is not printed.
  */
-#include "conninfo.h"
+#include "lib/conninfo.h"
 
 #include "fuzz.h"
 

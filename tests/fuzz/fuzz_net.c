@@ -3,7 +3,7 @@
  * X-Forwarded-For. A request counts for the peer unless the peer is trusted, and otherwise for an
  * address in its one spelling.
  */
-#include "net.h"
+#include "lib/net.h"
 
 #include "fuzz.h"
 

@@ -2,10 +2,10 @@
  * Frames: nothing that a peer sends may be read beyond its end, and whatever is accepted can be
  * answered by frames that are accepted in their turn and say the same.
  */
-#include "phx.h"
+#include "ws/phx.h"
 
 #include "fuzz.h"
-#include "slice.h"
+#include "lib/jscan.h"
 
 static void answer(const struct phx_frame *f)
 {
@@ -34,8 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (phx_parse_text(text, n, &f) == PHX_OK) {
 		answer(&f);
-		require(phx_parse_cut(head, n, &f) == PHX_OK, "a frame, but its head is none");
-	} else if (phx_parse_cut(head, n, &f) == PHX_OK) {
+		require(phx_parse_truncated(head, n, &f) == PHX_OK,
+			"a frame, but its head is none");
+	} else if (phx_parse_truncated(head, n, &f) == PHX_OK) {
 		answer(&f);
 	}
 	if (phx_parse_binary((const char *)data, n, scratch, &f) == PHX_OK)

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "slice.h"
+#include "lib/jscan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -81,7 +81,7 @@ static void compare(struct slice text, const struct slice *patterns, size_t n)
 static void replace(struct slice text, const struct slice *secrets, size_t n)
 {
 	struct buf json = { 0 }, result = { 0 };
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 	bool any = false, replaced;
 
 	buf_addc(&json, '[');
@@ -94,30 +94,30 @@ static void replace(struct slice text, const struct slice *secrets, size_t n)
 		any = any || memmem(text.p, text.n, secrets[i].p, secrets[i].n) != NULL;
 	}
 	buf_addc(&json, ']');
-	require(scrub_add(s, (struct slice){ json.p, json.n }), "refused");
-	scrub_build(s);
-	replaced = scrub_apply(s, text, &result);
+	require(scrubber_add(s, (struct slice){ json.p, json.n }), "refused");
+	scrubber_build(s);
+	replaced = scrubber_apply(s, text, &result);
 	require(replaced || !any, "nothing was replaced");
 	require(result.n <= text.n, "longer than the text");
 	require(replaced || result.n == text.n, "shorter than the text");
 	buf_free(&json);
 	buf_free(&result);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 /* A credential of any shape. */
 static void add(struct slice body)
 {
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 	struct buf result = { 0 };
 
-	if (scrub_add(s, body)) {
-		scrub_build(s);
-		scrub_apply(s, body, &result);
+	if (scrubber_add(s, body)) {
+		scrubber_build(s);
+		scrubber_apply(s, body, &result);
 		require(result.n <= body.n, "longer than the credential");
 	}
 	buf_free(&result);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -4,7 +4,7 @@
  * surrogates, and depth, which it counts by values and we count by brackets. Whatever is accepted
  * is then walked: what the walk finds must be what jansson found.
  */
-#include "slice.h"
+#include "lib/jscan.h"
 
 #include "fuzz.h"
 
@@ -28,7 +28,7 @@ static void compare_string(struct slice value, const json_t *json)
 	struct buf text = { 0 };
 	const size_t n = json_string_length(json);
 
-	if (slice_decode(value, &text))
+	if (jscan_decode(value, &text))
 		require(text.n == n && (n == 0 || memcmp(text.p, json_string_value(json), n) == 0),
 			"another text");
 	else
@@ -39,15 +39,15 @@ static void compare_string(struct slice value, const json_t *json)
 /* Recurses: jansson has seen to it that it is not too deep. */
 static void compare(struct slice value, const json_t *json)
 {
-	static const enum slice_type types[] = {
-		[JSON_OBJECT] = SLICE_OBJECT,
-		[JSON_ARRAY] = SLICE_ARRAY,
-		[JSON_STRING] = SLICE_STRING,
-		[JSON_INTEGER] = SLICE_NUMBER,
-		[JSON_REAL] = SLICE_NUMBER,
-		[JSON_TRUE] = SLICE_TRUE,
-		[JSON_FALSE] = SLICE_FALSE,
-		[JSON_NULL] = SLICE_NULL,
+	static const enum jscan_type types[] = {
+		[JSON_OBJECT] = JSCAN_OBJECT,
+		[JSON_ARRAY] = JSCAN_ARRAY,
+		[JSON_STRING] = JSCAN_STRING,
+		[JSON_INTEGER] = JSCAN_NUMBER,
+		[JSON_REAL] = JSCAN_NUMBER,
+		[JSON_TRUE] = JSCAN_TRUE,
+		[JSON_FALSE] = JSCAN_FALSE,
+		[JSON_NULL] = JSCAN_NULL,
 	};
 	struct slice cursor = value, key, member;
 	const char *name;
@@ -55,19 +55,19 @@ static void compare(struct slice value, const json_t *json)
 	size_t i = 0;
 	int64_t number;
 
-	require(slice_type(value) == types[json_typeof(json)], "another type");
-	require(slice_int(value, &number) == json_is_integer(json), "an integer or not");
+	require(jscan_type(value) == types[json_typeof(json)], "another type");
+	require(jscan_int(value, &number) == json_is_integer(json), "an integer or not");
 	if (json_is_integer(json))
 		require(number == json_integer_value(json), "another integer");
 	if (json_is_string(json))
 		compare_string(value, json);
 	if (json_is_array(json)) {
-		while (slice_next(&cursor, &key, &member))
+		while (jscan_next(&cursor, &key, &member))
 			compare(member, json_array_get(json, i++));
 		require(i == json_array_size(json), "another number of members");
 	}
 	json_object_foreach((json_t *)json, name, expected)
-		compare(slice_get(value, name), expected);
+		compare(jscan_member(value, name), expected);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -75,17 +75,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	const struct slice text = { (const char *)data, n };
 	struct slice value;
 	json_error_t error;
-	enum slice_error ours = slice_document(text, &value);
+	enum jscan_error ours = jscan_document(text, &value);
 	json_t *json = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 
 	if (json == NULL) {
-		require(ours != SLICE_OK || meant_to_differ(&error), error.text);
-	} else if (ours == SLICE_OK) {
+		require(ours != JSCAN_OK || meant_to_differ(&error), error.text);
+	} else if (ours == JSCAN_OK) {
 		compare(value, json);
 	} else {
 		require(memchr(data, '\0', n) != NULL, "jansson accepts it");
 	}
-	require(ours != SLICE_OK || utf8_valid(text.p, text.n), "accepted, but not UTF-8");
+	require(ours != JSCAN_OK || utf8_valid(text.p, text.n), "accepted, but not UTF-8");
 	json_decref(json);
 	return 0;
 }

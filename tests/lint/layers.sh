@@ -1,72 +1,53 @@
 #!/usr/bin/env bash
-# The house's layers: a file includes its own module's headers, and otherwise only those of lower
-# layers. A module is what stands before the first underscore of a file's name; a header in src/
-# belongs to its module alone. Prints every include that goes against it.
+# The folders are the layers: a file includes only headers of its own folder and of the folders below it. A
+# header beside a source file is private to its folder. Prints every include that breaks this.
 cd "$(dirname "$0")/../.." || exit
 
-# The drawing, the lowest layer last. Modules of one layer do not know each other.
-drawing='
-main cli
-queue run step log plan lease presence sample listen janitor intake http pulse
-message waiting
-chan
-batch snapshot
-stmt field keys
-fsm conf scrub sign
-option sd jwt crypt chore phx db ws schema refuse value
-slice stats net conninfo
-base sql
-logger
-'
+# The lowest layer first. What stands in src/ itself (the two programs) may include everything.
+layers=(lib db ws core session services protocol http cli)
 
-# Who may include what is not ours. The rest of the house sees it through these.
+# Who may include what is not ours. The rest sees it through these.
 quarantine='
-libwebsockets\.h  src/ws(_.*)?\.[ch]
-openssl/.*        src/(jwt|crypt)\.c
-ini\.h            src/conf_file\.c
-libpq-fe\.h       include/db\.h|src/(db|schema|cli|conninfo)(_.*)?\.[ch]
-uv\.h             src/(main|db|ws|janitor|batch|chore)(_.*)?\.[ch]|include/(db|ws|batch|chan|sign|snapshot|chore)\.h
-jansson\.h        (include|src)/(.*)
+libwebsockets\.h  src/ws/.*
+openssl/.*        src/lib/(jwt|crypto)\.c
+ini\.h            src/core/conf_file\.c
+libpq-fe\.h       include/db/db\.h|src/(db|cli)/.*|src/lib/conninfo\.c
+uv\.h             src/(interlockd\.c|(lib|db|ws|core|session|services)/.*)|include/(lib|db|ws|core|session|services)/.*
+jansson\.h        .*
 '
 
 found=0
 wrong() { echo "$*" && found=1; }
 
-declare -A layer
-depth=0
-while read -r modules; do
-	((++depth))
-	for module in $modules; do layer[$module]=-$depth; done
-done < <(sed '/^$/d' <<<"$drawing")
+declare -A depth
+for i in "${!layers[@]}"; do depth[${layers[i]}]=$i; done
+folder() { local path=${1#src/} && path=${path#include/}; [[ $path == */* ]] && echo "${path%%/*}"; }
 
-module() { local name=${1##*/}; name=${name%.*}; echo "${name%%_*}"; }
-
-# Our own headers.
 while IFS=: read -r file header; do
-	from=$(module "$file") to=$(module "$header")
-	for name in "$from" "$to"; do
-		[ -n "${layer[$name]}" ] || wrong "$file: module $name is not in the drawing"
-	done
-	[ "$from" = "$to" ] && continue
-	[ ! -e "src/$header" ] || wrong "$file: src/$header is private to $to"
-	((layer[$to] < layer[$from])) || wrong "$file includes $header, which is not below it"
-done < <(grep -HoP '^#include "\K[^"]+' src/*.[ch] include/*.h)
+	from=$(folder "$file")
+	if [[ $header != */* ]]; then
+		[ -e "${file%/*}/$header" ] || [ "$header" = sql.h ] || wrong "$file: $header is neither in its folder nor named by one"
+		continue
+	fi
+	to=${header%%/*}
+	[ -n "${depth[$to]:-}" ] || { wrong "$file: $to is no layer" && continue; }
+	[ -z "$from" ] || ((depth[$to] <= depth[$from])) || wrong "$file includes $header, which is not below it"
+done < <(grep -HroP '^#include "\K[^"]+' src include --include=*.[ch])
 
 # Its own header comes first: so no header depends on what was included before it.
-for file in src/*.c; do
-	own=$(module "$file")
-	[ -e "include/$own.h" ] || [ -e "src/$own.h" ] || continue
-	[[ $(grep -m1 '^#include' "$file") =~ \"${own}[._] ]] || wrong "$file does not include a header of its own first"
-done
+while read -r file; do
+	own=${file#src/} own=${own%.c}
+	[ -e "include/$own.h" ] || continue
+	first=$(grep -m1 -oP '^#include "\K[^"]+' "$file")
+	[[ $first == "$own.h" || $first == "${own##*/}_private.h" ]] || wrong "$file does not include $own.h first"
+done < <(find src -name '*.c')
 
-# Other people's.
 while read -r header allowed; do
 	[ -n "$header" ] || continue
 	while read -r file; do
 		[[ $file =~ ^($allowed)$ ]] || wrong "$file includes $header"
-	done < <(grep -lE "^#include <$header>" src/*.[ch] include/*.h)
+	done < <(grep -rlE "^#include <$header>" src include)
 done <<<"$quarantine"
-grep -nE '\<PQ(send|exec|connect|prepare)' src/*.c | grep -vE '^src/(db|schema|cli)(_.*)?\.c:' &&
-	wrong 'PostgreSQL is spoken to by db, schema and cli'
+grep -rnE '\<PQ(send|exec|connect|prepare)' src | grep -vE '^src/(db|cli)/' && wrong 'PostgreSQL is spoken to by db and cli'
 
 exit $found

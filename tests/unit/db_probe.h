@@ -7,7 +7,7 @@
 #ifndef DB_PROBE_H
 #define DB_PROBE_H
 
-#include "db.h"
+#include "db/db.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

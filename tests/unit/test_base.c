@@ -1,7 +1,7 @@
 /*
  * base: buffers stay terminated, UUIDs keep their order.
  */
-#include "base.h"
+#include "lib/base.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * The configuration: defaults, every kind of mistake and its line, the sample file, what is printed
  * and read again, and what a reload takes over.
  */
-#include "conf.h"
+#include "core/conf.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -73,11 +73,13 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->join_timeout, 30000);
 	assert_int_equal(conf->poll, 1000);
 	assert_int_equal(conf->keep, 30 * 86400000LL);
-	assert_int_equal(conf->max_message_kept, 64 << 10);
+	assert_int_equal(conf->journal_max_message, 64 << 10);
 	assert_int_equal(conf->max_body, 10 << 20);
 	assert_int_equal(conf->max_message, 128 << 20);
 	assert_int_equal(conf->max_workers, 10000);
 	assert_int_equal(conf->max_workers_per_address, 10000);
+	assert_int_equal(conf->max_callers, 1000);
+	assert_int_equal(conf->max_callers_per_address, 200);
 	assert_int_equal(conf->memory, 512 << 20);
 	assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(conf->log_target, LOG_AUTO);
@@ -182,10 +184,10 @@ static void test_long_line(void **state)
 static void test_mistakes(void **state)
 {
 	(void)state;
-	assert_mistakes("drain = 1s\n"
+	assert_mistakes("drain_timeout = 1s\n"
 			"[server]\n"
-			"drain = soon\n"
-			"drain = 2s\n"
+			"drain_timeout = soon\n"
+			"drain_timeout = 2s\n"
 			"hunter2 is the password\n"
 			"lissten = x\n"
 			"[lost]\n"
@@ -194,13 +196,13 @@ static void test_mistakes(void **state)
 			"max_requeues =\n"
 			"[log]\n"
 			"level = warn # more\n",
-		"f:1: got \"drain\", expected a [section] first\n"
-		"f:3: [server] drain: got \"soon\", expected a duration from 0 to 10m\n"
-		"f:4: [server] drain: got it again, expected it once (line 3)\n"
+		"f:1: got \"drain_timeout\", expected a [section] first\n"
+		"f:3: [server] drain_timeout: got \"soon\", expected a duration from 0 to 10m\n"
+		"f:4: [server] drain_timeout: got it again, expected it once (line 3)\n"
 		"f:5: got \"hunter2\", expected option = value\n"
 		"f:6: [server] lissten: got an unknown option, expected one of listen "
 		"trusted_proxies "
-		"name drain\n"
+		"name drain_timeout\n"
 		"f:8: [lost] late_completion: got \"Yield\", expected one of yield, acknowledge, "
 		"reject\n"
 		"f:9: [lost] lease: got \"30s\", expected a duration from 75s to 1d, or 0 (off)\n"
@@ -221,17 +223,17 @@ static void test_section_mistakes(void **state)
 			"anything = goes\n"
 			"[server\n"
 			"nonsense\n"
-			"[server] drain = 1s\n"
+			"[server] drain_timeout = 1s\n"
 			"[]\n"
 			"[project]\n"
 			"[project \"x\"]\n"
 			"late_completion = whatever\n"
 			"[server]\n"
-			"drain = 1\n",
+			"drain_timeout = 1\n",
 		"f:1: got \"[sever]\", " SECTIONS "f:3: got \"[server\", " SECTIONS
-		"f:5: got \"[server] drain = 1s\", " SECTIONS "f:6: got \"[]\", " SECTIONS
+		"f:5: got \"[server] drain_timeout = 1s\", " SECTIONS "f:6: got \"[]\", " SECTIONS
 		"f:7: got \"[project]\", " SECTIONS "f:8: got \"[project \"x\"]\", " SECTIONS
-		"f:11: [server] drain: got \"1\", expected a duration from 0 to 10m\n");
+		"f:11: [server] drain_timeout: got \"1\", expected a duration from 0 to 10m\n");
 }
 
 static void test_cross_check(void **state)
@@ -300,15 +302,16 @@ static void test_print(void **state)
 {
 	(void)state;
 	struct buf first = { 0 }, second = { 0 };
-	struct conf *conf = load("[server]\nlisten = [::1]:1 unix:/x\nname = a b\ndrain = 1500ms\n"
-				 "[lost]\nlate_window = 0\ngrace = 86400ms\nlease = 24h\n"
-				 "late_completion = reject\n"
-				 "[journal]\nmax_message = 1025\nkeep = 48h\n"
-				 "[limits]\nmemory = 2048MiB\n"
-				 "[database]\nurl = host=/run/x dbname=y\nwriters = 3\n"
-				 "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"
-				 "late_completion = acknowledge\n"
-				 "[project \"0190f3a2-1111-7000-8000-00000000000b\"]\n");
+	struct conf *conf =
+		load("[server]\nlisten = [::1]:1 unix:/x\nname = a b\ndrain_timeout = 1500ms\n"
+		     "[lost]\nlate_window = 0\ngrace = 86400ms\nlease = 24h\n"
+		     "late_completion = reject\n"
+		     "[journal]\nmax_message = 1025\nretention = 48h\n"
+		     "[limits]\nmemory = 2048MiB\n"
+		     "[database]\nurl = host=/run/x dbname=y\nwriters = 3\n"
+		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"
+		     "late_completion = acknowledge\n"
+		     "[project \"0190f3a2-1111-7000-8000-00000000000b\"]\n");
 
 	conf_print(conf, &first);
 	struct conf *again = load(first.p);
@@ -320,7 +323,7 @@ static void test_print(void **state)
 	assert_int_equal(again->drain, 1500);
 	assert_int_equal(again->late_window, 0);
 	assert_int_equal(again->grace, 86400);
-	assert_int_equal(again->max_message_kept, 1025);
+	assert_int_equal(again->journal_max_message, 1025);
 	assert_int_equal(again->memory, 2LL << 30);
 	assert_int_equal(policy_of(again, id_a), LATE_ACKNOWLEDGE);
 	assert_int_equal(policy_of(again, id_b), LATE_REJECT);
@@ -361,26 +364,29 @@ static void test_reload(void **state)
 
 	conf_reload(conf,
 		load("[server]\nlisten = 127.0.0.1:1\ntrusted_proxies = ::1 10.0.0.0/8\nname = "
-		     "x\ndrain = 1s\n"
-		     "[database]\nurl = host=b\nmigrate_url = host=c\nwriters = 4\npatience = 1s\n"
+		     "x\ndrain_timeout = 1s\n"
+		     "[database]\nurl = host=b\nmigrate_url = host=c\nwriters = 4\nqueue_timeout = "
+		     "1s\n"
 		     "[keys]\nworker_secret = a\nrun_token_key = b\ncredential_key = c\n"
 		     "[runs]\ndefault_timeout = 1s\n"
 		     "[transitions]\nmode = observe\n"
 		     "[lost]\nlate_completion = reject\nlate_window = 1m\ngrace = 1s\n"
 		     "lease = 2m\nafter_claim = requeue\nmax_requeues = 7\n"
 		     "[janitor]\ninterval = 10ms\n"
-		     "[claims]\njoin_timeout = 1s\npoll = 2s\n"
-		     "[journal]\nkeep = 1d\nmax_message = 1KiB\n"
+		     "[claims]\njoin_timeout = 1s\npoll_interval = 2s\n"
+		     "[journal]\nretention = 1d\nmax_message = 1KiB\n"
 		     "[intake]\nmax_body = 1MiB\nlisten = 127.0.0.1:2\n"
 		     "[metrics]\nlisten = 127.0.0.1:3\n"
 		     "[limits]\nmax_message = 1MiB\nmax_workers = 5\n"
 		     "max_workers_per_address = 6\nmemory = 1GiB\n"
+		     "max_callers = 7\nmax_callers_per_address = 8\n"
 		     "[log]\nlevel = debug\ntarget = journal\nsocket = /s\nburst = 0\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"),
 		&kept);
 	assert_string_equal(kept.p,
-		"[server] listen\n[server] name\n[server] drain\n"
-		"[database] url\n[database] migrate_url\n[database] writers\n[database] patience\n"
+		"[server] listen\n[server] name\n[server] drain_timeout\n"
+		"[database] url\n[database] migrate_url\n[database] writers\n[database] "
+		"queue_timeout\n"
 		"[intake] listen\n[intake] max_body\n[metrics] listen\n[limits] "
 		"max_message\n[limits] memory\n");
 	assert_ptr_equal(conf->url, url);
@@ -399,9 +405,11 @@ static void test_reload(void **state)
 	assert_int_equal(conf->join_timeout, 1000);
 	assert_int_equal(conf->poll, 2000);
 	assert_int_equal(conf->keep, 86400000);
-	assert_int_equal(conf->max_message_kept, 1024);
+	assert_int_equal(conf->journal_max_message, 1024);
 	assert_int_equal(conf->max_workers, 5);
 	assert_int_equal(conf->max_workers_per_address, 6);
+	assert_int_equal(conf->max_callers, 7);
+	assert_int_equal(conf->max_callers_per_address, 8);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(conf->log_target, LOG_JOURNAL);
 	assert_string_equal(conf->log_socket, "/s");

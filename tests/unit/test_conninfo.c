@@ -1,7 +1,7 @@
 /*
  * What names a database: what is taken, and that no password is printed or left to libpq to quote.
  */
-#include "conninfo.h"
+#include "lib/conninfo.h"
 
 #include <setjmp.h>
 

@@ -3,7 +3,7 @@
  * connection does to all of these.
  */
 #include "db_probe.h"
-#include "stats.h"
+#include "lib/metrics.h"
 
 static void query(struct probe *p, const char *stmt, const char *text)
 {
@@ -134,21 +134,21 @@ static void notifications(void **state)
 static void loss_when_idle(void **state)
 {
 	struct probe p;
-	struct series *up = stats_series(STATS_DB_UP, "lane=\"test\"");
-	struct series *connects = stats_series(STATS_DB_CONNECTS, "lane=\"test\"");
-	double before = stats_value(connects);
+	struct series *up = metrics_series(METRIC_DB_UP, "lane=\"test\"");
+	struct series *connects = metrics_series(METRIC_DB_CONNECTS, "lane=\"test\"");
+	double before = metrics_value(connects);
 	(void)state;
 
 	db_opened(&p, url);
 	expect(&p, "U");
-	assert_true(stats_value(up) == 1);
+	assert_true(metrics_value(up) == 1);
 	assert_in_range(db_up_since(p.db), 1, mono_ms());
 	terminate();
 	expect(&p, "D");
 	assert_non_null(strstr(p.why, "terminating connection due to administrator command"));
-	assert_true(stats_value(up) == 0);
+	assert_true(metrics_value(up) == 0);
 	expect(&p, "U");
-	assert_true(stats_value(connects) == before + 2);
+	assert_true(metrics_value(connects) == before + 2);
 	query(&p, "echo", "again");
 	sync_all(&p);
 	expect(&p, "rs");

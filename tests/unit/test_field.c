@@ -1,7 +1,7 @@
 /*
  * field: payloads become values, or a refusal that is already the answer.
  */
-#include "field.h"
+#include "core/field.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 enum { RECEIVED = 1700000000 };
 
 static struct value values[8];
-static struct refusal why;
-static const struct scrub *secrets;
+static struct error_reply why;
+static const struct scrubber *secrets;
 
 static bool parse(const struct field *fields, int n, const char *payload)
 {
@@ -19,8 +19,8 @@ static bool parse(const struct field *fields, int n, const char *payload)
 
 	for (size_t i = 0; i < countof(values); i++)
 		value_clear(&values[i]);
-	why = (struct refusal){ 0 };
-	assert_int_equal(slice_document(slice_of(payload), &document), SLICE_OK);
+	why = (struct error_reply){ 0 };
+	assert_int_equal(jscan_document(slice_of(payload), &document), JSCAN_OK);
 	return field_parse(fields, n, document, secrets, RECEIVED, values, &why);
 }
 
@@ -210,11 +210,11 @@ static void secrets_are_replaced_before_the_cut(void **state)
 		{ "message", FIELD_TEXT, .limit = 16, .scrub = true },
 		{ "name", FIELD_TEXT },
 	};
-	struct scrub *set = scrub_new(NULL);
+	struct scrubber *set = scrubber_new(NULL);
 
 	(void)state;
-	assert_true(scrub_add(set, slice_of("[\"hunter22\"]")));
-	scrub_build(set);
+	assert_true(scrubber_add(set, slice_of("[\"hunter22\"]")));
+	scrubber_build(set);
 	secrets = set;
 	assert_true(parse(texts, 2, "{\"message\":\"it is hunter22\",\"name\":\"hunter22\"}"));
 	expect_text(&values[0], "it is ***");
@@ -222,7 +222,7 @@ static void secrets_are_replaced_before_the_cut(void **state)
 	assert_true(parse(texts, 2, "{\"message\":\"the word: hunter22\"}"));
 	expect_text(&values[0], "the word: ***");
 	secrets = NULL;
-	scrub_free(set);
+	scrubber_free(set);
 }
 
 int main(void)

@@ -2,7 +2,7 @@
  * fsm: the table of moves against a second copy of it, written by hand; and what is derived from
  * it.
  */
-#include "fsm.h"
+#include "core/fsm.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

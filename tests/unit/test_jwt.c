@@ -1,5 +1,5 @@
 /* jwt: a published vector, a token of the recorded shape, and a forger's catalogue. */
-#include "jwt.h"
+#include "lib/jwt.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

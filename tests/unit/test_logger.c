@@ -3,7 +3,7 @@
  * journald, whose socket is played by the test; of one kind only so many lines come, and the rest
  * is counted.
  */
-#include "base.h"
+#include "lib/base.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -313,11 +313,11 @@ static void so_many_lines_of_a_kind(void **state)
 	noise("a", 5);
 	noise("b", 2); /* another kind */
 	log_info("a third %s", "kind");
-	log_tell_suppressed(false); /* their time is not over */
+	log_report_suppressed(false); /* their time is not over */
 	noise("a", 1);
-	log_tell_suppressed(true);
+	log_report_suppressed(true);
 	noise("a", 1); /* counted from zero */
-	log_tell_suppressed(true);
+	log_report_suppressed(true);
 	assert_released("time=T level=info msg=\"noise 0\" code=a\n"
 			"time=T level=info msg=\"noise 1\" code=a\n"
 			"time=T level=info msg=\"noise 0\" code=b\n"
@@ -349,7 +349,7 @@ static void kinds_without_end(void **state)
 		snprintf(code, sizeof(code), "k%d", i);
 		noise(code, 2);
 	}
-	log_tell_suppressed(true);
+	log_report_suppressed(true);
 	char *text = release();
 	for (const char *t = text; (t = strstr(t, "suppressed 1 lines")) != NULL; t++)
 		said++;

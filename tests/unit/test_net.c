@@ -1,7 +1,7 @@
 /*
  * Lists of networks, and whose a request is that came through proxies.
  */
-#include "net.h"
+#include "lib/net.h"
 
 #include <setjmp.h>
 
@@ -15,6 +15,7 @@ static void test_lists(void **state)
 	static const char *const bad[] = { "localhost", "10.0.0.0/33", "::1/129", "10.0.0.0/",
 		"10.0.0.0/-1", "10.0.0.0/ 8", "10.0.0", "1.2.3.4,5.6.7.8", "unix:/x", "/8",
 		"127.0.0.1:80", "10.0.0.0/8x", "10.0.0.0/99999999999999999999",
+		"1.2.3.4/2147483647", "1.2.3.4/2147483552", "::1/4294967296",
 		"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc:dddd" };
 
 	for (size_t i = 0; i < countof(good); i++)

@@ -1,7 +1,7 @@
 /*
  * The values of options: what each type takes and refuses, its bounds, and how it is printed.
  */
-#include "option.h"
+#include "lib/option.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
  * phx: frames taken apart and put together, the recorded ones among them (TEST_DATA names the
  * folder of the recordings).
  */
-#include "phx.h"
+#include "ws/phx.h"
 
-#include "slice.h"
+#include "lib/jscan.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -131,9 +131,9 @@ static void a_deep_payload_is_left_out(void **state)
 
 	(void)state;
 	buf_adds(&b, "[\"1\",\"2\",\"t\",\"e\",");
-	for (int i = 0; i <= SLICE_MAX_DEPTH; i++)
+	for (int i = 0; i <= JSCAN_MAX_DEPTH; i++)
 		buf_addc(&b, '[');
-	for (int i = 0; i <= SLICE_MAX_DEPTH; i++)
+	for (int i = 0; i <= JSCAN_MAX_DEPTH; i++)
 		buf_addc(&b, ']');
 	buf_adds(&b, "]");
 	copy = parse(b.p, &f, PHX_OK);
@@ -153,13 +153,13 @@ static void the_head_of_a_cut_frame(void **state)
 	struct phx_frame f;
 
 	(void)state;
-	assert_int_equal(phx_parse_cut(text, strlen(text), &f), PHX_OK);
+	assert_int_equal(phx_parse_truncated(text, strlen(text), &f), PHX_OK);
 	assert_true(f.cut);
 	assert_true(slice_is(f.payload, "{}"));
 	assert_true(slice_is(f.join_ref, "\"1\""));
 	assert_true(slice_is(f.event, "run:complete"));
 	for (size_t n = 0; n < 12; n++)
-		assert_int_equal(phx_parse_cut(text, n, &f), PHX_NOT_FRAME);
+		assert_int_equal(phx_parse_truncated(text, n, &f), PHX_NOT_FRAME);
 }
 
 /* What is left of a payload of which these are the ends; a '#' stands for the gap. */
@@ -198,7 +198,7 @@ static void the_ends_of_a_payload(void **state)
 		struct phx_frame f;
 
 		*strchr(text, '#') = '\0';
-		assert_int_equal(phx_parse_cut(text, n, &f), PHX_OK);
+		assert_int_equal(phx_parse_truncated(text, n, &f), PHX_OK);
 		assert_true(f.cut);
 		if (cases[i].payload == NULL)
 			assert_null(f.payload.p);
@@ -227,7 +227,7 @@ static void recorded_frames(void **state)
 		char *event;
 		char *copy = parse_n(line, (size_t)n, &f, PHX_OK);
 
-		assert_int_equal(slice_type(f.payload), SLICE_OBJECT);
+		assert_int_equal(jscan_type(f.payload), JSCAN_OBJECT);
 		event = xstrndup(f.event.p, f.event.n);
 		phx_push(&b, f.join_ref, f.ref, f.topic, event, f.payload);
 		buf_addc(&b, '\n');

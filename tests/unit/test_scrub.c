@@ -1,5 +1,5 @@
 /* scrub: what becomes *** and, as much, what does not. */
-#include "scrub.h"
+#include "core/scrubber.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -11,28 +11,28 @@ struct example {
 };
 
 /* The set of one credential. */
-static struct scrub *set_of(struct slice body)
+static struct scrubber *set_of(struct slice body)
 {
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 
-	assert_true(scrub_add(s, body));
-	scrub_build(s);
+	assert_true(scrubber_add(s, body));
+	scrubber_build(s);
 	return s;
 }
 
 static void check(const struct example *e)
 {
-	struct scrub *s = set_of(slice_of(e->credential));
+	struct scrubber *s = set_of(slice_of(e->credential));
 	struct buf out = { 0 };
 	const char *want = e->want ? e->want : e->text;
 
 	buf_adds(&out, ">");
-	bool replaced = scrub_apply(s, slice_of(e->text), &out);
+	bool replaced = scrubber_apply(s, slice_of(e->text), &out);
 	if (strcmp(out.p + 1, want) != 0)
 		fail_msg("%s in %s became %s", e->text, e->credential, out.p + 1);
 	assert_int_equal(replaced, e->want != NULL);
 	buf_free(&out);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 static void plain_values(void **state)
@@ -189,10 +189,10 @@ static void several_lines(void **state)
 		check(&examples[i]);
 }
 
-static bool hides(const struct scrub *s, const char *text, const char *want)
+static bool hides(const struct scrubber *s, const char *text, const char *want)
 {
 	struct buf out = { 0 };
-	bool replaced = scrub_apply(s, slice_of(text), &out);
+	bool replaced = scrubber_apply(s, slice_of(text), &out);
 
 	assert_string_equal(out.p, want);
 	buf_free(&out);
@@ -201,76 +201,76 @@ static bool hides(const struct scrub *s, const char *text, const char *want)
 
 static void several_credentials(void **state)
 {
-	struct scrub *s = scrub_new(NULL), *more;
+	struct scrubber *s = scrubber_new(NULL), *more;
 
 	(void)state;
-	assert_true(scrub_add(s, slice_of("{\"a\":\"first-one\"}")));
-	assert_true(scrub_add(s, slice_of("{\"a\":\"first-one\",\"b\":\"second\"}")));
-	scrub_build(s);
+	assert_true(scrubber_add(s, slice_of("{\"a\":\"first-one\"}")));
+	assert_true(scrubber_add(s, slice_of("{\"a\":\"first-one\",\"b\":\"second\"}")));
+	scrubber_build(s);
 	assert_true(hides(s, "first-one, second, third", "***, ***, third"));
 
 	/* Another set has these too; what it gets besides is its own. */
-	more = scrub_new(s);
-	assert_true(scrub_add(more, slice_of("[\"third\",\"first-one-more\"]")));
-	scrub_build(more);
+	more = scrubber_new(s);
+	assert_true(scrubber_add(more, slice_of("[\"third\",\"first-one-more\"]")));
+	scrubber_build(more);
 	assert_true(hides(more, "first-one, second, third, first-one-more", "***, ***, ***, ***"));
 	assert_true(hides(s, "third, first-one-more", "third, ***-more"));
-	scrub_free(s);
+	scrubber_free(s);
 	assert_true(hides(more, "second", "***"));
-	scrub_free(more);
+	scrubber_free(more);
 }
 
 static void the_same_again(void **state)
 {
-	struct scrub *s = set_of(slice_of("{\"a\":\"first-one\"}"));
-	size_t size = scrub_size(s);
+	struct scrubber *s = set_of(slice_of("{\"a\":\"first-one\"}"));
+	size_t size = scrubber_bytes(s);
 
 	(void)state;
-	assert_true(scrub_has(s, slice_of("{\"a\":\"first-one\"}")));
-	assert_false(scrub_has(s, slice_of("{\"a\":\"first-one\" }")));
-	assert_true(scrub_add(s, slice_of("{\"a\":\"first-one\"}")));
-	scrub_build(s);
-	assert_int_equal(scrub_size(s), size);
-	scrub_free(s);
+	assert_true(scrubber_has(s, slice_of("{\"a\":\"first-one\"}")));
+	assert_false(scrubber_has(s, slice_of("{\"a\":\"first-one\" }")));
+	assert_true(scrubber_add(s, slice_of("{\"a\":\"first-one\"}")));
+	scrubber_build(s);
+	assert_int_equal(scrubber_bytes(s), size);
+	scrubber_free(s);
 }
 
 /* Such a credential is not handed out; the set is as it was. */
 static void refused(void **state)
 {
-	struct scrub *s = set_of(slice_of("[\"hunter22\"]"));
+	struct scrubber *s = set_of(slice_of("[\"hunter22\"]"));
 	struct buf large = { 0 };
-	size_t size = scrub_size(s);
+	size_t size = scrubber_bytes(s);
 
 	(void)state;
 	buf_adds(&large, "[\"");
 	while (large.n < SCRUB_MAX)
 		buf_adds(&large, "sixteen letters ");
 	buf_adds(&large, "\"]");
-	assert_false(scrub_add(s, (struct slice){ large.p, large.n }));
-	assert_false(scrub_add(s, slice_of("hunter23")));
-	assert_false(scrub_has(s, slice_of("hunter23")));
-	scrub_build(s);
-	assert_int_equal(scrub_size(s), size);
+	assert_false(scrubber_add(s, (struct slice){ large.p, large.n }));
+	assert_false(scrubber_add(s, slice_of("hunter23")));
+	assert_false(scrubber_has(s, slice_of("hunter23")));
+	scrubber_build(s);
+	assert_int_equal(scrubber_bytes(s), size);
 	assert_true(hides(s, "hunter22 hunter23", "*** hunter23"));
 	buf_free(&large);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 static void no_set_and_no_text(void **state)
 {
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 	struct buf out = { 0 };
 
 	(void)state;
-	scrub_build(s);
-	assert_false(scrub_apply(NULL, slice_of("text"), &out));
-	assert_false(scrub_apply(s, slice_of("text"), &out));
-	assert_false(scrub_apply(s, (struct slice){ 0 }, &out));
-	assert_false(scrub_apply(NULL, (struct slice){ 0 }, &out));
+	scrubber_build(s);
+	assert_false(scrubber_apply(NULL, slice_of("text"), &out));
+	assert_false(scrubber_apply(s, slice_of("text"), &out));
+	assert_false(scrubber_apply(s, (struct slice){ 0 }, &out));
+	assert_false(scrubber_apply(NULL, (struct slice){ 0 }, &out));
 	assert_string_equal(out.p, "texttext");
 	buf_free(&out);
-	scrub_free(s);
-	scrub_free(NULL);
+	scrubber_free(s);
+	scrubber_free(NULL);
 }
 
 /* An object of strings of eight bytes: "k0000000", "k0000001", … */
@@ -285,26 +285,26 @@ static void add_many(struct buf *json, int from, int to)
 /* Too many for every form, never too many for the plain ones. */
 static void bounded(void **state)
 {
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 	struct buf json = { 0 };
 
 	(void)state;
 	add_many(&json, 0, 6000);
-	assert_true(scrub_add(s, (struct slice){ json.p, json.n }));
+	assert_true(scrubber_add(s, (struct slice){ json.p, json.n }));
 	json.n = 0;
 	add_many(&json, 6000, 6001);
-	assert_true(scrub_add(s, (struct slice){ json.p, json.n }));
-	scrub_build(s);
-	assert_true(scrub_is_full(s));
+	assert_true(scrubber_add(s, (struct slice){ json.p, json.n }));
+	scrubber_build(s);
+	assert_true(scrubber_is_full(s));
 	assert_true(hides(s, "k0000000 k0005999 k0006000 k0006001", "*** *** *** k0006001"));
 	buf_free(&json);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 static void deep(void **state)
 {
 	struct buf json = { 0 };
-	struct scrub *s;
+	struct scrubber *s;
 
 	(void)state;
 	for (int i = 0; i < 2000; i++)
@@ -315,7 +315,7 @@ static void deep(void **state)
 	s = set_of((struct slice){ json.p, json.n });
 	assert_true(hides(s, "hunter22", "***"));
 	buf_free(&json);
-	scrub_free(s);
+	scrubber_free(s);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* scrub: compared with its definition, and how its work and memory grow. */
-#include "scrub.h"
+#include "core/scrubber.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -8,12 +8,12 @@
 #include <cmocka.h>
 
 /* The set of one credential. */
-static struct scrub *set_of(struct slice body)
+static struct scrubber *set_of(struct slice body)
 {
-	struct scrub *s = scrub_new(NULL);
+	struct scrubber *s = scrubber_new(NULL);
 
-	assert_true(scrub_add(s, body));
-	scrub_build(s);
+	assert_true(scrubber_add(s, body));
+	scrubber_build(s);
 	return s;
 }
 
@@ -68,8 +68,8 @@ static void as_defined(void **state)
 		}
 		buf_addc(&json, ']');
 		random_word(&text, 1, 200);
-		struct scrub *s = set_of((struct slice){ json.p, json.n });
-		scrub_apply(s, (struct slice){ text.p, text.n }, &got);
+		struct scrubber *s = set_of((struct slice){ json.p, json.n });
+		scrubber_apply(s, (struct slice){ text.p, text.n }, &got);
 		apply_by_definition(patterns, n, (struct slice){ text.p, text.n }, &want);
 		if (!slice_eq((struct slice){ got.p, got.n }, (struct slice){ want.p, want.n }))
 			fail_msg("%s in %s became %s, not %s", json.p, text.p, got.p, want.p);
@@ -79,7 +79,7 @@ static void as_defined(void **state)
 		buf_free(&text);
 		buf_free(&got);
 		buf_free(&want);
-		scrub_free(s);
+		scrubber_free(s);
 	}
 }
 
@@ -107,14 +107,14 @@ static double time_of(struct slice body, struct slice text, double *build)
 	for (int i = 0; i < 3; i++) {
 		struct buf out = { 0 };
 		double begun = processor_time(), built;
-		struct scrub *s = set_of(body);
+		struct scrubber *s = set_of(body);
 
 		built = processor_time();
-		scrub_apply(s, text, &out);
+		scrubber_apply(s, text, &out);
 		least = smaller(least, processor_time() - built);
 		*build = smaller(*build, built - begun);
 		buf_free(&out);
-		scrub_free(s);
+		scrubber_free(s);
 	}
 	return least;
 }
@@ -209,10 +209,10 @@ static void bounded_memory(void **state)
 	}
 	buf_adds(pairs, "]");
 	for (size_t i = 0; i < countof(shapes); i++) {
-		struct scrub *s = set_of((struct slice){ shapes[i].p, shapes[i].n });
+		struct scrubber *s = set_of((struct slice){ shapes[i].p, shapes[i].n });
 
-		assert_in_range(scrub_size(s), 1, 30 * (shapes[i].n + 1024 * 1024));
-		scrub_free(s);
+		assert_in_range(scrubber_bytes(s), 1, 30 * (shapes[i].n + 1024 * 1024));
+		scrubber_free(s);
 		buf_free(&shapes[i]);
 	}
 }

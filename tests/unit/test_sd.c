@@ -1,7 +1,7 @@
 /*
  * systemd's side played by the test: a notification socket, descriptors handed over, credentials.
  */
-#include "sd.h"
+#include "lib/systemd.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -34,7 +34,7 @@ static void assert_notified(const char *name)
 	char got[64] = "";
 	int fd = notify_socket(name);
 
-	sd_notify("STATUS=%d of %s", 3, "four");
+	systemd_notify("STATUS=%d of %s", 3, "four");
 	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), strlen("STATUS=3 of four"));
 	assert_string_equal(got, "STATUS=3 of four");
 	close(fd);
@@ -51,13 +51,13 @@ static void test_notify(void **state)
 
 	/* None of these may do more than warn. */
 	log_threshold = LOG_LEVEL_ERROR;
-	sd_notify("READY=1");
+	systemd_notify("READY=1");
 	char long_path[200] = { 0 };
 	memset(long_path, 'x', sizeof(long_path) - 1);
 	setenv("NOTIFY_SOCKET", long_path, 1);
-	sd_notify("READY=1");
+	systemd_notify("READY=1");
 	unsetenv("NOTIFY_SOCKET");
-	sd_notify("READY=1");
+	systemd_notify("READY=1");
 	log_threshold = LOG_LEVEL_INFO;
 	unlink(path);
 	free(path);
@@ -84,13 +84,13 @@ static void test_status(void **state)
 
 	/* A line of its own would be another message; what is not new is not said, nor what comes
 	 * right behind. */
-	sd_status("away: no\nREADY=1");
+	systemd_status("away: no\nREADY=1");
 	assert_string_equal(received(fd), "STATUS=away: no READY=1");
-	sd_status("away: no\nREADY=1");
-	sd_status("serving");
+	systemd_status("away: no\nREADY=1");
+	systemd_status("serving");
 	assert_string_equal(received(fd), "");
 
-	sd_reloading();
+	systemd_reloading();
 	assert_int_equal(sscanf(received(fd), "RELOADING=1\nMONOTONIC_USEC=%ju", &stamp), 1);
 	assert_in_range(stamp / 1000, now, mono_ms());
 	unsetenv("NOTIFY_SOCKET");
@@ -106,13 +106,13 @@ static int64_t watchdog(int pid, const char *usec)
 	snprintf(text, sizeof(text), "%d", pid);
 	setenv("WATCHDOG_PID", text, 1);
 	setenv("WATCHDOG_USEC", usec, 1);
-	return sd_watchdog();
+	return systemd_watchdog_ms();
 }
 
 static void test_watchdog(void **state)
 {
 	(void)state;
-	assert_int_equal(sd_watchdog(), 0);
+	assert_int_equal(systemd_watchdog_ms(), 0);
 	assert_int_equal(watchdog(getpid(), "30000000"), 15000);
 	assert_int_equal(watchdog(getpid(), "1"), 1);
 	assert_int_equal(watchdog(getpid(), "0"), 0);
@@ -120,7 +120,7 @@ static void test_watchdog(void **state)
 	assert_int_equal(watchdog(getpid() + 1, "30000000"), 0);
 	unsetenv("WATCHDOG_PID");
 	setenv("WATCHDOG_USEC", "30000000", 1);
-	assert_int_equal(sd_watchdog(), 15000);
+	assert_int_equal(systemd_watchdog_ms(), 15000);
 	unsetenv("WATCHDOG_USEC");
 }
 
@@ -132,7 +132,7 @@ static int listen_fds(int pid, const char *fds)
 	setenv("LISTEN_PID", text, 1);
 	setenv("LISTEN_FDS", fds, 1);
 	setenv("LISTEN_FDNAMES", "a:b", 1);
-	int n = sd_listen_fds();
+	int n = systemd_listen_fds();
 	assert_null(getenv("LISTEN_PID"));
 	assert_null(getenv("LISTEN_FDS"));
 	assert_null(getenv("LISTEN_FDNAMES"));
@@ -147,7 +147,7 @@ static void test_listen_fds(void **state)
 	close(5);
 	assert_int_equal(fcntl(3, F_GETFD) & FD_CLOEXEC, 0);
 
-	assert_int_equal(sd_listen_fds(), 0);
+	assert_int_equal(systemd_listen_fds(), 0);
 	assert_int_equal(listen_fds(getpid() + 1, "2"), 0);
 	assert_int_equal(listen_fds(getpid(), "-2"), 0);
 	assert_int_equal(listen_fds(getpid(), "x"), 0);
@@ -156,10 +156,10 @@ static void test_listen_fds(void **state)
 	assert_int_equal(listen_fds(getpid(), "2"), 2);
 	assert_int_equal(fcntl(3, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(fcntl(4, F_GETFD), FD_CLOEXEC);
-	assert_int_equal(sd_listen_fd(1), 4);
-	assert_string_equal(sd_listen_name(0), "a");
-	assert_string_equal(sd_listen_name(1), "b");
-	assert_string_equal(sd_listen_name(2), "");
+	assert_int_equal(systemd_listen_fd(1), 4);
+	assert_string_equal(systemd_listen_name(0), "a");
+	assert_string_equal(systemd_listen_name(1), "b");
+	assert_string_equal(systemd_listen_name(2), "");
 
 	log_threshold = LOG_LEVEL_ERROR;
 	assert_int_equal(listen_fds(getpid(), "9"), 2);
@@ -185,15 +185,15 @@ static void test_secret(void **state)
 
 	/* From a file; only one newline goes, and what is in the buffer stays. */
 	buf_adds(&b, "x");
-	assert_true(sd_read_secret(path, "worker_secret", &b, &err));
+	assert_true(systemd_read_secret(path, "worker_secret", &b, &err));
 	assert_int_equal(b.n, 5);
 	assert_memory_equal(b.p, "xa\0b\n", 6);
 
 	/* From a credential. */
 	buf_free(&b);
 	setenv("CREDENTIALS_DIRECTORY", folder, 1);
-	assert_true(sd_read_secret("", "secret", &b, &err));
-	assert_true(sd_read_secret(NULL, "secret", &b, &err));
+	assert_true(systemd_read_secret("", "secret", &b, &err));
+	assert_true(systemd_read_secret(NULL, "secret", &b, &err));
 	assert_int_equal(b.n, 8);
 	assert_int_equal(err.n, 0);
 	buf_free(&b);
@@ -206,7 +206,7 @@ static void assert_no_secret(const char *path, const char *expected)
 	struct buf b = { 0 }, err = { 0 };
 
 	buf_adds(&b, "x");
-	assert_false(sd_read_secret(path, "key", &b, &err));
+	assert_false(systemd_read_secret(path, "key", &b, &err));
 	assert_string_equal(b.p, "x");
 	assert_string_equal(err.p, expected);
 	buf_free(&b);

@@ -1,5 +1,5 @@
 /* sign: jobs on the pool, all of one key at once. */
-#include "sign.h"
+#include "lib/signer.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static int free_key(void **state)
 	return 0;
 }
 
-static void on_done(struct sign_job *job)
+static void on_done(struct signer_job *job)
 {
 	(void)job;
 	ended++;
@@ -40,15 +40,15 @@ static void run(uv_loop_t *loop)
 	assert_int_equal(uv_run(loop, UV_RUN_DEFAULT), 0);
 }
 
-static void begin(struct sign_job *job, int number)
+static void begin(struct signer_job *job, int number)
 {
-	*job = (struct sign_job){ .key = key, .n = TOKENS, .done = on_done };
+	*job = (struct signer_job){ .key = key, .n = TOKENS, .done = on_done };
 	job->tokens = xcalloc(TOKENS, sizeof(*job->tokens));
 	for (int i = 0; i < TOKENS; i++)
 		job->tokens[i].claims = json_pack("{s:i, s:i}", "job", number, "token", i);
 }
 
-static void check(const struct sign_job *job, int number)
+static void check(const struct signer_job *job, int number)
 {
 	for (int i = 0; i < TOKENS; i++) {
 		const struct buf *text = &job->tokens[i].text;
@@ -62,7 +62,7 @@ static void check(const struct sign_job *job, int number)
 	}
 }
 
-static void end(struct sign_job *job)
+static void end(struct signer_job *job)
 {
 	for (int i = 0; i < TOKENS; i++) {
 		json_decref(job->tokens[i].claims);
@@ -73,7 +73,7 @@ static void end(struct sign_job *job)
 
 static void test_many_at_once(void **state)
 {
-	static struct sign_job jobs[JOBS];
+	static struct signer_job jobs[JOBS];
 	uv_loop_t loop;
 
 	(void)state;
@@ -81,13 +81,13 @@ static void test_many_at_once(void **state)
 	ended = 0;
 	for (int i = 0; i < JOBS; i++) {
 		begin(&jobs[i], i);
-		sign_start(&loop, &jobs[i]);
+		signer_start(&loop, &jobs[i]);
 	}
-	assert_int_equal(sign_open(), JOBS);
+	assert_int_equal(signer_open_jobs(), JOBS);
 	assert_int_equal(ended, 0);
 	run(&loop);
 	assert_int_equal(ended, JOBS);
-	assert_int_equal(sign_open(), 0);
+	assert_int_equal(signer_open_jobs(), 0);
 	for (int i = 0; i < JOBS; i++) {
 		check(&jobs[i], i);
 		end(&jobs[i]);

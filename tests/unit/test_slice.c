@@ -1,18 +1,18 @@
 /*
  * slice: what is JSON and what is not, walking, looking up, decoding.
  */
-#include "slice.h"
+#include "lib/jscan.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
 /* Validates a copy of exactly n bytes, so that the sanitizers see any byte read beyond. */
-static enum slice_error check(const char *text, size_t n)
+static enum jscan_error check(const char *text, size_t n)
 {
 	char *copy = xmemdup(text, n);
 	struct slice value;
-	enum slice_error error = slice_document((struct slice){ copy, n }, &value);
+	enum jscan_error error = jscan_document((struct slice){ copy, n }, &value);
 
 	free(copy);
 	return error;
@@ -22,7 +22,7 @@ static struct slice parsed(const char *text)
 {
 	struct slice value = { 0 };
 
-	assert_int_equal(slice_document(slice_of(text), &value), SLICE_OK);
+	assert_int_equal(jscan_document(slice_of(text), &value), JSCAN_OK);
 	return value;
 }
 
@@ -55,7 +55,7 @@ static void good_documents(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < countof(good); i++)
-		if (check(good[i], strlen(good[i])) != SLICE_OK)
+		if (check(good[i], strlen(good[i])) != JSCAN_OK)
 			fail_msg("refused: %s", good[i]);
 }
 
@@ -123,11 +123,12 @@ static void bad_documents(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < countof(bad); i++)
-		if (check(bad[i], strlen(bad[i])) != SLICE_SYNTAX)
+		if (check(bad[i], strlen(bad[i])) != JSCAN_BAD_SYNTAX)
 			fail_msg("not a syntax error: %s", bad[i]);
-	assert_int_equal(check("\"a\0b\"", 5), SLICE_SYNTAX);
-	assert_int_equal(check("1\0", 2), SLICE_SYNTAX);
-	assert_int_equal(slice_document((struct slice){ 0 }, &(struct slice){ 0 }), SLICE_SYNTAX);
+	assert_int_equal(check("\"a\0b\"", 5), JSCAN_BAD_SYNTAX);
+	assert_int_equal(check("1\0", 2), JSCAN_BAD_SYNTAX);
+	assert_int_equal(
+		jscan_document((struct slice){ 0 }, &(struct slice){ 0 }), JSCAN_BAD_SYNTAX);
 }
 
 static void bad_utf8(void **state)
@@ -156,7 +157,8 @@ static void bad_utf8(void **state)
 	for (size_t i = 0; i < countof(bad); i++) {
 		char *text = xasprintf("[\"a\",\"%s\"]", bad[i]);
 
-		if (check(text, strlen(text)) != SLICE_UTF8 || utf8_valid(bad[i], strlen(bad[i])))
+		if (check(text, strlen(text)) != JSCAN_BAD_UTF8 ||
+			utf8_valid(bad[i], strlen(bad[i])))
 			fail_msg("case %zu passed", i);
 		free(text);
 	}
@@ -167,18 +169,18 @@ static void bad_utf8(void **state)
 
 static void nesting_is_bounded(void **state)
 {
-	const size_t most = SLICE_MAX_DEPTH, size = 2 * most + 3;
+	const size_t most = JSCAN_MAX_DEPTH, size = 2 * most + 3;
 	char *text = xmalloc(size);
 
 	(void)state;
 	memset(text, '[', most);
 	memset(text + most, ']', most);
-	assert_int_equal(check(text, 2 * most), SLICE_OK);
+	assert_int_equal(check(text, 2 * most), JSCAN_OK);
 	memset(text, '[', most + 1);
 	memset(text + most + 1, ']', most + 1);
-	assert_int_equal(check(text, 2 * most + 2), SLICE_DEPTH);
+	assert_int_equal(check(text, 2 * most + 2), JSCAN_TOO_DEEP);
 	text[most] = '1';
-	assert_int_equal(check(text, 2 * most + 1), SLICE_OK);
+	assert_int_equal(check(text, 2 * most + 1), JSCAN_OK);
 	free(text);
 }
 
@@ -188,10 +190,10 @@ static void a_value_ends_where_it_ends(void **state)
 	struct slice value = { 0 };
 
 	(void)state;
-	assert_int_equal(slice_value(&p, text + strlen(text), &value), SLICE_OK);
+	assert_int_equal(jscan_value(&p, text + strlen(text), &value), JSCAN_OK);
 	assert_true(slice_is(value, "{\"a\":[1]}"));
 	assert_string_equal(p, " , 2");
-	assert_int_equal(slice_value(&p, text + strlen(text), &value), SLICE_SYNTAX);
+	assert_int_equal(jscan_value(&p, text + strlen(text), &value), JSCAN_BAD_SYNTAX);
 	assert_string_equal(p, " , 2");
 	assert_true(slice_is(value, "{\"a\":[1]}"));
 }
@@ -199,24 +201,24 @@ static void a_value_ends_where_it_ends(void **state)
 static void types(void **state)
 {
 	(void)state;
-	assert_int_equal(slice_type(slice_of("null")), SLICE_NULL);
-	assert_int_equal(slice_type(slice_of("false")), SLICE_FALSE);
-	assert_int_equal(slice_type(slice_of("true")), SLICE_TRUE);
-	assert_int_equal(slice_type(slice_of("-1")), SLICE_NUMBER);
-	assert_int_equal(slice_type(slice_of("\"\"")), SLICE_STRING);
-	assert_int_equal(slice_type(slice_of("[]")), SLICE_ARRAY);
-	assert_int_equal(slice_type(slice_of("{}")), SLICE_OBJECT);
-	assert_int_equal(slice_type((struct slice){ 0 }), SLICE_BAD);
+	assert_int_equal(jscan_type(slice_of("null")), JSCAN_NULL);
+	assert_int_equal(jscan_type(slice_of("false")), JSCAN_FALSE);
+	assert_int_equal(jscan_type(slice_of("true")), JSCAN_TRUE);
+	assert_int_equal(jscan_type(slice_of("-1")), JSCAN_NUMBER);
+	assert_int_equal(jscan_type(slice_of("\"\"")), JSCAN_STRING);
+	assert_int_equal(jscan_type(slice_of("[]")), JSCAN_ARRAY);
+	assert_int_equal(jscan_type(slice_of("{}")), JSCAN_OBJECT);
+	assert_int_equal(jscan_type((struct slice){ 0 }), JSCAN_ABSENT);
 }
 
-/* Writes what slice_next finds as "key=value;". */
+/* Writes what jscan_next finds as "key=value;". */
 static char *walk(struct slice container)
 {
 	struct buf b = { 0 };
 	struct slice key, value;
 
 	buf_adds(&b, ":");
-	while (slice_next(&container, &key, &value))
+	while (jscan_next(&container, &key, &value))
 		buf_addf(&b, "%.*s=%.*s;", (int)key.n, key.p, (int)value.n, value.p);
 	return b.p;
 }
@@ -249,14 +251,14 @@ static void members_are_found(void **state)
 				"\"\\ud83d\\ude00\":5,\"aa\":6}");
 
 	(void)state;
-	assert_true(slice_is(slice_get(o, "a"), "2"));
-	assert_true(slice_is(slice_get(slice_get(o, "b"), "c"), "\"x\""));
-	assert_true(slice_is(slice_get(o, ""), "3"));
-	assert_true(slice_is(slice_get(o, "\xf0\x9f\x98\x80"), "5"));
-	assert_null(slice_get(o, "A").p);
-	assert_null(slice_get(slice_get(o, "none"), "c").p);
-	assert_null(slice_get(parsed("[\"a\",1]"), "a").p);
-	assert_false(slice_spells(slice_of("\"\\u0061\\u0061\\u0061\""), "a"));
+	assert_true(slice_is(jscan_member(o, "a"), "2"));
+	assert_true(slice_is(jscan_member(jscan_member(o, "b"), "c"), "\"x\""));
+	assert_true(slice_is(jscan_member(o, ""), "3"));
+	assert_true(slice_is(jscan_member(o, "\xf0\x9f\x98\x80"), "5"));
+	assert_null(jscan_member(o, "A").p);
+	assert_null(jscan_member(jscan_member(o, "none"), "c").p);
+	assert_null(jscan_member(parsed("[\"a\",1]"), "a").p);
+	assert_false(jscan_equals(slice_of("\"\\u0061\\u0061\\u0061\""), "a"));
 }
 
 static void strings_are_decoded(void **state)
@@ -274,13 +276,13 @@ static void strings_are_decoded(void **state)
 	struct buf b = { 0 };
 
 	(void)state;
-	assert_true(slice_decode(slice_of("\"\""), &b));
+	assert_true(jscan_decode(slice_of("\"\""), &b));
 	assert_int_equal(b.n, 0);
 	buf_adds(&b, "<");
-	assert_true(slice_decode(slice_of("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\""), &b));
+	assert_true(jscan_decode(slice_of("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\""), &b));
 	assert_string_equal(b.p, "<a\"\\/\b\f\n\r\tz");
 	b.n = 1;
-	assert_true(slice_decode(slice_of("\"\\u0001\\u007f\\u0080\\u07FF\\u0800\\uffff\\uD800\\uDC"
+	assert_true(jscan_decode(slice_of("\"\\u0001\\u007f\\u0080\\u07FF\\u0800\\uffff\\uD800\\uDC"
 					  "00\\udbff\\udfff\""),
 		&b));
 	assert_string_equal(b.p, "<\x01\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf"
@@ -288,8 +290,8 @@ static void strings_are_decoded(void **state)
 	assert_true(utf8_valid(b.p, b.n));
 	b.n = 1;
 	for (size_t i = 0; i < countof(bad); i++) {
-		assert_int_equal(check(bad[i], strlen(bad[i])), SLICE_OK);
-		assert_false(slice_decode(slice_of(bad[i]), &b));
+		assert_int_equal(check(bad[i], strlen(bad[i])), JSCAN_OK);
+		assert_false(jscan_decode(slice_of(bad[i]), &b));
 		assert_string_equal(b.p, "<");
 		assert_int_equal(b.n, 1);
 	}
@@ -305,8 +307,8 @@ static void decoding_undoes_encoding(void **state)
 		buf_addc(&text, (char)c);
 	buf_adds(&text, "\xc3\xa9\xf0\x9f\x98\x80");
 	buf_add_json(&json, (struct slice){ text.p, text.n });
-	assert_int_equal(check(json.p, json.n), SLICE_OK);
-	assert_true(slice_decode((struct slice){ json.p, json.n }, &back));
+	assert_int_equal(check(json.p, json.n), JSCAN_OK);
+	assert_true(jscan_decode((struct slice){ json.p, json.n }, &back));
 	assert_string_equal(back.p, text.p);
 	buf_free(&text);
 	buf_free(&json);
@@ -329,13 +331,13 @@ static void integers(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < countof(bad); i++)
-		assert_false(slice_int(slice_of(bad[i]), &n));
-	assert_false(slice_int((struct slice){ 0 }, &n));
+		assert_false(jscan_int(slice_of(bad[i]), &n));
+	assert_false(jscan_int((struct slice){ 0 }, &n));
 	assert_int_equal(n, 77);
-	assert_true(slice_int(slice_of("-0"), &n) && n == 0);
-	assert_true(slice_int(slice_of("120"), &n) && n == 120);
-	assert_true(slice_int(slice_of("9223372036854775807"), &n) && n == INT64_MAX);
-	assert_true(slice_int(slice_of("-9223372036854775808"), &n) && n == INT64_MIN);
+	assert_true(jscan_int(slice_of("-0"), &n) && n == 0);
+	assert_true(jscan_int(slice_of("120"), &n) && n == 120);
+	assert_true(jscan_int(slice_of("9223372036854775807"), &n) && n == INT64_MAX);
+	assert_true(jscan_int(slice_of("-9223372036854775808"), &n) && n == INT64_MIN);
 }
 
 /* All brackets and scalars, in one walk. */
@@ -357,15 +359,15 @@ static void one_walk(void **state)
 		struct slice rest, token;
 		struct buf all = { 0 };
 
-		assert_int_equal(slice_document(slice_of(examples[i].json), &rest), SLICE_OK);
-		while (slice_step(&rest, &token)) {
+		assert_int_equal(jscan_document(slice_of(examples[i].json), &rest), JSCAN_OK);
+		while (jscan_step(&rest, &token)) {
 			buf_add(&all, token.p, token.n);
 			buf_addc(&all, ' ');
 		}
 		assert_string_equal(all.p, examples[i].tokens);
 		buf_free(&all);
 	}
-	assert_false(slice_step(&(struct slice){ 0 }, &(struct slice){ 0 }));
+	assert_false(jscan_step(&(struct slice){ 0 }, &(struct slice){ 0 }));
 }
 
 int main(void)

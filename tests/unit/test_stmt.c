@@ -1,7 +1,7 @@
 /*
  * stmt: the embedded statements, filled in and described.
  */
-#include "stmt.h"
+#include "core/stmt.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * value: the bytes that PostgreSQL gets.
  */
-#include "value.h"
+#include "db/value.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -5,14 +5,14 @@
  *
  *   ws_echo [name=number …] address …
  */
-#include "ws.h"
+#include "ws/ws.h"
 
 #include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
 
 struct peer {
-	struct ws_peer *ws;
+	struct ws_socket *ws;
 	uv_timer_t timer; /* carries out what `later` says */
 	char *later;
 	bool open;
@@ -28,6 +28,7 @@ static uv_loop_t loop;
 static struct ws *server;
 static int handshakes, accepted, opens, closes, messages, gone;
 static size_t most_queued;
+static const size_t max_body = 1 << 20;
 
 static void carry_out(struct peer *peer, const char *command);
 
@@ -63,7 +64,7 @@ static int handshake(void *arg, const struct ws_head *head, void **user, const c
 	return status;
 }
 
-static void on_open(void *user, struct ws_peer *ws)
+static void on_open(void *user, struct ws_socket *ws)
 {
 	struct peer *peer = user;
 
@@ -76,7 +77,7 @@ static void send_text(struct peer *peer, const char *p, size_t n, bool binary)
 {
 	struct buf b = { 0 };
 
-	ws_begin(&b);
+	ws_reserve_header(&b);
 	buf_add(&b, p, n);
 	ws_send(peer->ws, &b, binary);
 	if (ws_queued(peer->ws) > most_queued)
@@ -199,18 +200,26 @@ static void answer_late(struct ws_http *http, int ms)
 	uv_timer_start(&late->timer, on_late, (uint64_t)ms, 0);
 }
 
-static void on_request(void *arg, struct ws_http *http, const struct ws_head *head,
-	struct slice body, bool too_large)
+static void on_head(void *arg, struct ws_http *http, const struct ws_head *head, size_t length)
+{
+	(void)arg;
+	if (length > max_body)
+		answer(http, 413, "too large");
+	else if (strcmp(head->path, "/refused") == 0)
+		answer(http, 404, "refused by its head");
+}
+
+static void on_request(
+	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
 {
 	char *ms = ws_query(head, "ms"), *size = ws_query(head, "size");
 
 	(void)arg;
-	if (too_large) {
-		answer(http, 413, "too large");
-	} else if (strcmp(head->path, "/late") == 0 && ms != NULL) {
+	if (strcmp(head->path, "/late") == 0 && ms != NULL) {
 		answer_late(http, atoi(ms));
 	} else if (strcmp(head->path, "/echo") == 0) {
-		ws_http_reply(http, 200, "application/json", "Retry-After: 1", body);
+		ws_http_reply(http, 200, "application/json", "Retry-After: 1",
+			(struct slice){ body->p, body->n });
 	} else if (strcmp(head->path, "/big") == 0 && size != NULL) {
 		char *text = xcalloc(1, (size_t)atoi(size) + 1);
 
@@ -220,7 +229,7 @@ static void on_request(void *arg, struct ws_http *http, const struct ws_head *he
 	} else if (strcmp(head->path, "/about") == 0) {
 		char *test = ws_header(head, "X-Test"), *type = ws_header(head, "content-type");
 		char *text = xasprintf("%s %s %s %s %zu", head->method, head->address,
-			test != NULL ? test : "-", type != NULL ? type : "-", body.n);
+			test != NULL ? test : "-", type != NULL ? type : "-", body->n);
 
 		answer(http, 200, text);
 		free(test);
@@ -251,14 +260,20 @@ static void on_signal(uv_signal_t *handle, int number)
 
 int main(int argc, char **argv)
 {
-	static const struct ws_ops ops = { handshake, on_open, on_message, NULL, NULL, on_closed,
-		on_request, on_request_gone };
+	static const struct ws_ops ops = { .handshake = handshake,
+		.open = on_open,
+		.message = on_message,
+		.closed = on_closed,
+		.head = on_head,
+		.request = on_request,
+		.request_gone = on_request_gone };
 	struct ws_config config = { .max_message = 4 << 20,
-		.max_body = 1 << 20,
 		.soft = 256 << 10,
 		.hard = 16 << 20,
 		.silence = 60,
-		.max_peers = 1000,
+		.stall = 10,
+		.max_sockets = 1000,
+		.max_callers = 1000,
 		.ops = &ops };
 	struct buf bound = { 0 };
 	uv_signal_t terminate;
@@ -272,8 +287,12 @@ int main(int argc, char **argv)
 			config.hard = (size_t)value;
 		else if (sscanf(argv[i], "silence=%d", &value) == 1)
 			config.silence = value;
+		else if (sscanf(argv[i], "stall=%d", &value) == 1)
+			config.stall = value;
 		else if (sscanf(argv[i], "max_peers=%d", &value) == 1)
-			config.max_peers = value;
+			config.max_sockets = value;
+		else if (sscanf(argv[i], "max_callers=%d", &value) == 1)
+			config.max_callers = value;
 	}
 	uv_loop_init(&loop);
 	server = ws_new(&loop, &config);

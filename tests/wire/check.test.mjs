@@ -152,8 +152,8 @@ finding(
 	['keys', 'warn', /run_token_key: a signature by an RSA key costs ten times/],
 );
 for (const [mode, verdict, pattern] of [
-	[0o604, 'fail', /worker_secret: anybody on this machine may read/],
-	[0o602, 'fail', /worker_secret: anybody on this machine may change/],
+	[0o604, 'fail', /worker_secret: every user of this machine may read/],
+	[0o602, 'fail', /worker_secret: every user of this machine may change/],
 	[0o660, 'warn', /worker_secret: its group may change/],
 ])
 	finding(
@@ -318,9 +318,9 @@ test('a prepared transaction, a slot that is not in use', async () => {
 	fine();
 	await sql(`ROLLBACK PREPARED 'it''s held'`);
 	await sql(`SELECT pg_create_physical_replication_slot('standby', true)`);
-	finds(look(), ['slots', 'warn', /standby, which holds back .* of log$/]);
+	finds(look(), ['slots', 'warn', /standby is not in use and holds back .* of log$/]);
 	await sql(`SELECT pg_create_logical_replication_slot('reader', 'pgoutput')`);
-	finds(look(), ['slots', 'warn'], ['slots', 'warn', /reader, which holds back .* of log, and vacuum/]);
+	finds(look(), ['slots', 'warn'], ['slots', 'warn', /reader is not in use and holds back .* of log, and vacuum/]);
 	for (const { remedy } of wrong(look())) await sql(remedy.replace(/.*, or /, ''));
 	fine();
 });
@@ -405,7 +405,7 @@ test('coordinators: none, one, two of different opinions; runs without workers',
 	fine();
 	const b = await stage.Coordinator.start('check-b', { lost: { late_completion: 'reject' } }, base);
 	await seen('check-b', 0);
-	finds(look(), ['coordinators', 'fail', /^late words are decided differently by check-[ab] and by check-[ab]$/]);
+	finds(look(), ['coordinators', 'fail', /^late policies differ between check-[ab] and by check-[ab]$/]);
 	await b.stop();
 	await sql(`DELETE FROM coordinators WHERE name = 'check-b'`);
 	fine();

@@ -155,7 +155,7 @@ test(`${WORKERS} workers complete ${total} runs, at two coordinators, then three
 	console.log(`${total} runs in ${seconds} s, ${Math.round(total / seconds)} a second; ${looks} looks`);
 	assert.deepEqual(over, []);
 	assert.ok(looks > 50);
-	for (const each of coordinators) assert.ok((await each.metric('interlock_claimed_total')) > 0, each.name);
+	for (const each of coordinators) assert.ok((await each.metric('interlock_claimed_runs_total')) > 0, each.name);
 });
 
 // -- What the journal says ------------------------------------------------------------------------------

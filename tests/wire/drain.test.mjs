@@ -21,7 +21,7 @@ const stopping = (coordinator) => {
 };
 
 test('a run that is between its plan and its start is waited for', async () => {
-	const coordinator = await Coordinator.start('drain-start', { server: { drain: '30s' } });
+	const coordinator = await Coordinator.start('drain-start', { server: { drain_timeout: '30s' } });
 	const held = await Held.join(coordinator, await given());
 	assert.equal((await held.say('fetch:plan')).status, 'ok');
 	const asked = onTold(held.worker, () => claim(held.worker, held.id.queue));
@@ -38,7 +38,7 @@ test('a run that is between its plan and its start is waited for', async () => {
 });
 
 test('a worker with capacity is made to claim, and gets no runs', async () => {
-	const coordinator = await Coordinator.start('drain-claim', { server: { drain: '30s' } });
+	const coordinator = await Coordinator.start('drain-claim', { server: { drain_timeout: '30s' } });
 	const id = await given();
 	const worker = await coordinator.worker();
 	await worker.join('worker:queue', { capacity: 1 });
@@ -54,8 +54,8 @@ test('a worker with capacity is made to claim, and gets no runs', async () => {
 	assert.equal(await stateOf(id), 'available');
 });
 
-test('no longer than [server] drain', async () => {
-	const coordinator = await Coordinator.start('drain-end', { server: { drain: '300ms' } });
+test('no longer than [server] drain_timeout', async () => {
+	const coordinator = await Coordinator.start('drain-end', { server: { drain_timeout: '300ms' } });
 	const held = await Held.join(coordinator, await given());
 	const { stopped } = stopping(coordinator);
 	assert.equal(await held.worker.closed, 1001);

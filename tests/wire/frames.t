@@ -63,7 +63,7 @@ test an escaped event is the event
 	> [null,"1","ph\u006fenix","he\u0061rtbeat",{}]
 	< [null,"1","phoenix","phx_reply",{"status":"ok","response":{}}]
 
-test a payload that is no object: ${payload}
+test a malformed payload no object: ${payload}
 	each payload
 	= [1]
 	= "text"

@@ -14,6 +14,8 @@ test a token is refused: ${why}
 	= a public-key algorithm is named | {"alg":"RS256"}
 	= signed with the key of runs | {"by":"the run key"}
 	= no worker_id | {"claims":{"worker_id":null}}
+	= worker_id is empty | {"claims":{"worker_id":""}}
+	= worker_id is too long | {"claims":{"worker_id":"${x*256}"}}
 	= worker_id is a number | {"claims":{"worker_id":7}}
 	= no iat | {"claims":{"iat":null}}
 	= iat is a string | {"claims":{"iat":"1795485247"}}
@@ -31,6 +33,7 @@ test a token is fine: ${why}
 	each why | what
 	= exp is ahead | {"claims":{"exp":4102444800}}
 	= nbf is past | {"claims":{"nbf":1700000000}}
+	= worker_id is long | {"claims":{"worker_id":"${x*255}"}}
 	= more claims than we know | {"claims":{"role":"admin","sub":"x"}}
 	token x ${what}
 	connect token=${x} -> 101

@@ -13,7 +13,7 @@ const POLL_MS = 500;
 
 const urls = await stage.newDatabase('idle');
 const db = new Database(urls.migrate_url);
-const claims = (poll) => ({ claims: { poll }, database: { patience: '1s' } });
+const claims = (poll_interval) => ({ claims: { poll_interval }, database: { queue_timeout: '1s' } });
 const polls = await Coordinator.start('idle-polls', claims(`${POLL_MS}ms`), urls);
 const listens = await Coordinator.start('idle-listens', claims('1h'), urls);
 

@@ -66,9 +66,10 @@ test another method: ${method}
 	= GET
 	= PUT
 	= DELETE
+	= BREW
 	http ${method} /i/${trigger} -> 405
 
-test a body that is too large is read, and refused
+test a body that is too large is refused
 	daemon {"intake":{"max_body":"1KiB"}}
 	http POST /i/${trigger} {"a":"${x*100000}"} -> 413 {"error":"the body is too large"}
 	http POST /i/${trigger} {"a":"${x*900}"} -> 200

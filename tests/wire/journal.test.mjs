@@ -129,13 +129,13 @@ const counts = async (...series) => Promise.all(series.map((one) => a.metric(`in
 
 test('the metrics count repetitions, superseded messages and how far the clocks are apart', async () => {
 	const series = [
-		'race_total{event="run:start",outcome="replayed",policy="acknowledge"}',
-		'race_total{event="run:complete",outcome="superseded",policy="acknowledge"}',
-		'race_total{event="phx_join",outcome="stale",policy="acknowledge"}',
-		'clock_skew_seconds_bucket{le="60"}',
-		'clock_skew_seconds_bucket{le="300"}',
-		'clock_skew_seconds_count',
-		'late_seconds_count',
+		'message_outcomes_total{event="run:start",outcome="replayed",policy="acknowledge"}',
+		'message_outcomes_total{event="run:complete",outcome="superseded",policy="acknowledge"}',
+		'message_outcomes_total{event="phx_join",outcome="stale",policy="acknowledge"}',
+		'worker_clock_skew_seconds_bucket{le="60"}',
+		'worker_clock_skew_seconds_bucket{le="300"}',
+		'worker_clock_skew_seconds_count',
+		'late_message_seconds_count',
 	];
 	const held = await Held.join(a, await given());
 	const before = await counts(...series);
@@ -152,7 +152,7 @@ test('the metrics count repetitions, superseded messages and how far the clocks 
 });
 
 test('the lost and those of them that ended after all are counted', async () => {
-	const series = ['lost_completed_total{policy="acknowledge"}', 'late_seconds_count'];
+	const series = ['late_completions_total{policy="acknowledge"}', 'late_message_seconds_count'];
 	const held = await started();
 	await lose(db, held.id, { deadline: '-1s' });
 	const before = await counts(...series);
@@ -451,7 +451,7 @@ for (const [whom, query] of [
 test('one prune at a time', async () => {
 	await reader.query("SELECT pg_advisory_lock(hashtext('interlock prune'))");
 	const { status, err } = await interlock('prune');
-	assert.deepEqual([status, err], [1, 'interlock: another prune is at work\n']);
+	assert.deepEqual([status, err], [1, 'interlock: another prune is running\n']);
 	await reader.query("SELECT pg_advisory_unlock(hashtext('interlock prune'))");
 });
 

@@ -248,7 +248,7 @@ for (const cell of cells)
 
 test('the metrics count the race by event, outcome and policy', async () => {
 	const race = (outcome, policy, event) =>
-		`interlock_race_total{event="${event}",outcome="${outcome}",policy="${policy}"}`;
+		`interlock_message_outcomes_total{event="${event}",outcome="${outcome}",policy="${policy}"}`;
 	// Kept and again at coordinator a, the third at b.
 	assert.equal(await a.metric(race('yielded', 'yield', 'run:complete')), 2);
 	assert.equal(await b.metric(race('yielded', 'yield', 'run:complete')), 1);
@@ -257,9 +257,9 @@ test('the metrics count the race by event, outcome and policy', async () => {
 	assert.equal(await b.metric(race('already_final', 'reject', 'step:start')), 2);
 	// Those that ended after all; and how late they all were: a minute, or two hours.
 	for (const [policy, runs] of [['yield', 2], ['acknowledge', 6], ['reject', 4]])
-		assert.equal(await a.metric(`interlock_lost_completed_total{policy="${policy}"}`), runs);
+		assert.equal(await a.metric(`interlock_late_completions_total{policy="${policy}"}`), runs);
 	for (const [le, messages] of [['60', 0], ['300', 24], ['3600', 24], ['21600', 48], ['+Inf', 48]])
-		assert.equal(await a.metric(`interlock_late_seconds_bucket{le="${le}"}`), messages);
+		assert.equal(await a.metric(`interlock_late_message_seconds_bucket{le="${le}"}`), messages);
 });
 
 const playRevival = async (cell) => {
@@ -278,7 +278,7 @@ const playRevival = async (cell) => {
 	const before = await journalOf(db, id.run);
 	const sum = await sumOf(db, id.project);
 	const loss = await lossOf(id);
-	const metric = 'interlock_race_total{event="phx_join",outcome="revived",policy="yield"}';
+	const metric = 'interlock_message_outcomes_total{event="phx_join",outcome="revived",policy="yield"}';
 	const counted = await b.metric(metric);
 	assert.equal((await held.rejoin(b)).status, 'ok');
 	assert.equal(await b.metric(metric), counted + Number(revived));
@@ -332,7 +332,7 @@ for (const cell of revivals)
 	);
 
 test('a revived run may exceed the limits of its workflow or its project, and that is counted', async () => {
-	const metric = 'interlock_race_total{event="phx_join",outcome="over_limit",policy="yield"}';
+	const metric = 'interlock_message_outcomes_total{event="phx_join",outcome="over_limit",policy="yield"}';
 	for (const table of ['workflows', 'projects']) {
 		const id = await given();
 		const held = await Held.join(a, id);

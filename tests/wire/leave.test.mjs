@@ -15,7 +15,7 @@ const stateOf = async ({ run }) =>
 	(await db.query(`SELECT state || ' ' || claim_epoch FROM runs WHERE id = '${run}'`))[0][0];
 const becomes = (id, state) =>
 	db.until(`SELECT state || ' ' || claim_epoch FROM runs WHERE id = '${id.run}'`, ([[is]]) => is === state);
-const left = () => a.metric('interlock_given_back_total{reason="left"}');
+const left = () => a.metric('interlock_returned_runs_total{reason="left"}');
 const leave = (held) => held.say('phx_leave');
 
 test('left before its start, a run waits again, is journaled, and its token is worth nothing', async () => {
@@ -25,7 +25,7 @@ test('left before its start, a run waits again, is journaled, and its token is w
 	assert.deepEqual(await becomes(held.id, 'available 2'), [['available 2']]);
 	const last = (await journalOf(db, held.id.run)).at(-1);
 	assert.deepEqual([last.event, last.outcome, last.from_state, last.to_state], ['release', 'released', 'claimed', 'available']);
-	assert.equal(await a.untilMetric('interlock_given_back_total{reason="left"}', (n) => n > before), before + 1);
+	assert.equal(await a.untilMetric('interlock_returned_runs_total{reason="left"}', (n) => n > before), before + 1);
 	const [[order, waits]] = await db.query(`SELECT w.state, (SELECT count(*) FROM waiting WHERE run_id = r.id)
 		FROM runs r JOIN work_orders w ON w.id = r.work_order_id WHERE r.id = '${held.id.run}'`);
 	assert.deepEqual([order, waits], ['pending', '1']);
@@ -107,7 +107,7 @@ test('a coordinator that has just started releases what was not joined after the
 	assert.equal((await held.say('run:start', stage.runStart())).status, 'ok');
 	const released = `SELECT count(*) FROM transitions WHERE run_id = '${gone.run}' AND outcome = 'released'`;
 	assert.deepEqual(await own.until(released, ([[n]]) => n === '1', 60_000), [['1']]);
-	const judging = (clock) => after.metric(`interlock_judging{clock="${clock}"}`);
+	const judging = (clock) => after.metric(`interlock_janitor_active{clock="${clock}"}`);
 	assert.deepEqual([await judging('join'), await judging('deadline')], [1, 0], 'the other clocks still wait');
 	own.close();
 });

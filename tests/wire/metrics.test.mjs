@@ -55,12 +55,12 @@ test('counts what waits and what is in flight, and for how long the oldest has w
 
 	await until('interlock_runs{state="started"}', (n) => n === 1);
 	assert.equal(await a.metric('interlock_runs{state="claimed"}'), 1);
-	assert.equal(await a.metric('interlock_claimed_total'), 2);
+	assert.equal(await a.metric('interlock_claimed_runs_total'), 2);
 	const lines = (await scrape()).split('\n').filter((line) => line.startsWith('interlock_waiting_runs{'));
 	assert.equal(lines.length, 51, 'beyond fifty names the other queues are counted together');
 	const [[rows]] = await db.query('SELECT count(*) FROM waiting');
 	assert.equal(lines.reduce((n, line) => n + Number(line.match(/ (\d+)$/)[1]), 0), Number(rows));
-	const ages = (await scrape()).split('\n').filter((line) => line.startsWith('interlock_waiting_oldest_seconds{'));
+	const ages = (await scrape()).split('\n').filter((line) => line.startsWith('interlock_oldest_waiting_run_seconds{'));
 	const age = Math.max(...ages.map((line) => Number(line.match(/ ([\d.]+)$/)[1])));
 	assert.ok(age >= 500 && age < 540, String(age));
 
@@ -68,7 +68,7 @@ test('counts what waits and what is in flight, and for how long the oldest has w
 	const end = stage.runComplete({ reason: 'fail' });
 	await held.say('run:complete', end);
 	await held.say('run:complete', end);
-	assert.equal(await a.metric('interlock_finished_total{state="failed"}'), 1, 'a repetition is not counted');
+	assert.equal(await a.metric('interlock_finished_runs_total{state="failed"}'), 1, 'a repetition is not counted');
 	assert.equal(await a.metric('interlock_messages_total{event="run:complete",outcome="ok"}'), 2);
 	await until('interlock_runs{state="started"}', (n) => n === 0);
 	assert.equal(await a.metric('interlock_waiting_runs{queue="(others)"}'), 0);
@@ -97,9 +97,9 @@ test('counts sockets and bytes', async () => {
 test('measures batches', async () => {
 	const text = await scrape();
 	const value = (series) => Number(text.split('\n').find((line) => line.startsWith(`${series} `)).split(' ').pop());
-	for (const name of ['items', 'seconds', 'wait_seconds'])
+	for (const name of ['messages', 'duration_seconds', 'wait_seconds'])
 		assert.ok(value(`interlock_batch_${name}_count{lane="write0"}`) + value(`interlock_batch_${name}_count{lane="write1"}`) > 0, name);
-	assert.equal(value('interlock_committing{lane="write0"}'), 0);
+	assert.equal(value('interlock_committing_messages{lane="write0"}'), 0);
 });
 
 // The alerts are about what is really there: each series that they name is printed, with those labels.
@@ -107,7 +107,7 @@ test('has every series that the alerts are about', async () => {
 	const text = await scrape();
 	const rules = readFileSync('config/alerts.yml', 'utf8');
 	const named = new Set([...rules.matchAll(/\b(interlock|process)_[a-z_]+/g)].map(([name]) => name));
-	const later = ['interlock_judging', 'interlock_log_warnings_total', 'interlock_db_clock_ahead_seconds'];
+	const later = ['interlock_janitor_active', 'interlock_log_line_warnings_total', 'interlock_db_clock_offset_seconds'];
 	for (const name of named)
 		if (!later.includes(name)) assert.match(text, new RegExp(`^${name}[{ ]`, 'm'), name);
 });

@@ -86,7 +86,7 @@ for (const [from, event, refusal, code, state] of attempts) {
 			FROM runs r JOIN work_orders w ON w.id = r.work_order_id WHERE r.id = '${held.id.run}'`);
 		const flies = state === 'started';
 		assert.deepEqual(found, [state, flies ? 'running' : state, 't', '0', flies ? '1' : '0']);
-		const metric = `interlock_race_total{event="${event}",outcome="observed",policy="reject"}`;
+		const metric = `interlock_message_outcomes_total{event="${event}",outcome="observed",policy="reject"}`;
 		assert.ok((await observing.metric(metric)) > 0);
 	});
 }

@@ -147,7 +147,7 @@ test('workers lists who is connected to which coordinator, with capacity and run
 	assert.match(out, /idle-one +operator-b +127\.0\.0\.1 +7 +0 /);
 
 	await b.says(/coordinator \S+ .*policy than this one/);
-	assert.equal(await b.metric('interlock_policy_differs'), 1);
+	assert.equal(await b.metric('interlock_policy_mismatch'), 1);
 	await b.stop();
 	await held.say('run:complete', stage.runComplete());
 });

@@ -117,11 +117,11 @@ for (const [policy, [check, state, ...journal]] of Object.entries(first)) {
 test('a late message is counted although its worker is gone before the reply', async () => {
 	const gone = await Coordinator.start('order-gone', { lost: { late_completion: 'yield' } });
 	const series = [
-		'interlock_race_total{event="run:complete",outcome="yielded",policy="yield"}',
-		'interlock_race_total{event="run:complete",outcome="invalid",policy="yield"}',
-		'interlock_lost_completed_total{policy="yield"}',
-		'interlock_late_seconds_count',
-		'interlock_finished_total{state="success"}',
+		'interlock_message_outcomes_total{event="run:complete",outcome="yielded",policy="yield"}',
+		'interlock_message_outcomes_total{event="run:complete",outcome="invalid",policy="yield"}',
+		'interlock_late_completions_total{policy="yield"}',
+		'interlock_late_message_seconds_count',
+		'interlock_finished_runs_total{state="success"}',
 	];
 	const [held, other] = [await begun(gone), await begun(gone)];
 	await transaction(janitor, lockOrder(held.id.work_order), takeRun(held.id.run), lockOrder(other.id.work_order));
@@ -200,7 +200,7 @@ test('two runs of a work order end in one batch: their input is wiped', async ()
 	const busy = blocker.say('run:start', stage.runStart());
 	await blocked(db, holder);
 	const replies = both.map((held) => held.say('run:complete', stage.runComplete()));
-	await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+	await single.untilMetric('interlock_queued_messages{lane="write0"}', (n) => n === 2);
 	await commit(holder);
 	for (const reply of [busy, ...replies]) fine(await reply);
 	assert.equal(await inputIsWiped(both[0]), 't,t');
@@ -293,7 +293,7 @@ for (const [name, retryFirst] of [
 		const busy = blocker.say('run:start', stage.runStart());
 		await blocked(db, holder);
 		const replies = helds.map((held) => held.say('run:complete', stage.runComplete()));
-		await single.untilMetric('interlock_queued{lane="write0"}', (n) => n === 2);
+		await single.untilMetric('interlock_queued_messages{lane="write0"}', (n) => n === 2);
 		// Whoever is first has the first work order and waits for the second, which is held.
 		await transaction(janitor, lockOrder(helds[1].id.work_order));
 		const retry = () => {

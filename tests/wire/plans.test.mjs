@@ -30,7 +30,7 @@ const prepare = async (name) => {
 };
 const statements = {};
 for (const name of ['claim', 'claims_lock', 'sweep_find', 'sweep_lock', 'sweep_take', 'sample', 'waiting_count',
-	'settle', 'sweep_wipes_find', 'sweep_wipes'])
+	'settle', 'sweep_wipes_find', 'sweep_wipe_inputs'])
 	statements[name] = await prepare(name);
 
 const id = await fixture(other);

@@ -174,7 +174,7 @@ test('interlock verify finds nothing, and the metrics count what the journal has
 		assert.deepEqual([runs, not_covered, differences], [RUNS, 0, 0]);
 	}
 	for (const policy of policies) {
-		const series = `interlock_lost_completed_total{policy="${policy}"}`;
+		const series = `interlock_late_completions_total{policy="${policy}"}`;
 		const counted = await Promise.all(coordinators.map((each) => each.metric(series)));
 		const ended = ends.filter(
 			(end) => end.policy === policy && journals.get(end.run).some(({ event }) => event === 'lost'),

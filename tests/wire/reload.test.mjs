@@ -4,8 +4,10 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -25,7 +27,7 @@ const db = new Database(urls.migrate_url);
 const root = new Database(urls.admin_url);
 
 // What is in force; what a case changes stays so, unless it says otherwise.
-const options = { claims: { poll: '1h' }, janitor: { interval: '10m' }, log: { burst: '0' }, lost: { lease: '90s' } };
+const options = { claims: { poll_interval: '1h' }, janitor: { interval: '10m' }, log: { burst: '0' }, lost: { lease: '90s' } };
 const manager = ['perl', 'tests/wire/manager.pl', '--journal', journal];
 const a = await Coordinator.start('reload', structuredClone(options), urls, manager);
 const change = (changes, ...says) => {
@@ -117,18 +119,18 @@ option('journal.max_message', async () => {
 });
 
 // The daemon does not use it: interlock prune reads the file.
-option('journal.keep', async () => {
+option('journal.retention', async () => {
 	const prune = () => run(INTERLOCK_BIN, ['-c', a.file, 'prune', '--dry-run']);
 	await root.query(`CREATE TABLE transitions_20000101 (LIKE transitions INCLUDING ALL);
 		ALTER TABLE transitions_20000101 OWNER TO interlock_owner;
 		ALTER TABLE transitions ATTACH PARTITION transitions_20000101
 		FOR VALUES FROM (now() - interval '7d') TO (now() - interval '6d')`);
 	assert.doesNotMatch((await prune()).stdout, /transitions_20000101/);
-	await change({ journal: { keep: '2d' } });
+	await change({ journal: { retention: '2d' } });
 	assert.match((await prune()).stdout, /transitions_20000101/);
 });
 
-option('claims.poll', async () => {
+option('claims.poll_interval', async () => {
 	const idle = await a.worker();
 	await idle.join('worker:queue', { capacity: 1 });
 	const id = await given();
@@ -139,7 +141,7 @@ option('claims.poll', async () => {
 		INSERT INTO waiting SELECT project_id, workflow_id, queue, priority, seq, id FROM runs
 		WHERE id = '${id.run}'`);
 	const notified = new Promise((resolve) => idle.ws.on('message', resolve));
-	await change({ claims: { poll: '50ms' } });
+	await change({ claims: { poll_interval: '50ms' } });
 	await notified;
 	assert.deepEqual(idle.pushed.map(({ event }) => event), ['work-available']);
 	await idle.cut();
@@ -175,6 +177,20 @@ option('limits.max_workers limits.max_workers_per_address server.trusted_proxies
 	await change({ limits: { max_workers: '1' } });
 	assert.equal(await shake('203.0.113.2'), 503);
 	await change({ limits: { max_workers: '100', max_workers_per_address: '100' }, server: { trusted_proxies: '' } });
+});
+
+option('limits.max_callers limits.max_callers_per_address', async () => {
+	const [host, port] = a.address.split(':');
+	const crowded = 'interlock_callers_dropped_total{reason="crowded"}';
+	for (const limits of [{ max_callers: '1' }, { max_callers: '100', max_callers_per_address: '1' }]) {
+		await change({ limits });
+		const before = await a.metric(crowded);
+		const silent = connect(port, host).on('error', () => {});
+		await once(silent, 'connect');
+		assert.equal(await a.untilMetric(crowded, (n) => n > before), before + 1, 'another one takes its place');
+		if (!silent.closed) await once(silent, 'close');
+	}
+	await change({ limits: { max_callers: '1000', max_callers_per_address: '200' } });
 });
 
 const keyNames = ['worker_secret', 'run_token_key', 'credential_key'];
@@ -287,8 +303,8 @@ test('every option that may change at run time has a case', () => {
 
 test('what needs a restart is named, and nothing else', async () => {
 	const others = {
-		server: { listen: '127.0.0.1:1', name: 'another', drain: '1s' },
-		database: { url: 'host=/nowhere', migrate_url: 'host=/nowhere', writers: '3', patience: '1s' },
+		server: { listen: '127.0.0.1:1', name: 'another', drain_timeout: '1s' },
+		database: { url: 'host=/nowhere', migrate_url: 'host=/nowhere', writers: '3', queue_timeout: '1s' },
 		intake: { listen: '127.0.0.1:2', max_body: '1MiB' },
 		metrics: { listen: '127.0.0.1:3' },
 		limits: { max_message: '1MiB', memory: '1GiB' },
@@ -310,10 +326,10 @@ test('a file with a mistake changes nothing', async () => {
 	const held = await Held.join(a, await given());
 	await lose(db, held.id);
 	const mistakes = [
-		[{ lost: { late_completion: 'reject', grace: 'soon' } }, /nothing was reloaded: .*\[lost\] grace: got .*soon/],
-		[{ lost: { late_completion: 'reject' }, nonsense: { a: 'b' } }, /nothing was reloaded: .*\[nonsense\]/],
+		[{ lost: { late_completion: 'reject', grace: 'soon' } }, /reload failed, nothing changed: .*\[lost\] grace: got .*soon/],
+		[{ lost: { late_completion: 'reject' }, nonsense: { a: 'b' } }, /reload failed, nothing changed: .*\[nonsense\]/],
 		[{ lost: { late_completion: 'reject' }, claims: { join_timeout: '80s' }, keys: { run_token_key: '/no/such' } },
-			/nothing was reloaded: .*run_token_key: cannot read/],
+			/reload failed, nothing changed: .*run_token_key: cannot read/],
 	];
 	for (const [changes, says] of mistakes) {
 		await change({ ...changes, log: { level: 'error' } }, says);

@@ -157,7 +157,7 @@ test('a reload with a bad key changes nothing, and names it', async () => {
 	writeFileSync(bad, 'no key\n');
 	await b.reload(
 		{ log: { level: 'debug' }, ...pair({ ...old, run_token_key: bad, credential_key: bad }, {}) },
-		/nothing was reloaded: \[keys\] run_token_key: .*; \[keys\] credential_key: /,
+		/reload failed, nothing changed: \[keys\] run_token_key: .*; \[keys\] credential_key: /,
 	);
 	await new Worker(b.url, readSecret(fresh.worker_secret)).opened;
 	await assert.rejects(new Worker(b.url, readSecret(old.worker_secret)).opened, /401/);

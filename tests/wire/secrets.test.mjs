@@ -21,7 +21,8 @@ const logged = async (held, ...message) => {
 };
 const notFound = async (held) => {
 	const { status, response } = await fetched(held);
-	assert.deepEqual([status, response.code], ['error', 'not_found']);
+	assert.equal(status, 'error');
+	assert.deepEqual(response, { errors: { id: ['Credential not found!'] } });
 };
 
 // -- Large and deep ---------------------------------------------------------------------------------
@@ -36,13 +37,13 @@ const processorTime = async (work) => {
 
 const nested = (levels) => {
 	let value = {};
-	for (let i = 0; i < levels; i++) value = { a: `plain words ${i}`, b: value };
+	for (let i = 0; i < levels; i++) value = { a: `${'plain '.repeat(70)}${i}`, b: value };
 	return value;
 };
 const shapes = {
 	'a text of 600 KB': [{ text: 'secret words '.repeat(46_000) }, 'secret words '.repeat(46_000)],
 	'a text of nearly 1 MiB': [{ text: 'x'.repeat(1_048_000) }, 'x'.repeat(1_048_000)],
-	'60 KB in 2,000 levels': [nested(2000), 'plain words 1999'],
+	'900 KB in 2,000 levels': [nested(2000), `${'plain '.repeat(70)}1999`],
 	'100,000 secrets': [Array.from({ length: 100_000 }, (_, i) => `k${i}`.padEnd(7, '-')), 'k77777-'],
 };
 
@@ -84,7 +85,7 @@ test('a secret that nearly begins everywhere in a text is looked for in one pass
 	const seconds = await processorTime(async () => {
 		assert.equal(await logged(held, 'a'.repeat(1_000_000)), 'a'.repeat(1_000_000));
 	});
-	assert.ok(seconds < 5, `took ${seconds} s`);
+	assert.ok(seconds < 1, `took ${seconds} s`);
 });
 
 test('a credential that is too large is not handed out, and the run goes on', async () => {

@@ -55,7 +55,7 @@ for (const [how, go] of [
 ])
 	test(`the run of a worker that ${how} while its token was signed waits again`, async () => {
 		const coordinator = await Coordinator.start('signing', slow);
-		const unheard = () => coordinator.metric('interlock_unheard_total');
+		const unheard = () => coordinator.metric('interlock_undelivered_claims_total');
 		for (let caught = false, tries = 0; !caught; tries++) {
 			assert.ok(tries < 20, 'the token was always signed before the worker was gone');
 			const [many, one] = [await waiting(), await given()];

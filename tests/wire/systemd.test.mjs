@@ -70,7 +70,7 @@ const get = (where) =>
 // -- Notifications ------------------------------------------------------------------------------------
 
 test('it is ready when it listens, and its status has live figures', async () => {
-	const service = await Service.start('systemd-status', ['--notify'], { server: { drain: '3s' } });
+	const service = await Service.start('systemd-status', ['--notify'], { server: { drain_timeout: '3s' } });
 	await service.says(/^notify READY=1$/);
 	await service.says(/^notify STATUS=serving.*: 0 workers, 0 runs, 0 messages under way/);
 	const held = await Held.join(service.coordinator, await given());
@@ -87,7 +87,7 @@ test('a reload begins and ends, also one that changes nothing', async () => {
 	await coordinator.reload({ log: { level: 'debug' } });
 	await service.says(/^notify RELOADING=1\\nMONOTONIC_USEC=\d+$/);
 	await service.says(/^notify READY=1$/);
-	await coordinator.reload({ log: { level: 'all' } }, /nothing was reloaded: .*level.*expected one of/);
+	await coordinator.reload({ log: { level: 'all' } }, /reload failed, nothing changed: .*level.*expected one of/);
 	await service.says(/^notify RELOADING=1\\nMONOTONIC_USEC=\d+$/);
 	await service.says(/^notify READY=1$/);
 	await coordinator.stop();
@@ -246,7 +246,7 @@ test("the journal shows what happened to a run by RUN_ID", async () => {
 		assert.match(WORKER, /^[0-9a-f-]{36}$/);
 		assert.equal(SYSLOG_IDENTIFIER, 'interlockd');
 	}
-	assert.equal(last.MESSAGE.split(' run=')[0], "run:complete: the run was lost; its worker's word counts");
+	assert.equal(last.MESSAGE.split(' run=')[0], "run:complete: the run was lost; the worker's report is applied");
 	assert.ok(!JSON.stringify(received).includes(secret));
 	assert.ok(!coordinator.logged.includes(id.run), 'what the journal has does not go to stderr too');
 	await coordinator.stop();

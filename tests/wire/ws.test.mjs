@@ -29,22 +29,30 @@ test('an upgrade to anything else, or by another method, is refused', async (ser
 	const before = (await stats(server)).handshakes;
 	assert.match(await raw(server, upgrade('GET', 'h2c')), /^HTTP\/1.1 400 /);
 	assert.match(await raw(server, upgrade('POST', 'websocket')), /^HTTP\/1.1 400 /);
-	assert.doesNotMatch(await raw(server, upgrade('GET', 'tls')), /101/);
-	assert.equal(await raw(server, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'), '');
-	assert.doesNotMatch(await raw(server, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), /101/);
+	assert.match(await raw(server, upgrade('GET', 'tls')), /^HTTP\/1.1 400 /);
+	assert.match(await raw(server, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'), /^HTTP\/1.1 400 /);
+	assert.match(await raw(server, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), /^HTTP\/1.1 505 /);
 	assert.equal((await stats(server)).handshakes, before + 1);
 });
 
-test('a handshake that was accepted and then comes to nothing is closed', async (server) => {
-	const before = await stats(server);
-	const half = `GET ${good} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n`;
-	assert.equal(await raw(server, `${half}\r\n`), '');
-	assert.equal(await raw(server, `${half}Connection: Upgrade\r\n\r\n`), '');
-	await eventually('both are closed', async () => {
-		const now = await stats(server);
-		return now.handshakes - before.handshakes - (now.opens - before.opens) === 2
-			&& now.closes >= before.closes + 2;
-	});
+test('a handshake that is not whole, by HTTP/1.0, or of another version is refused', async (server) => {
+	const { handshakes } = await stats(server);
+	const head = ({ minor = 1, ...changed }) => {
+		const fields = { Host: 'a', Upgrade: 'websocket', Connection: 'Upgrade',
+			'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version': 13, ...changed };
+		const lines = Object.entries(fields).filter(([, value]) => value !== null)
+			.map(([name, value]) => `${name}: ${value}\r\n`);
+		return `GET ${good} HTTP/1.${minor}\r\n${lines.join('')}\r\n`;
+	};
+	for (const wrong of [{ Connection: null }, { Connection: 'close' }, { 'Sec-WebSocket-Key': null },
+		{ 'Sec-WebSocket-Key': 'short' }, { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ=a' },
+		{ minor: 0 }, { 'Content-Length': 1 }])
+		assert.match(await raw(server, head(wrong)), /^HTTP\/1.1 400 /, JSON.stringify(wrong));
+	for (const version of [8, 12, 14, null])
+		assert.match(await raw(server, head({ 'Sec-WebSocket-Version': version })),
+			/^HTTP\/1.1 426 Upgrade Required\r\n.*Sec-WebSocket-Version: 13\r\n/s);
+	assert.equal((await stats(server)).handshakes, handshakes + 1);
+	assert.match(await raw(server, head({ Connection: 'keep-alive, upgrade' }), '\r\n\r\n'), /^HTTP\/1.1 101 /);
 });
 
 test('subprotocols: phoenix is agreed to, others are refused', async (server) => {
@@ -54,7 +62,8 @@ test('subprotocols: phoenix is agreed to, others are refused', async (server) =>
 	ws.terminate();
 	const text = await raw(server,
 		`GET ${good} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
-		+ 'Sec-WebSocket-Protocol: other\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
+		+ 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other, phoenixes\r\n'
+		+ 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
 	assert.match(text, /^HTTP\/1.1 400 /);
 });
 

@@ -94,7 +94,7 @@ test('lease = 0: no run is lost by a lease', async () => {
 	const [[lease]] = await db.query(`SELECT lease_expires_at FROM runs WHERE id = '${held.id.run}'`);
 	assert.equal(lease, 'null');
 	await enforces(b, 'deadline');
-	assert.equal(await b.metric('interlock_judging{clock="lease"}'), 0);
+	assert.equal(await b.metric('interlock_janitor_active{clock="lease"}'), 0);
 	// As another coordinator may have left it, on a run that has started, for the sweep that takes another one.
 	for (const each of [held, canary]) assert.equal((await each.say('run:start', runStart())).status, 'ok');
 	await alter(db, `lease_expires_at = now() - interval '1 hour'`, `id = '${held.id.run}'`);

@@ -49,7 +49,7 @@ test('the database’s clock steps forward by an hour', async () => {
 	assert.ok(Math.abs((await ahead()) - HOUR) < 5, 'it stepped');
 	const [, by] = await coordinator.says(/clock stepped forward by (\d+) s/);
 	assert.ok(Math.abs(Number(by) - HOUR) < 10);
-	assert.equal(await coordinator.metric('interlock_judging{clock="deadline"}'), 0);
+	assert.equal(await coordinator.metric('interlock_janitor_active{clock="deadline"}'), 0);
 	await pause(INTERVAL * 3000);
 	assert.deepEqual(await states(db, id.project), { claimed: 10, started: 10 });
 

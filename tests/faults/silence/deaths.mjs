@@ -99,7 +99,7 @@ test('of workers only the dead are lost, within a lease and an interval', async 
 	assert.deepEqual(await states(db, id.project), { lost: 3, success: 3 });
 	const rows = await journal(db, id.project);
 	assert.deepEqual([rows['lost accepted'], rows['run:complete accepted']], [3, 3]);
-	assert.equal(await watch.metric('interlock_lost_total{clock="lease"}'), 3);
+	assert.equal(await watch.metric('interlock_lost_runs_total{clock="lease"}'), 3);
 
 	// The clocks were wrong indeed, and only what they are asked for follows them.
 	const hours = `round(extract(epoch FROM started_at - claimed_at) / 3600)`;

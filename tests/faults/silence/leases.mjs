@@ -24,7 +24,7 @@ test('a lease is extended by heartbeats and messages, once a quarter of it, in b
 	const talker = await Held.join(beats, await fixture(db));
 	const line = () => talker.say('run:log', { message: ['x'], level: 'info', timestamp: timestamp() });
 	const beatOnce = () => worker.ask('phoenix', 'heartbeat');
-	const renewed = () => beats.metric('interlock_leases_renewed_total');
+	const renewed = () => beats.metric('interlock_lease_renewals_total');
 	const batches = async () =>
 		(await beats.metric('interlock_batches_total{lane="write0",result="committed"}')) +
 		(await beats.metric('interlock_batches_total{lane="write1",result="committed"}'));

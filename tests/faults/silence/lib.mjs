@@ -25,7 +25,7 @@ export const stageFor = async (name, names, more) => {
 // Resolves when its janitor enforces this clock, "lease" or "deadline".
 export const enforces = async (coordinator, clock) => {
 	for (const end = Date.now() + 140_000; Date.now() < end; await pause(100))
-		if (await coordinator.metric(`interlock_judging{clock="${clock}"}`)) return;
+		if (await coordinator.metric(`interlock_janitor_active{clock="${clock}"}`)) return;
 	assert.fail(`${coordinator.name} does not enforce the ${clock}`);
 };
 

@@ -69,7 +69,7 @@ test('the database is away for three leases with 500 runs in flight', async () =
 	assert.ok(waited > LEASE - 5, `leases wait for one lease, not for ${waited} s`);
 	const { lost_at } = await runOnce(db, load.canary.id.run, lost);
 	assert.ok((lost_at - back) / 1000 > LEASE - 5);
-	assert.ok((await cutoff.metric('interlock_resent_total')) > 0);
+	assert.ok((await cutoff.metric('interlock_resent_messages_total')) > 0);
 	await completeAll(db, load, finishers.length);
 });
 

@@ -1,0 +1,12 @@
+/*
+ * http: what an operator's tools ask on the same port: /healthz, /readyz, /metrics.
+ */
+#ifndef HEALTH_H
+#define HEALTH_H
+
+#include "ws/ws.h"
+
+/* Answers at once. not_ready: why the daemon is not ready, or NULL. */
+void health_request(struct ws_http *http, const struct ws_head *head, const char *not_ready);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * conninfo: what names a PostgreSQL database, a URL or keywords. It may hold a password, so nothing
+ * of one that is wrong is ever said, neither by us nor, later, by libpq.
+ */
+#ifndef CONNINFO_H
+#define CONNINFO_H
+
+#include "lib/base.h"
+
+/* Can it be handed to libpq, which will not quote more of it in a sentence than hosts, ports and
+ * names? Not so if a password in it was not written as it must be, and reads as one of these. */
+bool conninfo_is_sound(const char *text) __attribute__((warn_unused_result));
+
+/* Appends it with *** for its passwords. In doubt it hides too much. */
+void conninfo_print(struct buf *out, const char *text);
+
+#endif

@@ -1,6 +1,0 @@
-SELECT w.worker, c.name AS coordinator, w.address, w.capacity, w.runs,
-	extract(epoch FROM now() - c.seen_at) + w.connected AS connected,
-	extract(epoch FROM now() - c.seen_at) + w.silent AS last_heard
-FROM coordinators c
-CROSS JOIN json_to_recordset(c.workers::json) AS w(worker text, address text, capacity int, runs int,
-	connected numeric, silent numeric)

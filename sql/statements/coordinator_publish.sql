@@ -1,0 +1,21 @@
+-- This coordinator is alive, with this policy and these workers; one that has not been seen for an hour is
+-- forgotten. Comes back: another coordinator of the last minute whose policy is a different one, if there is any.
+WITH m AS (
+	SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
+	WITH ORDINALITY AS m(name, policy, started_us, workers, ord)
+), registered AS (
+	INSERT INTO coordinators (name, policy, started_at, seen_at, workers)
+	SELECT name, policy, to_timestamp(started_us / 1000000.0), now(), workers FROM m
+	ON CONFLICT (name) DO UPDATE SET
+		policy = excluded.policy,
+		started_at = excluded.started_at,
+		seen_at = excluded.seen_at,
+		workers = excluded.workers
+), expired AS (
+	DELETE FROM coordinators c USING m
+	WHERE c.seen_at < now() - interval '1 hour' AND c.name <> m.name
+)
+SELECT m.ord, (SELECT c.name FROM coordinators c
+	WHERE c.name <> m.name AND c.policy <> m.policy AND c.seen_at > now() - interval '1 minute'
+	ORDER BY c.seen_at DESC LIMIT 1)
+FROM m

@@ -1,0 +1,154 @@
+/*
+ * cli prune: takes partitions off the journal of which every row is older than [journal] retention.
+ * Invariant: no message waits for it. DETACH CONCURRENTLY waits for readers without blocking
+ * other sessions; what must be locked is asked for a second at a time. How far it has come stands
+ * in the database: each step is looked up again, so a prune that gave up is ended by the next one.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The comment on a partition that is on its way out. */
+static const char mark[] = "interlock prune: to be dropped";
+
+/* The columns of prune_find.sql. */
+enum { COL_PARTITION, COL_SINCE, COL_UNTIL, COL_SIZE, COL_HOW };
+
+/* In each the partition, and then perhaps the mark. */
+static const struct {
+	const char *how, *first, *then;
+} steps[] = {
+	{ "detach", "COMMENT ON TABLE %s IS '%s'",
+		"ALTER TABLE transitions DETACH PARTITION %s CONCURRENTLY" },
+	{ "finalize", NULL, "ALTER TABLE transitions DETACH PARTITION %s FINALIZE" },
+	{ "drop", NULL, "DROP TABLE %s" },
+};
+
+enum outcome { DONE, IN_USE, FAILED };
+
+/* FAILED has been said. */
+static enum outcome execute(PGconn *db, const char *format, const char *partition)
+{
+	char *sql = xasprintf(format, partition, mark);
+	PGresult *res = PQexec(db, sql);
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	enum outcome outcome = DONE;
+
+	if (PQresultStatus(res) != PGRES_COMMAND_OK) {
+		outcome = state && strcmp(state, "55P03") == 0 ? IN_USE : FAILED;
+		if (outcome == FAILED)
+			cli_error("%s: %s", partition, PQerrorMessage(db));
+	}
+	PQclear(res);
+	free(sql);
+	return outcome;
+}
+
+static enum outcome take_step(PGconn *db, const char *how, const char *partition)
+{
+	size_t i = 0;
+	enum outcome outcome = DONE;
+
+	while (strcmp(steps[i].how, how) != 0)
+		i++;
+	if (steps[i].first)
+		outcome = execute(db, steps[i].first, partition);
+	return outcome == DONE ? execute(db, steps[i].then, partition) : outcome;
+}
+
+static PGresult *find(PGconn *db, int64_t keep)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%jd", (intmax_t)keep);
+	return cli_query(db, cli_sql("prune_find"), 2, (const char *const[]){ text, mark });
+}
+
+/* A step of the first partition that is found, until there is none or the time is over. */
+static bool prune(PGconn *db, int64_t keep, int64_t wait)
+{
+	int64_t end = mono_ms() + wait;
+	bool ok = true, more = true;
+
+	while (ok && more) {
+		PGresult *res = find(db, keep);
+		more = res && PQntuples(res) > 0;
+		ok = res;
+		if (more) {
+			const char *partition = PQgetvalue(res, 0, COL_PARTITION),
+				   *how = PQgetvalue(res, 0, COL_HOW);
+			enum outcome outcome = take_step(db, how, partition);
+
+			if (outcome == DONE && strcmp(how, "drop") == 0)
+				printf("dropped %s, %s\n", partition, PQgetvalue(res, 0, COL_SIZE));
+			ok = outcome == DONE || (outcome == IN_USE && mono_ms() < end);
+			if (outcome == IN_USE && !ok)
+				cli_error(
+					"%s is in use: the next prune goes on with it", partition);
+			else if (outcome == IN_USE)
+				usleep(200 * 1000);
+		}
+		PQclear(res);
+	}
+	return ok;
+}
+
+/* What is counted of messages whose rows are gone. */
+static bool forget_counts(PGconn *db, int64_t keep)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%jd", (intmax_t)keep);
+	return cli_change(db,
+		       "DELETE FROM journal_counts WHERE at < now() - $1::bigint * interval '1 "
+		       "millisecond'",
+		       1, (const char *const[]){ text }) >= 0;
+}
+
+/* One prune at a time; the lock goes with the connection. */
+static bool alone(PGconn *db)
+{
+	PGresult *res =
+		cli_query(db, "SELECT pg_try_advisory_lock(hashtext('interlock prune'))", 0, NULL);
+	bool ok = res && PQgetvalue(res, 0, 0)[0] == 't';
+
+	if (res && !ok)
+		cli_error("another prune is running");
+	PQclear(res);
+	return ok && cli_change(db, "SET lock_timeout = '1s'", 0, NULL) >= 0;
+}
+
+static bool preview(PGconn *db, int64_t keep)
+{
+	PGresult *res = find(db, keep);
+
+	if (res)
+		cli_table(res);
+	PQclear(res);
+	return res;
+}
+
+static int run_prune(const struct cli *cli)
+{
+	int64_t keep = cli->conf->keep, wait = 60 * 1000;
+
+	if (!cli_duration(cli, "wait", 0, "like 10s or 5m", &wait))
+		return CLI_USAGE;
+	PGconn *db = cli_open(cli->conf, true);
+	bool ok = db && (cli_option(cli, "dry-run") ? preview(db, keep)
+						    : alone(db) && forget_counts(db, keep) &&
+							      prune(db, keep, wait));
+	PQfinish(db);
+	return ok ? CLI_OK : CLI_FAILED;
+}
+
+const struct cli_command cli_prune = {
+	.name = "prune",
+	.help = "Drops what of the journal is older than [journal] retention; for a timer.",
+	.options = {
+		{ "wait", "TIME", "gives up after so long on a partition that is being read (1m)" },
+		{ "dry-run", NULL, "lists what would go, and changes nothing" },
+	},
+	.run = run_prune,
+};

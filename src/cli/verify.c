@@ -1,0 +1,103 @@
+/*
+ * cli verify: whether the journal and the runs tell the same story. One statement for each project,
+ * so that a project is judged as it was at one moment, whatever goes on; nothing is locked.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+
+/* The columns of verify.sql. The first row has the counts. */
+enum { COL_RUNS, COL_UNCOVERED, COL_DIFFERENCES, COL_RUN, COL_WHAT };
+
+struct verify {
+	PGconn *db;
+	bool json;
+	int left; /* differences that may still be shown */
+	int64_t runs, uncovered, differences;
+};
+
+static int64_t count(const PGresult *res, int col)
+{
+	return strtoll(PQgetvalue(res, 0, col), NULL, 10);
+}
+
+static void show(const struct verify *v, const char *project, const char *run, const char *what)
+{
+	if (v->json)
+		printf("{\"project_id\":\"%s\",\"run_id\":\"%s\",\"difference\":\"%s\"}\n", project,
+			run, what);
+	else
+		printf("%s  %s\n", run, what);
+}
+
+static bool verify_project(struct verify *v, const char *project)
+{
+	char limit[12];
+
+	snprintf(limit, sizeof(limit), "%d", v->left);
+	PGresult *res =
+		cli_query(v->db, cli_sql("verify"), 2, (const char *const[]){ project, limit });
+	if (!res)
+		return false;
+	v->runs += count(res, COL_RUNS);
+	v->uncovered += count(res, COL_UNCOVERED);
+	v->differences += count(res, COL_DIFFERENCES);
+	for (int i = 1; i < PQntuples(res); i++, v->left--)
+		show(v, project, PQgetvalue(res, i, COL_RUN), PQgetvalue(res, i, COL_WHAT));
+	PQclear(res);
+	return true;
+}
+
+static bool verify_all(struct verify *v, const char *project)
+{
+	PGresult *res = cli_query(v->db,
+		"SELECT id FROM projects WHERE $1::uuid IS NULL OR id = $1 ORDER BY id", 1,
+		&project);
+	int n = res ? PQntuples(res) : 0;
+	bool ok = res;
+
+	if (ok && project && n == 0) {
+		cli_error("no project %s", project);
+		ok = false;
+	}
+	for (int i = 0; ok && i < n; i++) {
+		cli_progress("projects", i, n);
+		ok = verify_project(v, PQgetvalue(res, i, 0));
+	}
+	if (ok)
+		cli_progress("projects", n, n);
+	PQclear(res);
+	return ok;
+}
+
+static int run_verify(const struct cli *cli)
+{
+	const char *project = cli_option(cli, "project");
+	struct verify v = { .json = cli_option(cli, "json") };
+
+	if (!cli_number(cli, "limit", 0, 1000000000, 100, &v.left) ||
+		!cli_is_id("--project", project))
+		return CLI_USAGE;
+	v.db = cli_open(cli->conf, false);
+	bool ok = v.db && cli_change(v.db, "SET jit = off", 0, NULL) >= 0 &&
+		  cli_change(v.db, "SET work_mem = '64MB'", 0, NULL) >= 0 &&
+		  verify_all(&v, project);
+	PQfinish(v.db);
+	if (!ok)
+		return CLI_FAILED;
+	printf(v.json ? "{\"runs\":%jd,\"not_covered\":%jd,\"differences\":%jd}\n"
+		      : "%jd runs, %jd not covered by the journal, %jd differences\n",
+		(intmax_t)v.runs, (intmax_t)v.uncovered, (intmax_t)v.differences);
+	return v.differences == 0 ? CLI_OK : CLI_FAILED;
+}
+
+const struct cli_command cli_verify = {
+	.name = "verify",
+	.help = "Compares every run with its journal; fails if they differ.",
+	.options = {
+		{ "project", "ID", "only the runs of this project" },
+		{ "limit", "N", "shows at most so many differences (100)" },
+		{ "json", NULL, "prints one JSON object per line, the counts last" },
+	},
+	.run = run_verify,
+};

@@ -1,0 +1,307 @@
+/*
+ * conf: the configuration. An option exists as one row of the table below and nowhere else; the
+ * defaults go through the same parser as what an operator writes. A configuration is whole or it is
+ * not there: conf_load finds every mistake before it gives up, and no caller ever sees a struct
+ * conf with a value that was not checked.
+ */
+#include "conf_private.h"
+
+#include <stdlib.h>
+
+static const char *const policies[] = { "yield", "acknowledge", "reject", NULL };
+static const char *const modes[] = { "enforce", "observe", NULL };
+static const char *const after_claims[] = { "lost", "requeue", NULL };
+static const char *const levels[] = { "error", "warn", "notice", "info", "debug", NULL };
+static const char *const targets[] = { "auto", "stderr", "journal", NULL };
+
+/* clang-format off */
+const struct option conf_options[] = {
+	{ .section = "server", .name = "listen", .type = OPTION_ADDRESSES,
+	  .def = "127.0.0.1:4000", .field = offsetof(struct conf, listen),
+	  .doc = "Where workers and webhooks connect; sockets given by systemd come instead." },
+	{ .section = "server", .name = "trusted_proxies", .type = OPTION_NETWORKS, .reload = true,
+	  .def = "", .field = offsetof(struct conf, trusted_proxies),
+	  .doc = "Proxies whose X-Forwarded-For says which address a connection counts for." },
+	{ .section = "server", .name = "name", .type = OPTION_STRING,
+	  .def = "", .field = offsetof(struct conf, name),
+	  .doc = "This coordinator's name in the journal; empty: host name and port." },
+	{ .section = "server", .name = "drain_timeout", .type = OPTION_DURATION,
+	  .def = "10s", .min = "0", .max = "10m", .field = offsetof(struct conf, drain),
+	  .doc = "How long a graceful drain waits for each socket to be quiet." },
+
+	{ .section = "database", .name = "url", .type = OPTION_URL,
+	  .def = "", .field = offsetof(struct conf, url),
+	  .doc = "The PostgreSQL database, as a URL or keywords; nothing starts without it." },
+	{ .section = "database", .name = "migrate_url", .type = OPTION_URL,
+	  .def = "", .field = offsetof(struct conf, migrate_url),
+	  .doc = "The same, for migrations, as the role that owns the tables; empty: url." },
+	{ .section = "database", .name = "writers", .type = OPTION_NUMBER,
+	  .def = "2", .min = "1", .max = "32", .field = offsetof(struct conf, writers),
+	  .doc = "Connections that store what workers report; more help only on more processors." },
+	{ .section = "database", .name = "queue_timeout", .type = OPTION_DURATION,
+	  .def = "25s", .min = "100ms", .max = "29s", .field = offsetof(struct conf, patience),
+	  .doc = "How long a message waits for an absent database; workers give up after 30s." },
+
+	{ .section = "keys", .name = "worker_secret", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, worker_secret),
+	  .doc = "File with the secret of the workers; empty: systemd's credential of that name." },
+	{ .section = "keys", .name = "worker_secret_other", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, worker_secret_other),
+	  .doc = "A second secret that is accepted during a key exchange; empty: likewise, if any." },
+	{ .section = "keys", .name = "run_token_key", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, run_token_key),
+	  .doc = "File with the private key (PEM) that signs run tokens; empty: likewise." },
+	{ .section = "keys", .name = "run_token_key_other", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, run_token_key_other),
+	  .doc = "A second key, of any kind, whose run tokens are accepted; empty: likewise, if any." },
+	{ .section = "keys", .name = "credential_key", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, credential_key),
+	  .doc = "File with the key that encrypts stored credentials; empty: likewise." },
+	{ .section = "keys", .name = "credential_key_other", .type = OPTION_STRING, .reload = true,
+	  .def = "", .field = offsetof(struct conf, credential_key_other),
+	  .doc = "A second key that decrypts stored credentials; empty: likewise, if any." },
+
+	{ .section = "runs", .name = "default_timeout", .type = OPTION_DURATION, .reload = true,
+	  .def = "300s", .min = "1ms", .max = "30d",
+	  .field = offsetof(struct conf, default_timeout),
+	  .doc = "How long a run may take that does not bring a timeout of its own." },
+
+	{ .section = "transitions", .name = "mode", .type = OPTION_CHOICE, .reload = true,
+	  .def = "enforce", .words = modes, .field = offsetof(struct conf, mode),
+	  .doc = "Whether invalid transitions are refused or, where possible, only journaled." },
+
+	{ .section = "lost", .name = "late_completion", .type = OPTION_CHOICE, .reload = true,
+	  .def = "yield", .words = policies, .field = offsetof(struct conf, late_completion),
+	  .project = offsetof(struct conf_project, late_completion),
+	  .doc = "How late messages about a lost run are treated; yield applies them." },
+	{ .section = "lost", .name = "late_window", .type = OPTION_DURATION, .reload = true,
+	  .def = "1h", .min = "1ms", .max = "3650d", .zero = "forever",
+	  .field = offsetof(struct conf, late_window),
+	  .doc = "How long after the loss yield applies; later it is acknowledge." },
+	{ .section = "lost", .name = "grace", .type = OPTION_DURATION, .reload = true,
+	  .def = "10s", .min = "0", .max = "1h", .field = offsetof(struct conf, grace),
+	  .doc = "Added to a run's timeout before the run is declared lost." },
+	{ .section = "lost", .name = "lease", .type = OPTION_DURATION, .reload = true,
+	  .def = "90s", .min = "75s", .max = "1d", .zero = "off",
+	  .field = offsetof(struct conf, lease),
+	  .doc = "How long a worker may be silent before its runs are lost." },
+	{ .section = "lost", .name = "after_claim", .type = OPTION_CHOICE, .reload = true,
+	  .def = "lost", .words = after_claims, .field = offsetof(struct conf, after_claim),
+	  .doc = "What becomes of a lost run that never started; requeue may run it twice." },
+	{ .section = "lost", .name = "max_requeues", .type = OPTION_NUMBER, .reload = true,
+	  .def = "2", .min = "0", .max = "1000", .field = offsetof(struct conf, max_requeues),
+	  .doc = "How many times a run is requeued before it is lost after all." },
+
+	{ .section = "janitor", .name = "interval", .type = OPTION_DURATION, .reload = true,
+	  .def = "5s", .min = "10ms", .max = "10m", .field = offsetof(struct conf, interval),
+	  .doc = "How often the janitor looks for runs whose deadline or lease has passed." },
+
+	{ .section = "claims", .name = "join_timeout", .type = OPTION_DURATION, .reload = true,
+	  .def = "30s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, join_timeout),
+	  .doc = "When a claimed run that no worker joined is given back; less than the lease." },
+	{ .section = "claims", .name = "poll_interval", .type = OPTION_DURATION, .reload = true,
+	  .def = "1s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, poll),
+	  .doc = "How often to look for new runs when no notification came." },
+
+	{ .section = "journal", .name = "retention", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, keep),
+	  .doc = "How long the journal of transitions is kept." },
+	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
+	  .def = "64KiB", .min = "0", .max = "16MiB",
+	  .field = offsetof(struct conf, journal_max_message),
+	  .doc = "How much of a message that was not applied the journal keeps." },
+
+	{ .section = "intake", .name = "listen", .type = OPTION_ADDRESSES,
+	  .def = "", .field = offsetof(struct conf, intake_listen),
+	  .doc = "Where webhooks connect, and only they; empty: where workers do." },
+	{ .section = "intake", .name = "max_body", .type = OPTION_SIZE,
+	  .def = "10MiB", .min = "1KiB", .max = "512MiB", .field = offsetof(struct conf, max_body),
+	  .doc = "The largest body of a webhook request." },
+
+	{ .section = "metrics", .name = "listen", .type = OPTION_ADDRESSES,
+	  .def = "", .field = offsetof(struct conf, metrics_listen),
+	  .doc = "Where /metrics is served, and only there; empty: where workers connect." },
+
+	{ .section = "limits", .name = "max_message", .type = OPTION_SIZE,
+	  .def = "128MiB", .min = "4KiB", .max = "512MiB",
+	  .field = offsetof(struct conf, max_message),
+	  .doc = "The largest message from a worker; a larger one is read, dropped and refused." },
+	{ .section = "limits", .name = "max_workers", .type = OPTION_NUMBER, .reload = true,
+	  .def = "10000", .min = "1", .max = "1000000",
+	  .field = offsetof(struct conf, max_workers),
+	  .doc = "Open sockets of workers; keep it well below the limit of open files." },
+	{ .section = "limits", .name = "max_workers_per_address", .type = OPTION_NUMBER,
+	  .reload = true, .def = "10000", .min = "1", .max = "1000000",
+	  .field = offsetof(struct conf, max_workers_per_address),
+	  .doc = "Open sockets of workers from one address; behind a proxy see trusted_proxies." },
+	{ .section = "limits", .name = "max_callers", .type = OPTION_NUMBER, .reload = true,
+	  .def = "1000", .min = "1", .max = "100000",
+	  .field = offsetof(struct conf, max_callers),
+	  .doc = "Connections that are not (yet) a worker's; one more takes the oldest one's place." },
+	{ .section = "limits", .name = "max_callers_per_address", .type = OPTION_NUMBER,
+	  .reload = true, .def = "200", .min = "1", .max = "100000",
+	  .field = offsetof(struct conf, max_callers_per_address),
+	  .doc = "The same from one address; trusted_proxies are not limited by it." },
+	{ .section = "limits", .name = "memory", .type = OPTION_SIZE,
+	  .def = "512MiB", .min = "1MiB", .max = "1024GiB", .field = offsetof(struct conf, memory),
+	  .doc = "Memory for everything in flight; beyond it sockets are not read. Webhooks get a quarter." },
+
+	{ .section = "log", .name = "level", .type = OPTION_CHOICE, .reload = true,
+	  .def = "info", .words = levels, .field = offsetof(struct conf, log_level),
+	  .doc = "The least important lines that are logged." },
+	{ .section = "log", .name = "target", .type = OPTION_CHOICE, .reload = true,
+	  .def = "auto", .words = targets, .field = offsetof(struct conf, log_target),
+	  .doc = "Where lines go; auto: the journal if stderr leads to it, else stderr." },
+	{ .section = "log", .name = "socket", .type = OPTION_STRING, .reload = true,
+	  .def = "/run/systemd/journal/socket", .field = offsetof(struct conf, log_socket),
+	  .doc = "The journal's socket, for lines with fields of their own." },
+	{ .section = "log", .name = "burst", .type = OPTION_NUMBER, .reload = true,
+	  .def = "100", .min = "1", .max = "1000000", .zero = "no limit",
+	  .field = offsetof(struct conf, log_burst),
+	  .doc = "Lines of one kind in ten seconds; further ones are only counted." },
+};
+/* clang-format on */
+const size_t conf_noptions = countof(conf_options);
+
+bool conf_parse_duration(const char *s, int64_t *ms)
+{
+	return option_parse_duration(s, ms);
+}
+
+bool conf_parse_size(const char *s, int64_t *bytes)
+{
+	return option_parse_size(s, bytes);
+}
+
+void *conf_field(const struct option *o, const struct conf *conf)
+{
+	return (char *)conf + o->field;
+}
+
+bool conf_starts_section(const struct option *o)
+{
+	return o == conf_options || strcmp(o->section, o[-1].section) != 0;
+}
+
+void conf_free(struct conf *conf)
+{
+	if (!conf)
+		return;
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+		if (o->type < OPTION_CHOICE)
+			free(*(char **)conf_field(o, conf));
+	free(conf->projects);
+	free(conf);
+}
+
+const char *conf_policy_name(int late_policy)
+{
+	return policies[late_policy];
+}
+
+const char *conf_after_claim_name(int after_claim)
+{
+	return after_claims[after_claim];
+}
+
+int conf_late_completion(const struct conf *conf, const struct uuid *project)
+{
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (uuid_eq(&conf->projects[i].id, project))
+			return conf->projects[i].late_completion;
+	return conf->late_completion;
+}
+
+static void print_option(struct buf *out, const struct option *o, const void *value)
+{
+	buf_addf(out, "%s = ", o->name);
+	option_print(out, o, value);
+	buf_addc(out, '\n');
+}
+
+static void print_projects(const struct conf *conf, struct buf *out)
+{
+	char id[UUID_TEXT];
+
+	for (size_t i = 0; i < conf->nprojects; i++) {
+		const struct conf_project *project = &conf->projects[i];
+		buf_addf(out, "\n[project \"%s\"]\n", uuid_format(&project->id, id));
+		for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+			if (o->project)
+				print_option(out, o, (const char *)project + o->project);
+	}
+}
+
+void conf_print(const struct conf *conf, struct buf *out)
+{
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++) {
+		if (conf_starts_section(o))
+			buf_addf(out, "%s[%s]\n", o == conf_options ? "" : "\n", o->section);
+		print_option(out, o, conf_field(o, conf));
+	}
+	print_projects(conf, out);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct uuid));
+}
+
+/* A project whose options equal the global ones is left out. */
+void conf_print_policy(const struct conf *conf, struct buf *out)
+{
+	struct conf own = *conf;
+
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+		if (strcmp(o->section, "lost") == 0 || strcmp(o->section, "transitions") == 0)
+			print_option(out, o, conf_field(o, conf));
+	own.projects = xcalloc(conf->nprojects + 1, sizeof(*own.projects));
+	own.nprojects = 0;
+	for (size_t i = 0; i < conf->nprojects; i++)
+		if (conf->projects[i].late_completion != conf->late_completion)
+			own.projects[own.nprojects++] = conf->projects[i];
+	qsort(own.projects, own.nprojects, sizeof(*own.projects), by_id);
+	print_projects(&own, out);
+	free(own.projects);
+}
+
+void conf_sample(struct buf *out)
+{
+	buf_adds(out,
+		"# The configuration of interlockd: every option, with its default.\n"
+		"# Durations are like 250ms, 90s, 10m, 1h or 30d, sizes like 64KiB or 16MiB.\n"
+		"# What is marked (reload) may change while the daemon runs, by a reload.\n");
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++) {
+		if (conf_starts_section(o))
+			buf_addf(out, "\n[%s]\n", o->section);
+		bool domain = o->type > OPTION_URL;
+		const char *reload = o->reload ? " (reload)" : "";
+		buf_addf(out, "\n# %s%s\n", o->doc, domain ? "" : reload);
+		if (domain) {
+			buf_adds(out, "# Takes ");
+			option_print_domain(out, o);
+			buf_addf(out, ".%s\n", reload);
+		}
+		buf_addf(out, "#%s =%s%s\n", o->name, *o->def ? " " : "", o->def);
+	}
+	buf_adds(out, "\n# What a project does differently, by its id. (reload)\n"
+		      "#[project \"00000000-0000-0000-0000-000000000000\"]\n");
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+		if (o->project)
+			buf_addf(out, "#%s = %s\n", o->name, o->def);
+}
+
+void conf_reload(struct conf *conf, struct conf *next, struct buf *kept)
+{
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++) {
+		if (o->reload)
+			option_swap(o, conf_field(o, conf), conf_field(o, next));
+		else if (!option_same(o, conf_field(o, conf), conf_field(o, next)))
+			buf_addf(kept, "[%s] %s\n", o->section, o->name);
+	}
+	struct conf_project *projects = conf->projects;
+	conf->projects = next->projects;
+	conf->nprojects = next->nprojects;
+	next->projects = projects;
+	conf_free(next);
+}

@@ -1,0 +1,301 @@
+/*
+ * The webhook. Invariant: 200 means that the work order is durable. Its ids are fixed at receipt,
+ * so that the batch, sent again, recognises itself; every answer names the work order in the header
+ * x-meta-work-order-id, and a sender that was not answered, or 503, repeats its request with that
+ * header (or with its Idempotency-Key): one work order at most is made.
+ */
+#include "http/intake.h"
+
+#include "lib/crypto.h"
+#include "lib/jscan.h"
+#include "lib/metrics.h"
+
+#include <stdlib.h>
+
+enum { COLUMNS = 9, KEY_MAX = 255, SALT = 16 };
+
+static const char id_header[] = "x-meta-work-order-id";
+
+struct hook {
+	struct batch_item item;
+	struct value values[COLUMNS];
+	struct ws_http *http; /* NULL: the client is gone */
+	struct server *server;
+	size_t size; /* what it counts against the memory bound */
+	void (*enqueued)(void);
+};
+
+/* work_order: the text of the id under which it is stored, or would be; NULL if there is none. */
+static void answer(struct ws_http *http, int status, const char *work_order, struct slice body)
+{
+	char headers[128] = "";
+
+	if (status == 401 || status == 405)
+		snprintf(headers, sizeof(headers), "%s",
+			status == 401 ? "WWW-Authenticate: Bearer" : "Allow: POST");
+	else if (work_order != NULL)
+		snprintf(headers, sizeof(headers), "%s%s: %s",
+			status == 503 ? "Retry-After: 5\r\n" : "", id_header, work_order);
+	metrics_add(metrics_seriesf(METRIC_INTAKE, "status=\"%d\"", status), 1);
+	if (http != NULL)
+		ws_http_reply(
+			http, status, "application/json", *headers != '\0' ? headers : NULL, body);
+}
+
+static void refuse(
+	struct ws_http *http, int status, const struct uuid *work_order, const char *error)
+{
+	char id[UUID_TEXT];
+	struct buf b = { 0 };
+
+	buf_adds(&b, "{\"error\":");
+	buf_add_json(&b, slice_of(error));
+	buf_addc(&b, '}');
+	answer(http, status, work_order != NULL ? uuid_format(work_order, id) : NULL,
+		(struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+/* Columns: ord, verdict, work_order_id, run_id. */
+static void reply(struct hook *hook, const struct batch_result *r)
+{
+	const char *verdict, *work_order;
+	struct buf b = { 0 };
+
+	if (r->status != BATCH_DONE || r->rows != 1) {
+		refuse(hook->http, 503, &hook->item.work_order_id,
+			"not known to be stored: retry with this x-meta-work-order-id");
+		return;
+	}
+	verdict = PQgetvalue(r->res, r->first, 1);
+	if (strcmp(verdict, "not_found") == 0) {
+		refuse(hook->http, 404, NULL, "no such trigger");
+		return;
+	}
+	if (strcmp(verdict, "unauthorized") == 0) {
+		refuse(hook->http, 401, NULL,
+			"this trigger needs a key: Authorization: Bearer, or X-Api-Key");
+		return;
+	}
+	if (strcmp(verdict, "no_edge") == 0) {
+		refuse(hook->http, 422, NULL, "no enabled edge leaves this trigger");
+		return;
+	}
+	if (strcmp(verdict, "taken") == 0) {
+		refuse(hook->http, 409, NULL, "this x-meta-work-order-id is not of this trigger");
+		return;
+	}
+	hook->enqueued();
+	work_order = PQgetvalue(r->res, r->first, 2);
+	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}", work_order,
+		PQgetvalue(r->res, r->first, 3));
+	answer(hook->http, 200, work_order, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+static void on_done(struct batch_item *item, const struct batch_result *r)
+{
+	struct hook *hook = container_of(item, struct hook, item);
+
+	reply(hook, r);
+	for (int i = 0; i < COLUMNS; i++)
+		value_clear(&hook->values[i]);
+	channel_hold_bodies(hook->server, -(ptrdiff_t)hook->size);
+	free(hook);
+}
+
+void intake_gone(void *user)
+{
+	struct hook *hook = user;
+
+	hook->http = NULL;
+}
+
+/* What a job sees of the request: {"method", "path", "headers"}. */
+static void add_request(struct buf *b, const struct ws_head *head)
+{
+	static const char *const names[] = { "content-type", "user-agent", "x-request-id" };
+	const char *comma = "";
+
+	buf_adds(b, "{\"method\":");
+	buf_add_json(b, slice_of(head->method));
+	buf_adds(b, ",\"path\":");
+	buf_add_json(b, slice_of(head->path));
+	buf_adds(b, ",\"headers\":{");
+	for (size_t i = 0; i < countof(names); i++) {
+		char *value = ws_header(head, names[i]);
+
+		if (value != NULL && utf8_valid(value, strlen(value))) {
+			buf_addf(b, "%s\"%s\":", comma, names[i]);
+			buf_add_json(b, slice_of(value));
+			comma = ",";
+		}
+		free(value);
+	}
+	buf_adds(b, "}}");
+}
+
+static bool parse_trigger(const struct ws_head *head, struct uuid *trigger)
+{
+	return uuid_parse(slice_of(head->path + strlen("/i/")), trigger);
+}
+
+static bool key_is_good(const struct ws_head *head)
+{
+	char *key = ws_header(head, "Idempotency-Key");
+	size_t n = key != NULL ? strlen(key) : 1;
+	bool good = n > 0 && n <= KEY_MAX && (key == NULL || utf8_valid(key, n));
+
+	free(key);
+	return good;
+}
+
+/* The id that the work order will have: the sender's, if this is a repetition, or a new one. False
+ * if the header has no UUID. */
+static bool read_id(const struct ws_head *head, struct uuid *id)
+{
+	char *text = ws_header(head, id_header);
+	bool ok = true;
+
+	if (text == NULL)
+		*id = uuid_new();
+	else
+		ok = uuid_parse(slice_of(text), id);
+	free(text);
+	return ok;
+}
+
+/* 0, or the status with which the request is refused. */
+static int judge(const struct server *server, const struct ws_head *head, size_t length,
+	struct uuid *id, const char **why)
+{
+	struct uuid trigger;
+
+	if (strcmp(head->method, "POST") != 0) {
+		*why = "this path accepts POST only";
+		return 405;
+	}
+	if (!parse_trigger(head, &trigger)) {
+		*why = "no such trigger";
+		return 404;
+	}
+	if (length > (size_t)server->conf->max_body) {
+		*why = "the body is too large";
+		return 413;
+	}
+	if (!key_is_good(head)) {
+		*why = "an Idempotency-Key has 1 to 255 characters";
+		return 400;
+	}
+	if (!read_id(head, id)) {
+		*why = "x-meta-work-order-id is not a UUID";
+		return 400;
+	}
+	if (!batch_lane_is_up(server->batch, LANE_WRITE)) {
+		*why = "the database is not available: nothing was stored";
+		return 503;
+	}
+	if (!channel_body_fits(server, length)) {
+		*why = "too many requests are under way: nothing was stored";
+		return 503;
+	}
+	return 0;
+}
+
+/* The key that the request brings, owned by the caller; NULL if it brings none. */
+static char *read_key(const struct ws_head *head)
+{
+	static const char scheme[] = "Bearer ";
+	char *header = ws_header(head, "Authorization"), *key = NULL;
+
+	if (header != NULL && strncasecmp(header, scheme, strlen(scheme)) == 0)
+		key = xstrdup(header + strlen(scheme) + strspn(header + strlen(scheme), " "));
+	free(header);
+	return key != NULL ? key : ws_header(head, "X-Api-Key");
+}
+
+/* The key's digest under a salt of this request's own (intake.sql says why). */
+static void add_proof(const struct ws_head *head, struct value *salt, struct value *proof)
+{
+	char *key = read_key(head), digest[65];
+	struct buf salted = { 0 };
+	uint8_t bytes[SALT];
+
+	if (key == NULL)
+		return;
+	random_bytes(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		buf_addf(&salted, "%02x", bytes[i]);
+	value_take(salt, &(struct buf){ xstrndup(salted.p, salted.n), salted.n, 0 });
+	crypto_sha256_hex(key, strlen(key), digest);
+	buf_adds(&salted, digest);
+	crypto_sha256_hex(salted.p, salted.n, digest);
+	value_take(proof, &(struct buf){ xstrdup(digest), strlen(digest), 0 });
+	explicit_bzero(key, strlen(key));
+	free(key);
+	buf_free(&salted);
+}
+
+/* The columns behind the proof. */
+static void add_ids(struct value *v, const struct uuid *work_order)
+{
+	struct uuid run = uuid_new(), clip = uuid_new();
+
+	value_uuid(v++, work_order);
+	value_uuid(v++, &run);
+	value_uuid(v++, &clip);
+}
+
+void intake_head(
+	struct server *server, struct ws_http *http, const struct ws_head *head, size_t length)
+{
+	const char *why;
+	struct uuid id;
+	int status = judge(server, head, length, &id, &why);
+
+	if (status != 0)
+		refuse(http, status, status == 503 ? &id : NULL, why);
+}
+
+void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
+	struct buf *body, void (*enqueued)(void))
+{
+	struct uuid trigger, id;
+	struct buf request = { 0 };
+	struct slice document;
+	struct hook *hook;
+	char *key;
+
+	if (!parse_trigger(head, &trigger) || !read_id(head, &id)) {
+		/* can't happen: the head was judged */
+		refuse(http, 404, NULL, "no such trigger");
+		return;
+	}
+	if (body->n == 0 ||
+		jscan_document((struct slice){ body->p, body->n }, &document) != JSCAN_OK) {
+		refuse(http, 400, NULL, "the body is not JSON");
+		return;
+	}
+	hook = xcalloc(1, sizeof(*hook));
+	hook->http = http;
+	hook->server = server;
+	hook->size = sizeof(*hook) + 2 * body->n; /* once more on its way to the database */
+	hook->enqueued = enqueued;
+	hook->item.stmt = stmt_get("intake");
+	hook->item.values = hook->values;
+	hook->item.rows = 1;
+	hook->item.done = on_done;
+	hook->item.work_order_id = id;
+	value_uuid(&hook->values[0], &trigger);
+	value_take(&hook->values[1], body);
+	add_request(&request, head);
+	value_take(&hook->values[2], &request);
+	key = ws_header(head, "Idempotency-Key");
+	if (key != NULL)
+		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
+	add_proof(head, &hook->values[4], &hook->values[5]);
+	add_ids(&hook->values[6], &id);
+	ws_http_set_user(http, hook);
+	channel_hold_bodies(server, (ptrdiff_t)hook->size);
+	batch_submit(server->batch, LANE_WRITE, &hook->item);
+}

@@ -1,0 +1,316 @@
+/*
+ * stats: the metrics, and their text form. The table below is the only place where a family exists;
+ * the enum in stats.h is its index. A series is a number (or a row of buckets) that lives as long
+ * as the process, so a caller keeps a pointer and never looks anything up.
+ */
+#include "lib/metrics.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum type { COUNTER, GAUGE, HISTOGRAM };
+
+static const char *const type_names[] = { "counter", "gauge", "histogram" };
+
+/* Upper bounds of buckets, ascending; the last is always infinity. */
+static const double seconds[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+	1, 2.5, 5, 10, 30, 60, INFINITY };
+static const double lateness[] = { 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, INFINITY };
+static const double skew[] = { 0.01, 0.1, 0.5, 1, 5, 30, 60, 300, 3600, INFINITY };
+static const double items[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, INFINITY };
+
+struct family {
+	const char *name;
+	enum type type;
+	const char *help;
+	const double *buckets; /* histograms */
+};
+
+static const struct family families[METRIC_FAMILIES] = {
+	[METRIC_BUILD_INFO] = { "interlock_build_info", GAUGE,
+		"Always 1; version and schema are in the labels." },
+	[METRIC_READY] = { "interlock_ready", GAUGE,
+		"1 while the database answers and its schema fits." },
+	[METRIC_RUNS] = { "interlock_runs", GAUGE,
+		"Runs in flight, by state (at most 4,000 are counted)." },
+	[METRIC_WAITING] = { "interlock_waiting_runs", GAUGE,
+		"Runs that wait to be claimed, by queue (at most 20,000 are counted)." },
+	[METRIC_WAITING_SECONDS] = { "interlock_oldest_waiting_run_seconds", GAUGE,
+		"Age of the oldest run that waits, by queue." },
+	[METRIC_FINISHED_RUNS] = { "interlock_finished_runs_total", COUNTER,
+		"Runs whose worker reported their end, by the state it gave them." },
+	[METRIC_MESSAGES] = { "interlock_messages_total", COUNTER, "Messages from workers." },
+	[METRIC_MESSAGE_SECONDS] = { "interlock_message_duration_seconds", HISTOGRAM,
+		"From the receipt of a message to its reply.", seconds },
+	[METRIC_SOCKETS] = { "interlock_sockets", GAUGE, "Open sockets of workers." },
+	[METRIC_SOCKETS_PAUSED] = { "interlock_paused_sockets", GAUGE,
+		"Sockets that are not being read." },
+	[METRIC_SOCKET_PAUSES] = { "interlock_socket_pauses_total", COUNTER,
+		"Pauses in reading a socket." },
+	[METRIC_CHANNELS] = { "interlock_channels", GAUGE, "Joined channels of runs." },
+	[METRIC_HANDSHAKES] = { "interlock_handshakes_total", COUNTER, "Handshakes of workers." },
+	[METRIC_CALLERS] = { "interlock_callers", GAUGE,
+		"Connections that are not a worker's, or not yet." },
+	[METRIC_CALLERS_DROPPED] = { "interlock_callers_dropped_total", COUNTER,
+		"Such connections closed to make room (crowded) or for lack of progress "
+		"(stalled)." },
+	[METRIC_SOCKET_CLOSES] = { "interlock_socket_closes_total", COUNTER,
+		"Sockets closed by the coordinator." },
+	[METRIC_BYTES_IN] = { "interlock_received_bytes_total", COUNTER,
+		"Bytes of messages from workers." },
+	[METRIC_BYTES_OUT] = { "interlock_sent_bytes_total", COUNTER,
+		"Bytes of messages to workers." },
+	[METRIC_TURN_SECONDS] = { "interlock_loop_turn_seconds", HISTOGRAM,
+		"How long the event loop was busy between two waits.", seconds },
+	[METRIC_BUFFERED_BYTES] = { "interlock_buffered_bytes", GAUGE,
+		"Memory held by messages and replies under way." },
+	[METRIC_SNAPSHOT_BYTES] = { "interlock_snapshot_bytes", GAUGE,
+		"Bytes of the plans and secrets of the runs that have channels." },
+	[METRIC_BATCHES] = { "interlock_batches_total", COUNTER, "Batches sent to the database." },
+	[METRIC_BATCH_ITEMS] = { "interlock_batch_messages", HISTOGRAM, "Messages in a batch.",
+		items },
+	[METRIC_BATCH_WAIT_SECONDS] = { "interlock_batch_wait_seconds", HISTOGRAM,
+		"Time that the first message of a batch waited for the batch before.", seconds },
+	[METRIC_BATCH_SECONDS] = { "interlock_batch_duration_seconds", HISTOGRAM,
+		"From the sending of a batch to its commit.", seconds },
+	[METRIC_QUEUED_MESSAGES] = { "interlock_queued_messages", GAUGE,
+		"Messages that wait for a batch." },
+	[METRIC_COMMITTING_MESSAGES] = { "interlock_committing_messages", GAUGE,
+		"Messages in the batch that is being committed." },
+	[METRIC_RESENT_MESSAGES] = { "interlock_resent_messages_total", COUNTER,
+		"Messages resent after a lost database connection." },
+	[METRIC_DB_UP] = { "interlock_db_up", GAUGE, "1 while the database connection is up." },
+	[METRIC_DB_CONNECTS] = { "interlock_db_connects_total", COUNTER,
+		"Database connections made." },
+	[METRIC_CLAIMED_RUNS] = { "interlock_claimed_runs_total", COUNTER,
+		"Runs handed out to workers." },
+	[METRIC_UNDELIVERED_CLAIMS] = { "interlock_undelivered_claims_total", COUNTER,
+		"Claims released because the worker disconnected before the reply." },
+	[METRIC_LATE_REPLIES] = { "interlock_late_replies_total", COUNTER,
+		"Answers given after a reconnect to what was asked before it." },
+	[METRIC_MESSAGE_OUTCOMES] = { "interlock_message_outcomes_total", COUNTER,
+		"Late, superseded and repeated messages, by outcome." },
+	[METRIC_LATE_MESSAGE_SECONDS] = { "interlock_late_message_seconds", HISTOGRAM,
+		"Time between the loss of a run and a late message.", lateness },
+	[METRIC_WORKER_CLOCK_SKEW_SECONDS] = { "interlock_worker_clock_skew_seconds", HISTOGRAM,
+		"Difference between a worker's clock and the database's, including the transit of "
+		"the "
+		"message.",
+		skew },
+	[METRIC_DB_CLOCK_OFFSET] = { "interlock_db_clock_offset_seconds", GAUGE,
+		"By how much the database's clock is ahead of the coordinator's." },
+	[METRIC_LOST_RUNS] = { "interlock_lost_runs_total", COUNTER,
+		"Runs declared lost, by the clock that had run out." },
+	[METRIC_LATE_COMPLETIONS] = { "interlock_late_completions_total", COUNTER,
+		"Lost runs whose worker reported their end later (late completions)." },
+	[METRIC_RETURNED_RUNS] = { "interlock_returned_runs_total", COUNTER,
+		"Claimed runs made available again: not joined in time, requeued, or left before "
+		"the start." },
+	[METRIC_JANITOR_DELAY_SECONDS] = { "interlock_janitor_delay_seconds", HISTOGRAM,
+		"Time between the expiry of a run's lease, deadline or join timeout and the "
+		"janitor's decision.",
+		lateness },
+	[METRIC_SWEEP_TAKEN_RUNS] = { "interlock_sweep_taken_runs", HISTOGRAM,
+		"Runs that the janitor took in one transaction.", items },
+	[METRIC_JANITOR_ACTIVE] = { "interlock_janitor_active", GAUGE,
+		"1 while the janitor enforces this clock, 0 during the grace period after a start "
+		"or an outage." },
+	[METRIC_POLICY_MISMATCH] = { "interlock_policy_mismatch", GAUGE,
+		"1 while another coordinator has another late policy." },
+	[METRIC_LEASE_RENEWALS] = { "interlock_lease_renewals_total", COUNTER,
+		"Leases of runs extended." },
+	[METRIC_EMPTY_CLAIMS] = { "interlock_empty_claims_total", COUNTER,
+		"Claims answered without asking the database, because no run waits." },
+	[METRIC_LOG_WARNINGS] = { "interlock_log_line_warnings_total", COUNTER,
+		"Log lines of which something could not be stored." },
+	[METRIC_INTAKE] = { "interlock_webhook_requests_total", COUNTER, "Webhook requests." },
+	[METRIC_PROCESS_CPU] = { "process_cpu_seconds_total", COUNTER,
+		"Processor time of the process, user and system." },
+	[METRIC_PROCESS_START] = { "process_start_time_seconds", GAUGE,
+		"When the process was started, since 1970." },
+	[METRIC_PROCESS_RESIDENT] = { "process_resident_memory_bytes", GAUGE, "Memory in use." },
+	[METRIC_PROCESS_VIRTUAL] = { "process_virtual_memory_bytes", GAUGE, "Addresses in use." },
+	[METRIC_PROCESS_FDS] = { "process_open_fds", GAUGE, "Open descriptors." },
+	[METRIC_PROCESS_MAX_FDS] = { "process_max_fds", GAUGE,
+		"Maximum number of open descriptors." },
+};
+
+struct series {
+	struct series *next;
+	const struct family *family;
+	char *labels;     /* "" for none */
+	double value;     /* of a histogram: the sum of what was observed */
+	uint64_t count[]; /* histograms: one for each bucket, not cumulated */
+};
+
+/* In the order in which they were made. */
+static struct series *lists[METRIC_FAMILIES];
+
+static size_t bucket_count(const struct family *family)
+{
+	size_t n = 0;
+	if (family->type == HISTOGRAM)
+		while (family->buckets[n++] < INFINITY)
+			;
+	return n;
+}
+
+struct series *metrics_series(enum metrics_family family, const char *labels)
+{
+	const struct family *f = &families[family];
+	struct series **s = &lists[family];
+
+	if (!labels)
+		labels = "";
+	for (; *s; s = &(*s)->next)
+		if (strcmp((*s)->labels, labels) == 0)
+			return *s;
+	*s = xcalloc(1, sizeof(**s) + bucket_count(f) * sizeof((*s)->count[0]));
+	(*s)->family = f;
+	(*s)->labels = xstrdup(labels);
+	return *s;
+}
+
+struct series *metrics_seriesf(enum metrics_family family, const char *fmt, ...)
+{
+	char *labels;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&labels, fmt, ap) < 0)
+		fatal("vasprintf");
+	va_end(ap);
+	struct series *s = metrics_series(family, labels);
+	free(labels);
+	return s;
+}
+
+void metrics_add(struct series *s, double n)
+{
+	assert(s->family->type == GAUGE || (s->family->type == COUNTER && n >= 0));
+	s->value += n;
+}
+
+void metrics_set(struct series *s, double v)
+{
+	assert(s->family->type == GAUGE);
+	s->value = v;
+}
+
+void metrics_observe(struct series *s, double v)
+{
+	assert(s->family->type == HISTOGRAM);
+	size_t i = 0;
+	while (v > s->family->buckets[i])
+		i++;
+	s->count[i]++;
+	s->value += v;
+}
+
+double metrics_value(const struct series *s)
+{
+	if (s->family->type != HISTOGRAM)
+		return s->value;
+	double sum = 0;
+	for (size_t i = 0; i < bucket_count(s->family); i++)
+		sum += (double)s->count[i];
+	return sum;
+}
+
+/* One sample: the family's name with a suffix, the labels, and the number. */
+static void print_sample(struct buf *b, const struct series *s, const char *suffix, double v)
+{
+	buf_addf(b, "%s%s", s->family->name, suffix);
+	if (*s->labels)
+		buf_addf(b, "{%s}", s->labels);
+	buf_addf(b, " %.16g\n", v);
+}
+
+static void print_histogram(struct buf *b, const struct series *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < bucket_count(s->family); i++) {
+		double le = s->family->buckets[i];
+		sum += s->count[i];
+		buf_addf(b, "%s_bucket{%s%sle=\"", s->family->name, s->labels,
+			*s->labels ? "," : "");
+		buf_addf(b, isinf(le) ? "+Inf" : "%g", le);
+		buf_addf(b, "\"} %ju\n", (uintmax_t)sum);
+	}
+	print_sample(b, s, "_sum", s->value);
+	print_sample(b, s, "_count", (double)sum);
+}
+
+/* What an operator wants to see as 0 before it has happened: a counter that appears with its first
+ * event shows no increase to a reader of increases. */
+static const struct {
+	enum metrics_family family;
+	const char *label, *values; /* separated by blanks; NULL: the family has no labels */
+} expected[] = {
+	{ METRIC_HANDSHAKES, "result", "accepted unauthorized unavailable busy bad_request" },
+	{ METRIC_CALLERS, NULL, NULL },
+	{ METRIC_CALLERS_DROPPED, "reason", "crowded stalled" },
+	{ METRIC_FINISHED_RUNS, "state", "success failed crashed cancelled killed exception" },
+	{ METRIC_LOST_RUNS, "clock", "lease deadline" },
+	{ METRIC_LATE_COMPLETIONS, "policy", "yield acknowledge reject" },
+	{ METRIC_RETURNED_RUNS, "reason", "released requeued left" },
+	{ METRIC_INTAKE, "status", "200 400 401 404 405 409 413 422 503" },
+	{ METRIC_CLAIMED_RUNS, NULL, NULL },
+	{ METRIC_UNDELIVERED_CLAIMS, NULL, NULL },
+	{ METRIC_EMPTY_CLAIMS, NULL, NULL },
+	{ METRIC_RESENT_MESSAGES, NULL, NULL },
+	{ METRIC_BYTES_IN, NULL, NULL },
+	{ METRIC_BYTES_OUT, NULL, NULL },
+};
+
+void metrics_begin(const char *version, int schema)
+{
+	metrics_set(
+		metrics_seriesf(METRIC_BUILD_INFO, "version=\"%s\",schema=\"%d\"", version, schema),
+		1);
+	for (size_t i = 0; i < countof(expected); i++) {
+		char *list = expected[i].label ? xstrdup(expected[i].values) : NULL, *rest = list;
+		char *value;
+
+		while ((value = strsep(&rest, " ")) != NULL)
+			metrics_seriesf(expected[i].family, "%s=\"%s\"", expected[i].label, value);
+		if (list == NULL)
+			metrics_series(expected[i].family, NULL);
+		free(list);
+	}
+	metrics_process();
+}
+
+void metrics_label(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, "%s%s=\"", b->n > 0 ? "," : "", name);
+	for (; *value; value++) {
+		if (*value == '\n') {
+			buf_adds(b, "\\n");
+			continue;
+		}
+		if (*value == '"' || *value == '\\')
+			buf_addc(b, '\\');
+		buf_addc(b, *value);
+	}
+	buf_addc(b, '"');
+}
+
+void metrics_print(struct buf *b)
+{
+	for (size_t i = 0; i < countof(families); i++) {
+		const struct family *f = &families[i];
+		if (!lists[i])
+			continue;
+		buf_addf(b, "# HELP %s %s\n", f->name, f->help);
+		buf_addf(b, "# TYPE %s %s\n", f->name, type_names[f->type]);
+		for (const struct series *s = lists[i]; s; s = s->next) {
+			if (f->type == HISTOGRAM)
+				print_histogram(b, s);
+			else
+				print_sample(b, s, "", s->value);
+		}
+	}
+}

@@ -1,0 +1,154 @@
+/*
+ * What a worker fetches before it begins: the plan (from memory, so that it cannot fail: an error
+ * ends the whole worker), the run's input, the credentials of its jobs.
+ */
+#include "protocol/routes.h"
+
+#include "lib/crypto.h"
+
+#include <stdlib.h>
+
+void plan_add(const struct channel *channel, struct buf *out)
+{
+	char run[UUID_TEXT], project[UUID_TEXT], dataclip[UUID_TEXT], starting[UUID_TEXT];
+
+	buf_addf(out, "\"id\":\"%s\",\"project_id\":\"%s\",\"starting_node_id\":\"%s\",",
+		uuid_format(&channel->run_id, run), uuid_format(&channel->project_id, project),
+		uuid_format(&channel->starting_id, starting));
+	if (channel->has_dataclip)
+		buf_addf(out, "\"dataclip_id\":\"%s\",",
+			uuid_format(&channel->dataclip_id, dataclip));
+	buf_adds(out, channel->snapshot->plan);
+}
+
+static void check_plan(struct request *request)
+{
+	struct buf b = { 0 };
+
+	buf_addc(&b, '{');
+	plan_add(request->channel, &b);
+	buf_addc(&b, '}');
+	reply_ok(request, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+/* ---- fetch:dataclip ---- */
+
+static void check_dataclip(struct request *request)
+{
+	request_alloc_params(request, 1);
+	value_uuid(&request->item.values[0], &request->channel->project_id);
+	value_uuid(&request->item.values[1], &request->channel->run_id);
+	request_submit(request);
+}
+
+/* The columns of dataclip.sql. */
+enum { COL_TYPE = 2, COL_BODY, COL_REQUEST };
+
+static struct slice json_of(const struct batch_result *r, int column)
+{
+	if (PQgetisnull(r->res, r->first, column))
+		return slice_of("null");
+	return (struct slice){ PQgetvalue(r->res, r->first, column),
+		(size_t)PQgetlength(r->res, r->first, column) };
+}
+
+static void reply_dataclip(struct request *request, const struct batch_result *r)
+{
+	const char *type = PQgetvalue(r->res, r->first, COL_TYPE);
+	struct slice body = json_of(r, COL_BODY), origin = json_of(r, COL_REQUEST);
+	bool wrapped = strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0;
+	struct buf b = { 0 };
+
+	if (!reply_binary_begin(request, &b)) {
+		reply_error_code(request, "invalid", NULL);
+		return;
+	}
+	buf_reserve(&b, body.n + origin.n + 32);
+	buf_adds(&b, wrapped ? "{\"data\":" : "");
+	buf_add(&b, body.p, body.n);
+	if (wrapped) {
+		buf_adds(&b, ",\"request\":");
+		buf_add(&b, origin.p, origin.n);
+		buf_addc(&b, '}');
+	}
+	reply_binary(request, &b);
+}
+
+/* ---- fetch:credential ---- */
+
+static const struct field credential_fields[] = {
+	{ "id", FIELD_UUID, .missing = "This field can't be blank.", .nobody = true },
+};
+
+static void check_credential(struct request *request)
+{
+	struct value *v;
+
+	request_alloc_params(request, 1);
+	v = bind_claim(request, request->item.values);
+	value_bigint(v + 1, CREDENTIAL_MAX + CRYPTO_OVERHEAD);
+	if (bind_fields(request, v))
+		request_submit(request);
+}
+
+/* Columns: ord, verdict, the sealed body as hexadecimal digits. What is handed out is replaced in
+ * the run's texts from then on, also where it is not what the join has read: it may have been
+ * changed since. The old one stays in the set as long as the channel lasts; the next join reads
+ * what there is then. */
+static void reply_credential(struct request *request, const struct batch_result *r)
+{
+	struct slice hex = { 0 };
+	struct buf body = { 0 }, why = { 0 };
+	struct uuid id;
+	char text[UUID_TEXT];
+
+	if (strcmp(PQgetvalue(r->res, r->first, 1), "accepted") != 0 || request->channel == NULL) {
+		reply_error_code(request, "not_found", NULL);
+		return;
+	}
+	if (!PQgetisnull(r->res, r->first, 2))
+		hex = slice_of(PQgetvalue(r->res, r->first, 2));
+	memcpy(id.b, request->item.values[4].p, sizeof(id.b));
+	if (plan_cache_open_credential(
+		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
+		plan_cache_extend(&request->channel->snapshot, (struct slice){ body.p, body.n }))
+		reply_ok(request, (struct slice){ body.p, body.n });
+	else
+		reply_error_code(request, "not_found", NULL);
+	if (why.n > 0)
+		log_warnx("%s", why.p);
+	buf_free(&why);
+	if (body.p != NULL)
+		explicit_bzero(body.p, body.cap);
+	buf_free(&body);
+}
+
+const struct route plan_routes[] = {
+	{
+		.topic = "run:",
+		.event = "fetch:plan",
+		.check = check_plan,
+		.accepts_any_payload = true,
+	},
+	{
+		.topic = "run:",
+		.event = "fetch:dataclip",
+		.stmt = "dataclip",
+		.lane = LANE_READ,
+		.check = check_dataclip,
+		.reply = reply_dataclip,
+		.accepts_any_payload = true,
+	},
+	{
+		.topic = "run:",
+		.event = "fetch:credential",
+		.stmt = "credential",
+		.lane = LANE_READ,
+		.check = check_credential,
+		.fields = credential_fields,
+		.nfields = countof(credential_fields),
+		.reply = reply_credential,
+	},
+};
+const int plan_nroutes = countof(plan_routes);

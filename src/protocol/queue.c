@@ -1,0 +1,404 @@
+/*
+ * worker:queue: workers offer capacity and claim runs. Invariant: a claim whose answer cannot be
+ * delivered releases its runs at once.
+ */
+#include "protocol/routes.h"
+
+#include "lib/signer.h"
+#include "services/listener.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+	MAX_DEMAND = 64,
+	QUEUES_MAX = 1024,
+};
+
+/* Seconds: how far a run token's nbf lies back and its exp ahead. The real worker shuts down over a
+ * token that its own clock calls invalid. */
+enum { TOKEN_BACK = 86400, TOKEN_AHEAD = 7 * 86400, TOKEN_FOREVER = 10 * 365 * 86400 };
+
+/* A run that a claim got. */
+struct grant {
+	struct uuid project_id, run_id, work_order_id, claim;
+	int epoch;
+};
+
+/* Why a run goes back, and what is said of it. */
+enum giving_why { GIVING_UNHEARD, GIVING_LOST, GIVING_LEFT };
+static const char *const giving_texts[] = {
+	[GIVING_UNHEARD] = "the worker disconnected before the reply",
+	[GIVING_LOST] = "its worker is back and had not heard the answer",
+	[GIVING_LEFT] = "the worker left the topic before the start",
+};
+
+/* A run on its way back. */
+struct pending_release {
+	struct batch_item item;
+	struct server *server;
+	enum giving_why why;
+	size_t size;
+	TAILQ_ENTRY(pending_release) entry;
+	int64_t due; /* mono_ms(), of what is delayed */
+};
+
+/* For a worker that is back to join what it has claimed. */
+enum { JOIN_MS = 1000 };
+static TAILQ_HEAD(giving_list, pending_release) delayed = TAILQ_HEAD_INITIALIZER(delayed);
+
+/* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
+struct claim {
+	char timeout[24], grace[24], lease[24];
+	struct request *request;
+	struct grant *grants;
+	struct signer_job job;
+	char queues[];
+};
+
+/* The columns of claim.sql; lost_claims.sql has the first ones. */
+enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
+
+static struct grant read_grant(const PGresult *res, int row)
+{
+	struct grant g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
+
+	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, COL_CLAIM)), &g.claim))
+		fatalx("claim: the database answered no ids");
+	return g;
+}
+
+static void on_released(struct batch_item *item, const struct batch_result *res)
+{
+	struct pending_release *pending_release = container_of(item, struct pending_release, item);
+	char run[UUID_TEXT];
+
+	if (res->status != BATCH_DONE) {
+		log_warnx("a claim could not be released at once");
+	} else if (res->rows > 0) {
+		log_about(LOG_LEVEL_NOTICE,
+			&(struct log_about){ .run = uuid_format(&item->run_id, run),
+				.event = "claim",
+				.code = pending_release->why == GIVING_LEFT ? "left" : "unheard" },
+			"claim: released: %s", giving_texts[pending_release->why]);
+		if (pending_release->why == GIVING_LEFT)
+			metrics_add(metrics_seriesf(METRIC_RETURNED_RUNS, "reason=\"left\""), 1);
+		else if (pending_release->why == GIVING_LOST)
+			metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
+	}
+	pending_release->server->open_requests--;
+	memory_account(pending_release->server, -(ptrdiff_t)pending_release->size);
+	free(item->values);
+	free(pending_release);
+}
+
+static struct pending_release *giving_new(
+	struct server *server, const struct grant *grant, enum giving_why why)
+{
+	struct pending_release *pending_release = xcalloc(1, sizeof(*pending_release));
+	struct batch_item *item = &pending_release->item;
+
+	pending_release->server = server;
+	pending_release->why = why;
+	item->stmt = stmt_get("release");
+	item->rows = 1;
+	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
+	item->project_id = grant->project_id;
+	item->run_id = grant->run_id;
+	item->work_order_id = grant->work_order_id;
+	value_uuid(&item->values[0], &item->project_id);
+	value_uuid(&item->values[1], &item->run_id);
+	value_int(&item->values[2], grant->epoch);
+	value_uuid(&item->values[3], &grant->claim);
+	value_bool(&item->values[4], why == GIVING_LEFT);
+	item->locks = item->settles = true;
+	item->done = on_released;
+	pending_release->size =
+		sizeof(*pending_release) + (size_t)item->stmt->columns * sizeof(*item->values);
+	memory_account(server, (ptrdiff_t)pending_release->size);
+	return pending_release;
+}
+
+/* Counts as an open request, so that a shutdown waits for it. */
+static void giving_submit(struct pending_release *pending_release)
+{
+	pending_release->server->open_requests++;
+	batch_submit(pending_release->server->batch, LANE_WRITE, &pending_release->item);
+}
+
+static void release_claim(struct server *server, const struct grant *grant, enum giving_why why)
+{
+	if (why == GIVING_UNHEARD)
+		metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
+	giving_submit(giving_new(server, grant, why));
+}
+
+/* A start that is on its way is stored first, and then nothing is given back. */
+void queue_on_left(struct channel *channel)
+{
+	const struct grant grant = {
+		.project_id = channel->project_id,
+		.run_id = channel->run_id,
+		.work_order_id = channel->work_order_id,
+		.claim = channel->claim,
+		.epoch = channel->epoch,
+	};
+
+	release_claim(channel->session->server, &grant, GIVING_LEFT);
+}
+
+void queue_give_back(void)
+{
+	struct pending_release *pending_release;
+
+	while ((pending_release = TAILQ_FIRST(&delayed)) != NULL &&
+		pending_release->due <= mono_ms()) {
+		TAILQ_REMOVE(&delayed, pending_release, entry);
+		giving_submit(pending_release);
+	}
+}
+
+static const char default_queues[] = "manual\x1f*";
+
+/* The client ignores what it does not wait for. Before the answer to the join, upon which it sends
+ * what it has kept back, under new refs, and forgets the old ones. */
+static void open_queue(struct request *request)
+{
+	struct channel *channel = request->channel;
+	int64_t capacity;
+
+	request_answer_below(request, slice_of("{\"runs\":[]}"), "claim");
+
+	if (!jscan_int(jscan_member(request->frame.payload, "capacity"), &capacity) || capacity < 1)
+		capacity = 1;
+	channel->capacity = capacity < MAX_DEMAND ? (int)capacity : MAX_DEMAND;
+	TAILQ_INSERT_TAIL(&request->server->queues, channel, queue_entry);
+	reply_joined(request, slice_of("{}"));
+}
+
+static void check_join(struct request *request)
+{
+	char *worker = xstrdup(request->session->worker_id);
+
+	request_alloc_params(request, 1);
+	value_take(&request->item.values[0], &(struct buf){ worker, strlen(worker), 0 });
+	if (batch_lane_is_up(request->server->batch, LANE_READ))
+		request_submit(request);
+	else
+		open_queue(request);
+}
+
+/* Gives back what its lost claims took, a moment later: what it heard of after all, it joins in the
+ * same breath as the queue. */
+static void reply_join(struct request *request, const struct batch_result *r)
+{
+	for (int i = r->first; i < r->first + r->rows; i++) {
+		struct grant grant = read_grant(r->res, i);
+		struct pending_release *pending_release =
+			giving_new(request->server, &grant, GIVING_LOST);
+
+		pending_release->due = mono_ms() + JOIN_MS;
+		TAILQ_INSERT_TAIL(&delayed, pending_release, entry);
+	}
+	open_queue(request);
+}
+
+static void join_failed(struct request *request, const char *code)
+{
+	(void)code;
+	open_queue(request);
+}
+
+/* The list, joined by U+001F; anything malformed means the default. */
+static void read_queues(struct slice list, struct buf *out)
+{
+	struct slice cursor = list, key, value;
+	bool fine = jscan_type(list) == JSCAN_ARRAY;
+
+	while (fine && jscan_next(&cursor, &key, &value)) {
+		if (out->n > 0)
+			buf_addc(out, '\x1f');
+		fine = jscan_type(value) == JSCAN_STRING && value.n > 2 && jscan_decode(value, out);
+	}
+	if (fine && out->n > 0 && out->n < QUEUES_MAX)
+		return;
+	out->n = 0;
+	buf_adds(out, default_queues);
+}
+
+static struct claim *claim_new(struct slice queues)
+{
+	struct buf list = { 0 };
+	struct claim *claim;
+
+	read_queues(queues, &list);
+	claim = xcalloc(1, sizeof(*claim) + list.n + 1);
+	memcpy(claim->queues, list.p, list.n);
+	buf_free(&list);
+	return claim;
+}
+
+static void check_claim(struct request *request)
+{
+	const struct conf *conf = request->server->conf;
+	struct claim *claim;
+	struct value *v;
+	int64_t demand;
+
+	if (listener_nothing_waits() || request->server->draining ||
+		!batch_lane_is_up(request->server->batch, LANE_CLAIM)) {
+		if (listener_nothing_waits())
+			metrics_add(metrics_series(METRIC_EMPTY_CLAIMS, NULL), 1);
+		request->channel->notified_at = 0;
+		reply_ok(request, slice_of("{\"runs\":[]}"));
+		return;
+	}
+	if (!jscan_int(jscan_member(request->frame.payload, "demand"), &demand) || demand < 1)
+		demand = 1;
+	request->route_data = claim = claim_new(jscan_member(request->frame.payload, "queues"));
+	claim->request = request;
+	snprintf(claim->timeout, sizeof(claim->timeout), "%lld", (long long)conf->default_timeout);
+	snprintf(claim->grace, sizeof(claim->grace), "%lld", (long long)conf->grace);
+	snprintf(claim->lease, sizeof(claim->lease), "%lld", (long long)conf->lease);
+	request_alloc_params(request, 1);
+	request->item.scalars[0] = claim->queues;
+	request->item.scalars[1] = claim->timeout;
+	request->item.scalars[2] = claim->grace;
+	request->item.scalars[3] = claim->lease;
+	v = request->item.values;
+	value_int(v++, demand < MAX_DEMAND ? (int32_t)demand : MAX_DEMAND);
+	if (!field_text(jscan_member(request->frame.payload, "worker_name"), v) || v->n == 0)
+		value_text(v, slice_of(request->session->worker_id));
+	if (v->owned == NULL) /* the connection may go before the claim does */
+		value_take(v, &(struct buf){ xstrndup(v->p, (size_t)v->n), (size_t)v->n, 0 });
+	request_submit(request);
+}
+
+static json_t *token_claims(const struct server *server, const PGresult *res, int row)
+{
+	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
+	const char *id = PQgetvalue(res, row, COL_ID);
+	json_t *claims = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, s:s}", "iss",
+		"Lightning", "id", id, "sub", json_sprintf("run:%s", id), "iat", (json_int_t)now,
+		"nbf", (json_int_t)(now - TOKEN_BACK), "exp",
+		(json_int_t)(atoll(PQgetvalue(res, row, COL_DEADLINE)) +
+			     (window != 0 ? window : TOKEN_FOREVER) + TOKEN_AHEAD),
+		"epoch", atoi(PQgetvalue(res, row, COL_EPOCH)), "claim",
+		PQgetvalue(res, row, COL_CLAIM), "project_id", PQgetvalue(res, row, COL_PROJECT),
+		"work_order_id", PQgetvalue(res, row, COL_WORK_ORDER));
+
+	assert(claims != NULL);
+	return claims;
+}
+
+/* The worker went while the database was asked. */
+static void claim_client_gone(struct request *request, const struct batch_result *r)
+{
+	for (int i = r->first; i < r->first + r->rows; i++) {
+		struct grant grant = read_grant(r->res, i);
+
+		release_claim(request->server, &grant, GIVING_UNHEARD);
+	}
+}
+
+/* Never an error: the worker would take it for one of its own. */
+static void claim_failed(struct request *request, const char *code)
+{
+	(void)code;
+	reply_ok(request, slice_of("{\"runs\":[]}"));
+}
+
+static void answer_claim(const struct claim *claim)
+{
+	struct buf b = { 0 };
+	char id[UUID_TEXT];
+
+	buf_adds(&b, "{\"runs\":[");
+	for (int i = 0; i < claim->job.n; i++) {
+		uuid_format(&claim->grants[i].run_id, id);
+		log_about(LOG_LEVEL_DEBUG,
+			&(struct log_about){ .run = id,
+				.worker = claim->request->session->worker_id,
+				.event = "claim" },
+			"claim: delivered");
+		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"%s\"}", i > 0 ? "," : "", id,
+			claim->job.tokens[i].text.p);
+	}
+	buf_adds(&b, "]}");
+	metrics_add(metrics_series(METRIC_CLAIMED_RUNS, NULL), claim->job.n);
+	reply_ok(claim->request, (struct slice){ b.p, b.n });
+	buf_free(&b);
+}
+
+/* The worker may have gone while the tokens were signed. */
+static void on_signed(struct signer_job *job)
+{
+	struct claim *claim = container_of(job, struct claim, job);
+	struct signer_token *tokens = job->tokens;
+	struct grant *grants = claim->grants;
+	int n = job->n;
+
+	if (request_has_client(claim->request)) {
+		answer_claim(claim);
+	} else {
+		for (int i = 0; i < n; i++)
+			release_claim(claim->request->server, &grants[i], GIVING_UNHEARD);
+		request_client_gone(claim->request);
+	}
+	for (int i = 0; i < n; i++) {
+		json_decref(tokens[i].claims);
+		buf_free(&tokens[i].text);
+	}
+	free(tokens);
+	free(grants);
+}
+
+static void reply_claim(struct request *request, const struct batch_result *r)
+{
+	struct claim *claim = request->route_data;
+	struct signer_job *job = &claim->job;
+
+	request->channel->notified_at = 0;
+	if (r->rows == 0) {
+		reply_ok(request, slice_of("{\"runs\":[]}"));
+		return;
+	}
+	*job = (struct signer_job){
+		.key = keyring_signing_key(request->server->keys), .n = r->rows, .done = on_signed
+	};
+	job->tokens = xcalloc((size_t)job->n, sizeof(*job->tokens));
+	claim->grants = xcalloc((size_t)job->n, sizeof(*claim->grants));
+	for (int i = 0; i < job->n; i++) {
+		claim->grants[i] = read_grant(r->res, r->first + i);
+		job->tokens[i].claims = token_claims(request->server, r->res, r->first + i);
+	}
+	signer_start(request->server->loop, job);
+}
+
+const struct route queue_routes[] = {
+	{
+		.topic = "worker:queue",
+		.event = "phx_join",
+		.stmt = "lost_claims",
+		.lane = LANE_READ,
+		.check = check_join,
+		.reply = reply_join,
+		.failed = join_failed,
+		.accepts_any_payload = true,
+	},
+	{
+		.topic = "worker:queue",
+		.event = "claim",
+		.stmt = "claim",
+		.lane = LANE_CLAIM,
+		.check = check_claim,
+		.reply = reply_claim,
+		.on_client_gone = claim_client_gone,
+		.failed = claim_failed,
+		.accepts_any_payload = true,
+	},
+};
+const int queue_nroutes = countof(queue_routes);

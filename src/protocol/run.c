@@ -1,0 +1,348 @@
+/*
+ * run:<id>: the join, run:start and run:complete. Invariant: the token decides which run and which
+ * claim a channel speaks for; nothing in a payload can. A claim is its id and its epoch: a failover
+ * may repeat the epoch, never the id.
+ */
+#include "protocol/routes.h"
+
+#include "lib/crypto.h"
+#include "core/fsm.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* ---- the join ---- */
+
+static bool claim_uuid(json_t *claims, const char *name, struct uuid *out)
+{
+	return uuid_parse(slice_of(json_string_value(json_object_get(claims, name))), out);
+}
+
+static bool claims_times(json_t *claims)
+{
+	return json_is_number(json_object_get(claims, "iat")) &&
+	       json_is_number(json_object_get(claims, "nbf")) &&
+	       json_is_number(json_object_get(claims, "exp"));
+}
+
+/* Takes the channel's identity from the token; false if it is not valid for this topic. */
+static bool read_token(struct channel *channel, const struct keyring *keys, struct slice token)
+{
+	const char *why, *iss, *sub;
+	json_t *claims = keyring_verify_run(keys, token, &why), *epoch;
+	char id[UUID_TEXT];
+	bool fine;
+
+	if (claims == NULL)
+		return false;
+	iss = json_string_value(json_object_get(claims, "iss"));
+	sub = json_string_value(json_object_get(claims, "sub"));
+	epoch = json_object_get(claims, "epoch");
+	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
+	       strcmp(sub, channel->topic) == 0 && json_is_integer(epoch) &&
+	       json_integer_value(epoch) >= 0 && json_integer_value(epoch) <= INT_MAX &&
+	       claims_times(claims) && claim_uuid(claims, "claim", &channel->claim) &&
+	       claim_uuid(claims, "id", &channel->run_id) &&
+	       strcmp(uuid_format(&channel->run_id, id), sub + strlen("run:")) == 0 &&
+	       claim_uuid(claims, "project_id", &channel->project_id) &&
+	       claim_uuid(claims, "work_order_id", &channel->work_order_id);
+	if (fine)
+		channel->epoch = (int)json_integer_value(epoch);
+	json_decref(claims);
+	return fine;
+}
+
+static void check_join(struct request *request)
+{
+	struct channel *channel = request->channel;
+	struct value token = { 0 }, *v;
+	bool fine = field_text(jscan_member(request->frame.payload, "token"), &token) &&
+		    read_token(channel, request->server->keys,
+			    (struct slice){ token.p, (size_t)token.n });
+
+	value_clear(&token);
+	if (!fine) {
+		reply_join_error(request, "unauthorized");
+		return;
+	}
+	request_alloc_params(request, 1);
+	v = bind_late_policy(request, bind_claim(request, request->item.values));
+	value_bigint(v++, request->server->conf->lease * 1000);
+	value_bigint(v++, CREDENTIAL_MAX + CRYPTO_OVERHEAD);
+	value_bigint(v, SCRUB_MAX);
+	request_submit(request);
+}
+
+/* The columns of run_join.sql. */
+enum {
+	COL_VERDICT = 1,
+	COL_STATE,
+	COL_NAME = 5,
+	COL_BODY,
+	COL_DATACLIP,
+	COL_STARTING,
+	COL_SAVES,
+	COL_OPTIONS,
+	COL_TIMEOUT,
+	COL_CREDENTIALS,
+	COL_OVER_LIMIT,
+	COL_UNPLANNED
+};
+
+static char *render_options(const PGresult *res, int row, bool saves)
+{
+	json_t *options = json_loads(PQgetvalue(res, row, COL_OPTIONS), 0, NULL);
+	char *text;
+
+	if (options == NULL)
+		options = json_object();
+	json_object_set_new(options, "output_dataclips", json_boolean(saves));
+	if (!PQgetisnull(res, row, COL_TIMEOUT))
+		json_object_set_new(options, "run_timeout_ms",
+			json_integer(atoi(PQgetvalue(res, row, COL_TIMEOUT))));
+	text = json_dumps(options, JSON_COMPACT);
+	json_decref(options);
+	return text;
+}
+
+/* What the runs of one snapshot have in common; for a worker whose claim is over a plan without
+ * jobs, which ends the run in it at once. */
+static void get_cached_plan(struct request *request, const PGresult *res, int row)
+{
+	struct channel *channel = request->channel;
+	char *options = render_options(res, row, channel->save_dataclips);
+	const char *body = PQgetvalue(res, row, COL_BODY);
+	struct slice credentials = { 0 };
+	struct buf b = { 0 };
+
+	buf_adds(&b, "\"name\":");
+	buf_add_json(&b, slice_of(PQgetvalue(res, row, COL_NAME)));
+	buf_addc(&b, ',');
+	if (channel->stale)
+		buf_adds(&b, "\"triggers\":[],\"jobs\":[],\"edges\":[]");
+	else /* the snapshot's members, without its braces */
+		buf_add(&b, body + 1, strlen(body) - 2);
+	buf_addf(&b, ",\"options\":%s", options);
+	if (!PQgetisnull(res, row, COL_CREDENTIALS))
+		credentials = slice_of(PQgetvalue(res, row, COL_CREDENTIALS));
+	channel->snapshot = plan_cache_get(request->server->loop, request->server->keys,
+		(struct slice){ b.p, b.n }, credentials);
+	buf_free(&b);
+	free(options);
+}
+
+/* A join that waits for its snapshot. */
+struct joining {
+	struct request *request;
+	struct plan_cache_wait wait;
+};
+
+/* The worker may have gone meanwhile. */
+static void on_cached_plan(struct plan_cache_wait *wait)
+{
+	struct request *request = container_of(wait, struct joining, wait)->request;
+
+	if (request_has_client(request))
+		reply_joined(request, slice_of("{}"));
+	else
+		request_client_gone(request);
+}
+
+/* For a worker that joined before, has not started and has said nothing yet: the plan is its first
+ * question, so that nothing else is open. If all that it said after the plan was lost on its way,
+ * its first log lines are answered by this, which says that they are not stored. */
+static void answer_lost_plan(const struct request *request)
+{
+	struct buf b = { 0 };
+
+	buf_addc(&b, '{');
+	plan_add(request->channel, &b);
+	buf_adds(&b, ",\"warnings\":{\"message\":[\"could not be stored: lost\"]}}");
+	request_answer_below(request, (struct slice){ b.p, b.n }, "plan");
+	buf_free(&b);
+}
+
+static void reply_join(struct request *request, const struct batch_result *r)
+{
+	struct joining *joining;
+	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
+	struct channel *channel = request->channel;
+
+	if (strcmp(verdict, "superseded") == 0) {
+		reply_join_error(request, verdict);
+		return;
+	}
+	channel->stale = strcmp(verdict, "stale") == 0;
+	channel->run_started =
+		channel->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
+	channel->lease_renewed_at = mono_ms();
+	channel->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
+	if (!uuid_parse(
+		    slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &channel->starting_id))
+		fatalx("phx_join: the database answered no ids");
+	channel->has_dataclip =
+		!channel->stale && uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)),
+					   &channel->dataclip_id);
+	get_cached_plan(request, r->res, r->first);
+	if (PQgetvalue(r->res, r->first, COL_OVER_LIMIT)[0] == 't')
+		metrics_add(metrics_series(METRIC_MESSAGE_OUTCOMES,
+				    "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
+			1);
+	if (PQgetvalue(r->res, r->first, COL_UNPLANNED)[0] == 't' && !channel_is_past_plan(channel))
+		answer_lost_plan(request);
+	joining = xcalloc(1, sizeof(*joining));
+	*joining = (struct joining){ .request = request, .wait.ready = on_cached_plan };
+	request->route_data = joining;
+	if (plan_cache_await(channel->snapshot, &joining->wait))
+		reply_joined(request, slice_of("{}"));
+}
+
+/* A refused first join loses the run silently; a closed socket comes back. */
+static void join_failed(struct request *request, const char *code)
+{
+	if (strcmp(code, "unavailable") == 0 || strcmp(code, "busy") == 0)
+		reply_by_closing(request, 1012);
+	else
+		reply_join_error(request, "unauthorized");
+}
+
+/* ---- run:start ---- */
+
+static const struct field start_fields[] = {
+	{ "timestamp", FIELD_TIME },
+	{ "versions", FIELD_RAW, .limit = 4096 },
+};
+
+static void reply_start(struct request *request, const struct batch_result *r)
+{
+	if (request->channel != NULL)
+		request->channel->run_started = true;
+	if (!reply_if_refused(request, r))
+		reply_ok_with(request, "");
+}
+
+/* ---- run:complete ---- */
+
+static const struct field complete_fields[] = {
+	{ "timestamp", FIELD_TIME },
+	{ "reason", FIELD_TEXT, .missing = "can't be blank", .bad = "is invalid", .code = "invalid",
+		.as = "state" },
+	{ "error_type", FIELD_TEXT, .scrub = true },
+	{ "error_message", FIELD_TEXT, .scrub = true, .limit = 8192 },
+	{ "final_dataclip_id", FIELD_UUID, .nobody = true },
+};
+
+/* The columns behind the common ones of run_complete.sql. */
+enum {
+	COMPLETE_AT,
+	COMPLETE_STATE,
+	COMPLETE_ERROR_TYPE,
+	COMPLETE_MESSAGE,
+	COMPLETE_CLIP,
+	COMPLETE_STATE_ID,
+	COMPLETE_FINAL,
+	COMPLETE_STORED
+};
+
+/* The final state as it is stored: always an object, and without `configuration`, where workers
+ * keep credentials. */
+static const char *read_final_state(struct slice state, struct buf *out)
+{
+	struct slice cursor = state, key, value;
+	const char *comma = "";
+
+	if (jscan_type(state) <= JSCAN_NULL)
+		return "can't be blank";
+	buf_addc(out, '{');
+	if (jscan_type(state) != JSCAN_OBJECT) {
+		buf_adds(out, "\"value\":");
+		buf_add(out, state.p, state.n);
+	}
+	while (jscan_next(&cursor, &key, &value) && jscan_type(state) == JSCAN_OBJECT) {
+		if (jscan_equals(key, "configuration"))
+			continue;
+		buf_adds(out, comma);
+		buf_add(out, key.p, key.n);
+		buf_addc(out, ':');
+		buf_add(out, value.p, value.n);
+		comma = ",";
+	}
+	buf_addc(out, '}');
+	return NULL;
+}
+
+static void check_complete(struct request *request)
+{
+	struct value *v = bind_common(request);
+	struct uuid state_id = uuid_new();
+	const char *state, *why = NULL;
+
+	if (!bind_fields(request, v))
+		return;
+	state = fsm_state_of_reason(
+		(struct slice){ v[COMPLETE_STATE].p, (size_t)v[COMPLETE_STATE].n });
+	if (state == NULL) {
+		reply_error_journaled(
+			request, &(struct error_reply){ "state", "is invalid", "invalid" });
+		return;
+	}
+	request->target_state = state;
+	value_clear(&v[COMPLETE_STATE]);
+	value_text(&v[COMPLETE_STATE], slice_of(state));
+	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
+	value_bool(&v[COMPLETE_STORED], false);
+	if (request->channel->save_dataclips)
+		why = request_content(request, &v[COMPLETE_FINAL]); /* there need be none */
+	if (why != NULL && request->frame.cut)
+		reply_add_warning(request, "final_state", why);
+	request_submit_with_body(request, NULL, &v[COMPLETE_STATE_ID], &v[COMPLETE_FINAL],
+		&v[COMPLETE_STORED], "final_state");
+}
+
+static void reply_complete(struct request *request, const struct batch_result *r)
+{
+	if (request->channel != NULL)
+		request->channel->run_started = true;
+	if (reply_if_refused(request, r))
+		return;
+	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
+		reply_add_warning(request, "final_dataclip_id", "does not exist");
+	reply_ok_with(request, "");
+}
+
+const struct route run_routes[] = {
+	{
+		.topic = "run:",
+		.event = "phx_join",
+		.stmt = "run_join",
+		.locks = true,
+		.check = check_join,
+		.reply = reply_join,
+		.failed = join_failed,
+	},
+	{
+		.topic = "run:",
+		.event = "run:start",
+		.stmt = "run_start",
+		.locks = true,
+		.settles = true,
+		.fields = start_fields,
+		.nfields = countof(start_fields),
+		.reply = reply_start,
+	},
+	{
+		.topic = "run:",
+		.event = "run:complete",
+		.stmt = "run_complete",
+		.content = "final_state",
+		.read_content = read_final_state,
+		.locks = true,
+		.settles = true,
+		.accepts_truncated = true,
+		.check = check_complete,
+		.fields = complete_fields,
+		.nfields = countof(complete_fields),
+		.reply = reply_complete,
+	},
+};
+const int run_nroutes = countof(run_routes);
