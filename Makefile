@@ -92,7 +92,8 @@ $(BUILD)/bench/%:
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
+-include $(wildcard $(patsubst %.o,%.d,$(call obj,$(DAEMON_SRC) $(CLI_SRC))) \
+	$(foreach dir,. unit next next/*,$(BUILD)/$(dir)/*.d))
 
 libraries:
 	@pkg-config --exists --print-errors '$(PKGS)' || { echo 'Libraries are missing: run `make deps`.' >&2; exit 1; }
