@@ -520,8 +520,6 @@ void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
 	pool_start(db->loop, &db->job);
 }
 
-/* ---- what the owner calls ---- */
-
 struct db *db_open(uv_loop_t *loop, const struct db_config *config)
 {
 	struct db *db = xcalloc(1, sizeof(*db));
