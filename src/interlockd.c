@@ -1,7 +1,8 @@
 /*
  * interlockd: options, keys, the loop, signals; puts the pieces together and takes them apart in
  * order. It shuts down in stages: stop listening, close each worker at a quiet moment, stop reading
- * those that have none, answer what is open, then the database, then lws, then the loop.
+ * those that have none, answer what is open, then the database, then lws, then the loop. Ownership:
+ * struct daemon is main's, and everything below is handed it or a part of it.
  */
 #include "lib/periodic.h"
 #include "http/health.h"
@@ -17,6 +18,7 @@
 #include "db/schema.h"
 #include "lib/systemd.h"
 #include "lib/signer.h"
+#include "lib/metrics.h"
 #include "lib/loop_monitor.h"
 #include "services/listener.h"
 
@@ -36,36 +38,43 @@ enum {
 	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
 	STOP_MS = 30000, /* for everything behind the draining */
-	GIVE_BACK_MS = 200,
+	RELEASE_MS = 200,
+	FORGIVE_MS = 100,
+	EXPIRE_MS = 1000,
 	HOUR_MS = 3600 * 1000,
 };
 
 enum stage { SERVING, DRAINING, ANSWERING, CLOSING_WORKERS, CLOSING_DATABASE, CLOSING_SERVER };
 
-/* The one daemon of this process. */
-static struct {
+enum { TASKS = 9 };
+
+struct daemon {
 	uv_loop_t loop;
 	const char *conf_path;
 	struct conf *conf;
 	char name[300];
+	struct context context;
 	struct server server;
 	struct route *routes;
+	struct janitor *janitor;
+	struct sampler *sampler;
+	struct periodic_task tasks[TASKS];
 	uv_signal_t sigterm, sigint, sighup;
 	uv_timer_t stage_timer;
 	struct batch_item version_item, partitions_item;
 	char not_ready[300]; /* "" when ready */
 	enum stage stage;
-	int64_t stage_since;
-	int databases_open;
-} d = { .not_ready = "connecting to the database" };
+	int64_t stage_since; /* mono_ms() */
+	int connections_open;
+};
 
 /* ---- readiness ---- */
 
-static void set_not_ready(const char *why)
+static void set_not_ready(struct daemon *d, const char *why)
 {
-	if (strcmp(d.not_ready, why) == 0)
+	if (strcmp(d->not_ready, why) == 0)
 		return;
-	snprintf(d.not_ready, sizeof(d.not_ready), "%s", why);
+	snprintf(d->not_ready, sizeof(d->not_ready), "%s", why);
 	if (*why != '\0')
 		log_warnx("not ready: %s", why);
 	else
@@ -74,17 +83,17 @@ static void set_not_ready(const char *why)
 
 static void on_version(struct batch_item *item, const struct batch_result *res)
 {
+	struct daemon *d = container_of(item, struct daemon, version_item);
 	struct buf why = { 0 };
 	struct schema found;
 
-	(void)item;
 	if (res->status != BATCH_DONE || res->rows != 1)
 		return;
 	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, 1)),
 		atoi(PQgetvalue(res->res, res->first, 2)) };
 	if (!schema_fits(&found))
 		schema_mismatch(&why, &found);
-	set_not_ready(why.n > 0 ? why.p : "");
+	set_not_ready(d, why.n > 0 ? why.p : "");
 	buf_free(&why);
 }
 
@@ -95,92 +104,143 @@ static void on_partitions(struct batch_item *item, const struct batch_result *re
 		log_warnx("the journal's partitions could not be created ahead");
 }
 
-/* Asks a statement without parameters, unless it is being asked. */
-static void ask(struct batch_item *item, const char *stmt,
+/* Submits a statement without parameters, unless its last execution is still running. */
+static void submit(struct daemon *d, struct batch_item *item, const char *stmt,
 	void (*done)(struct batch_item *, const struct batch_result *))
 {
 	if (item->submitted)
 		return;
 	*item = (struct batch_item){ .stmt = stmt_get(stmt), .rows = 1, .done = done };
-	batch_submit(d.server.batch, LANE_READ, item);
+	batch_submit(d->server.batch, LANE_READ, item);
 }
 
-/* ---- what is done from time to time ---- */
+/* ---- periodic tasks ---- */
 
-static int64_t poll_ms(void)
+static int64_t poll_interval(void *arg)
 {
-	return d.conf->poll;
+	const struct daemon *d = arg;
+
+	return d->conf->poll;
 }
 
-static void make_partitions(void)
+static void poll_waiting_runs(void *arg)
 {
-	ask(&d.partitions_item, "journal_partitions", on_partitions);
+	(void)arg;
+	listener_poll();
 }
 
-static void publish(void)
+static void create_partitions(void *arg)
 {
-	registry_publish(&d.server, d.name);
+	struct daemon *d = arg;
+
+	submit(d, &d->partitions_item, "journal_partitions", on_partitions);
 }
 
-static void beat(void)
+static void publish(void *arg)
 {
-	watchdog_beat(&d.server, d.not_ready);
+	struct daemon *d = arg;
+
+	registry_publish(&d->server, d->name);
 }
 
-static void sample(void)
+static void beat(void *arg)
 {
-	sampler_run(d.server.batch);
+	const struct daemon *d = arg;
+
+	watchdog_beat(&(struct watchdog_status){
+		.not_ready = d->not_ready,
+		.draining = d->server.draining,
+		.workers = d->server.nsessions,
+		.open_requests = d->server.open_requests,
+	});
 }
 
-static void forgive(void)
+static void forgive(void *arg)
 {
-	backpressure_forgive(&d.server);
+	struct daemon *d = arg;
+
+	backpressure_forgive(&d->server);
 }
 
-static struct periodic_task periodic_tasks[] = {
-	{ .run = listener_poll, .every = poll_ms },
-	{ .run = janitor_sweep, .every = janitor_interval },
-	{ .run = make_partitions, .ms = HOUR_MS },
-	{ .run = publish, .ms = REGISTRY_MS },
-	{ .run = beat, .every = watchdog_interval },
-	{ .run = sample, .ms = SAMPLER_MS },
-	{ .run = forgive, .ms = 100 },
-	{ .run = queue_give_back, .ms = GIVE_BACK_MS },
-	{ .run = channel_resend_expire, .ms = 1000 },
-};
+static void release_undelivered_claims(void *arg)
+{
+	(void)arg;
+	queue_give_back();
+}
+
+static void expire_kept_replies(void *arg)
+{
+	(void)arg;
+	channel_resend_expire();
+}
+
+static void start_tasks(struct daemon *d)
+{
+	const struct periodic_task tasks[TASKS] = {
+		{ .run = poll_waiting_runs, .every = poll_interval, .arg = d },
+		{ .run = janitor_sweep, .every = janitor_interval, .arg = d->janitor },
+		{ .run = create_partitions, .ms = HOUR_MS, .arg = d },
+		{ .run = publish, .ms = REGISTRY_MS, .arg = d },
+		{ .run = beat, .every = watchdog_interval, .arg = d },
+		{ .run = sampler_run, .ms = SAMPLER_MS, .arg = d->sampler },
+		{ .run = forgive, .ms = FORGIVE_MS, .arg = d },
+		{ .run = release_undelivered_claims, .ms = RELEASE_MS, .arg = d },
+		{ .run = expire_kept_replies, .ms = EXPIRE_MS, .arg = d },
+	};
+
+	memcpy(d->tasks, tasks, sizeof(tasks));
+	periodic_start(&d->loop, d->tasks, TASKS);
+}
 
 static void on_database(void *arg, bool up, const char *why)
 {
-	(void)arg;
+	struct daemon *d = arg;
+
 	if (!up) {
 		char text[256];
 
 		snprintf(text, sizeof(text), "the database is away: %s", why);
-		set_not_ready(text);
+		set_not_ready(d, text);
 		return;
 	}
-	ask(&d.version_item, "schema_version", on_version);
-	make_partitions();
-	publish();
-	sample();
+	submit(d, &d->version_item, "schema_version", on_version);
+	create_partitions(d);
+	publish(d);
+	sampler_run(d->sampler);
+}
+
+static void on_db_clock(void *arg, int64_t offset)
+{
+	struct daemon *d = arg;
+
+	d->server.db_clock_offset = offset;
+	metrics_set(metrics_series(METRIC_DB_CLOCK_OFFSET, NULL), (double)offset / 1e6);
 }
 
 /* ---- what ws calls ---- */
 
+/* The sockets' callbacks are most of them the sessions', and so get the server. */
+static struct daemon *daemon_of(void *server)
+{
+	return container_of((struct server *)server, struct daemon, server);
+}
+
 static void on_head(void *arg, struct ws_http *http, const struct ws_head *head, size_t length)
 {
-	(void)arg;
+	struct daemon *d = daemon_of(arg);
+
 	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
-		intake_head(&d.server, http, head, length);
+		intake_head(&d->server, http, head, length);
 	else
-		health_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
+		health_request(http, head, d->not_ready[0] != '\0' ? d->not_ready : NULL);
 }
 
 static void on_request(
 	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
 {
-	(void)arg;
-	intake_request(&d.server, http, head, body, listener_run_available);
+	struct daemon *d = daemon_of(arg);
+
+	intake_request(&d->server, http, head, body, listener_run_available);
 }
 
 static const struct ws_ops ws_ops = {
@@ -199,73 +259,75 @@ static const struct ws_ops ws_ops = {
 
 /* ---- the end ---- */
 
-static void enter(enum stage stage)
+static void enter(struct daemon *d, enum stage stage)
 {
-	d.stage = stage;
-	d.stage_since = mono_ms();
+	d->stage = stage;
+	d->stage_since = mono_ms();
 }
 
-static void on_database_closed(void *arg)
+static void on_connection_closed(void *arg)
 {
-	(void)arg;
-	d.databases_open--;
+	struct daemon *d = arg;
+
+	d->connections_open--;
 }
 
-static void close_handles(void)
+static void close_handles(struct daemon *d)
 {
-	uv_close((uv_handle_t *)&d.sigterm, NULL);
-	uv_close((uv_handle_t *)&d.sigint, NULL);
-	uv_close((uv_handle_t *)&d.sighup, NULL);
-	uv_close((uv_handle_t *)&d.stage_timer, NULL);
+	uv_close((uv_handle_t *)&d->sigterm, NULL);
+	uv_close((uv_handle_t *)&d->sigint, NULL);
+	uv_close((uv_handle_t *)&d->sighup, NULL);
+	uv_close((uv_handle_t *)&d->stage_timer, NULL);
 	turn_stop();
 }
 
 /* One step further, as soon as the stage's work is done or its time is over. */
 static void on_stage(uv_timer_t *timer)
 {
-	int64_t spent = mono_ms() - d.stage_since;
+	struct daemon *d = timer->data;
+	int64_t spent = mono_ms() - d->stage_since;
 
-	(void)timer;
-	switch (d.stage) {
+	switch (d->stage) {
 	case SERVING: break;
 	case DRAINING:
-		if (spent < d.conf->drain &&
-			(d.server.nsessions > 0 || d.server.open_requests > 0 ||
-				ws_has_requests(d.server.ws))) {
-			session_close_quiet(&d.server, QUIET_MS - QUIET_MS * spent / d.conf->drain);
+		if (spent < d->conf->drain &&
+			(d->server.nsessions > 0 || d->server.open_requests > 0 ||
+				ws_has_requests(d->server.ws))) {
+			session_close_quiet(
+				&d->server, QUIET_MS - QUIET_MS * spent / d->conf->drain);
 			break;
 		}
-		session_stop_reading(&d.server);
-		enter(ANSWERING);
+		session_stop_reading(&d->server);
+		enter(d, ANSWERING);
 		break;
 	case ANSWERING:
-		session_close_quiet(&d.server, 0);
-		if (d.server.open_requests > 0 && spent < CLOSING_MS)
+		session_close_quiet(&d->server, 0);
+		if (d->server.open_requests > 0 && spent < CLOSING_MS)
 			break;
-		session_close_all(&d.server, 1001);
-		enter(CLOSING_WORKERS);
+		session_close_all(&d->server, 1001);
+		enter(d, CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (spent < CLOSING_MS && (d.server.nsessions > 0 || d.server.open_requests > 0 ||
-						  ws_other_connections(d.server.ws) > 0))
+		if (spent < CLOSING_MS && (d->server.nsessions > 0 || d->server.open_requests > 0 ||
+						  ws_other_connections(d->server.ws) > 0))
 			break;
 		if (pool_open() > 0)
-			batch_stop(d.server.batch);
+			batch_stop(d->server.batch);
 		if (signer_open_jobs() > 0 || plan_cache_open_jobs() > 0 || pool_open() > 0)
 			break;
-		d.databases_open = 3;
-		janitor_close(on_database_closed, NULL);
-		batch_close(d.server.batch, on_database_closed, NULL);
-		listener_close(on_database_closed, NULL);
-		periodic_stop(periodic_tasks, countof(periodic_tasks));
-		enter(CLOSING_DATABASE);
+		d->connections_open = 3;
+		janitor_close(d->janitor, on_connection_closed, d);
+		batch_close(d->server.batch, on_connection_closed, d);
+		listener_close(on_connection_closed, d);
+		periodic_stop(d->tasks, TASKS);
+		enter(d, CLOSING_DATABASE);
 		break;
 	case CLOSING_DATABASE:
-		if (d.databases_open > 0)
+		if (d->connections_open > 0)
 			break;
-		ws_shutdown(d.server.ws);
-		close_handles();
-		enter(CLOSING_SERVER);
+		ws_shutdown(d->server.ws);
+		close_handles(d);
+		enter(d, CLOSING_SERVER);
 		break;
 	case CLOSING_SERVER: break;
 	}
@@ -273,47 +335,48 @@ static void on_stage(uv_timer_t *timer)
 
 static void on_terminate(uv_signal_t *handle, int signum)
 {
-	(void)handle;
-	if (d.stage != SERVING)
+	struct daemon *d = handle->data;
+
+	if (d->stage != SERVING)
 		return;
 	log_info("signal %d: draining", signum);
 	systemd_notify(
-		"STOPPING=1\nEXTEND_TIMEOUT_USEC=%jd", (intmax_t)(d.conf->drain + STOP_MS) * 1000);
-	enter(DRAINING);
-	ws_stop_listening(d.server.ws);
-	session_drain(&d.server);
-	uv_timer_start(&d.stage_timer, on_stage, 0, STAGE_MS);
+		"STOPPING=1\nEXTEND_TIMEOUT_USEC=%jd", (intmax_t)(d->conf->drain + STOP_MS) * 1000);
+	enter(d, DRAINING);
+	ws_stop_listening(d->server.ws);
+	session_drain(&d->server);
+	uv_timer_start(&d->stage_timer, on_stage, 0, STAGE_MS);
 }
 
 /* ---- the configuration, at the start and again ---- */
 
-static void configure_log(void)
+static void configure_log(const struct conf *conf)
 {
-	log_configure(&(struct log_setup){ (enum log_level)d.conf->log_level,
-		(enum log_target)d.conf->log_target, d.conf->log_socket, d.conf->log_burst });
+	log_configure(&(struct log_setup){ (enum log_level)conf->log_level,
+		(enum log_target)conf->log_target, conf->log_socket, conf->log_burst });
 }
 
 static void on_reload(uv_signal_t *handle, int signum)
 {
+	struct daemon *d = handle->data;
 	struct buf err = { 0 }, kept = { 0 };
 	struct conf *next;
 	struct keyring *keys = NULL;
 
-	(void)handle;
 	(void)signum;
 	systemd_reloading();
-	next = conf_load(d.conf_path, &err);
+	next = conf_load(d->conf_path, &err);
 	if (next != NULL)
 		keys = keyring_load(next, &err);
 	if (keys == NULL) {
 		conf_free(next);
 		log_errorx("reload failed, nothing changed: %s", err.p);
 	} else {
-		conf_reload(d.conf, next, &kept);
-		keyring_free(d.server.keys);
-		d.server.keys = keys;
-		configure_log();
-		periodic_reschedule(periodic_tasks, countof(periodic_tasks));
+		conf_reload(d->conf, next, &kept);
+		keyring_free(d->server.keys);
+		d->server.keys = d->context.keyring = keys;
+		configure_log(d->conf);
+		periodic_reschedule(d->tasks, TASKS);
 		log_info("configuration reloaded");
 		if (kept.n > 0)
 			log_warnx("these options need a restart: %s", kept.p);
@@ -325,7 +388,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 
 /* ---- the beginning ---- */
 
-static void gather_routes(void)
+static void collect_routes(struct daemon *d)
 {
 	const struct {
 		const struct route *routes;
@@ -336,89 +399,96 @@ static void gather_routes(void)
 	int n = 0;
 
 	for (size_t i = 0; i < countof(parts); i++) {
-		d.routes = xrealloc(d.routes, (size_t)(n + parts[i].n) * sizeof(*d.routes));
-		memcpy(d.routes + n, parts[i].routes, (size_t)parts[i].n * sizeof(*d.routes));
+		d->routes = xrealloc(d->routes, (size_t)(n + parts[i].n) * sizeof(*d->routes));
+		memcpy(d->routes + n, parts[i].routes, (size_t)parts[i].n * sizeof(*d->routes));
 		n += parts[i].n;
 	}
-	d.server.routes = d.routes;
-	d.server.nroutes = n;
+	d->server.routes = d->routes;
+	d->server.nroutes = n;
 }
 
-static void start(void)
+static void handle_signal(struct daemon *d, uv_signal_t *handle, int signum, uv_signal_cb callback)
+{
+	uv_signal_init(&d->loop, handle);
+	handle->data = d;
+	uv_signal_start(handle, callback, signum);
+}
+
+static void start(struct daemon *d)
 {
 	const int files = ws_max_descriptors();
 
-	uv_loop_init(&d.loop);
+	uv_loop_init(&d->loop);
 	signal(SIGPIPE, SIG_IGN);
 	metrics_begin(INTERLOCK_VERSION, schema_version());
-	d.server.loop = &d.loop;
-	d.server.conf = d.conf;
-	d.server.on_activity = lease_touch;
-	d.server.left = queue_on_left;
-	gather_routes();
-	channel_init(&d.server);
-	d.server.ws = ws_new(&d.loop, &(struct ws_config){
-					      .max_message = (size_t)d.conf->max_message,
-					      .soft = WORKER_SOFT,
-					      .hard = WORKER_HARD,
-					      .silence = SILENCE,
-					      .stall = STALL,
-					      .max_sockets = files - files / 8 - FD_RESERVE,
-					      .max_callers = files / 8,
-					      .ops = &ws_ops,
-					      .arg = &d.server,
-				      });
-	snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
-	endpoints_open(d.server.ws, d.conf, d.name, sizeof(d.name));
-	d.server.batch = batch_new(&d.loop, &(struct batch_config){
-						    .conninfo = d.conf->url,
-						    .coordinator = d.name,
-						    .writers = (int)d.conf->writers,
-						    .patience = d.conf->patience,
-						    .up = on_database,
-					    });
-	listener_open(&d.server, d.conf->url);
-	janitor_open(&d.server, d.conf->url, d.name);
-	uv_signal_init(&d.loop, &d.sigterm);
-	uv_signal_init(&d.loop, &d.sigint);
-	uv_signal_init(&d.loop, &d.sighup);
-	uv_signal_start(&d.sigterm, on_terminate, SIGTERM);
-	uv_signal_start(&d.sigint, on_terminate, SIGINT);
-	uv_signal_start(&d.sighup, on_reload, SIGHUP);
-	uv_timer_init(&d.loop, &d.stage_timer);
-	turn_start(&d.loop);
-	periodic_start(&d.loop, periodic_tasks, countof(periodic_tasks));
+	d->context = (struct context){
+		.loop = &d->loop,
+		.conf = d->conf,
+		.keyring = d->server.keys,
+		.coordinator = d->name,
+	};
+	d->server.loop = &d->loop;
+	d->server.conf = d->conf;
+	d->server.on_activity = lease_touch;
+	d->server.left = queue_on_left;
+	collect_routes(d);
+	channel_init(&d->server);
+	d->server.ws = ws_new(&d->loop, &(struct ws_config){
+						.max_message = (size_t)d->conf->max_message,
+						.soft = WORKER_SOFT,
+						.hard = WORKER_HARD,
+						.silence = SILENCE,
+						.stall = STALL,
+						.max_sockets = files - files / 8 - FD_RESERVE,
+						.max_callers = files / 8,
+						.ops = &ws_ops,
+						.arg = &d->server,
+					});
+	snprintf(d->name, sizeof(d->name), "%s", d->conf->name);
+	endpoints_open(d->server.ws, d->conf, d->name, sizeof(d->name));
+	d->server.batch = d->context.batch =
+		batch_new(&d->loop, &(struct batch_config){
+					    .conninfo = d->conf->url,
+					    .coordinator = d->name,
+					    .writers = (int)d->conf->writers,
+					    .patience = d->conf->patience,
+					    .up = on_database,
+					    .arg = d,
+				    });
+	listener_open(&d->server, d->conf->url);
+	d->janitor = janitor_open(&d->context, on_db_clock, d);
+	d->sampler = sampler_new(&d->context);
+	handle_signal(d, &d->sigterm, SIGTERM, on_terminate);
+	handle_signal(d, &d->sigint, SIGINT, on_terminate);
+	handle_signal(d, &d->sighup, SIGHUP, on_reload);
+	uv_timer_init(&d->loop, &d->stage_timer);
+	d->stage_timer.data = d;
+	turn_start(&d->loop);
+	start_tasks(d);
 	systemd_notify("READY=1");
 }
 
-static void finish(void)
+static void finish(struct daemon *d)
 {
 	int rc;
 
-	ws_free(d.server.ws);
-	batch_free(d.server.batch);
-	rc = uv_loop_close(&d.loop);
+	ws_free(d->server.ws);
+	batch_free(d->server.batch);
+	sampler_free(d->sampler);
+	rc = uv_loop_close(&d->loop);
 	assert(rc == 0);
 	(void)rc;
-	keyring_free(d.server.keys);
-	free(d.server.route_stats);
-	free(d.routes);
-	conf_free(d.conf);
+	keyring_free(d->server.keys);
+	free(d->server.route_stats);
+	free(d->routes);
+	conf_free(d->conf);
 	log_info("stopped");
 }
 
-static void print(void (*write)(struct buf *))
+static void print(struct buf *text)
 {
-	struct buf b = { 0 };
-
-	write(&b);
-	fwrite(b.p, 1, b.n, stdout);
-	buf_free(&b);
-}
-
-static void print_config(struct buf *b)
-{
-	conf_print(d.conf, b);
+	fwrite(text->p, 1, text->n, stdout);
+	buf_free(text);
 }
 
 static const char usage[] =
@@ -438,12 +508,14 @@ int main(int argc, char **argv)
 		{ "check", no_argument, NULL, 'k' }, { "print-config", no_argument, NULL, 'p' },
 		{ "fsm", optional_argument, NULL, 'f' }, { "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-	struct buf err = { 0 };
+	static struct daemon daemon = { .not_ready = "connecting to the database" };
+	struct daemon *d = &daemon;
+	struct buf err = { 0 }, text = { 0 };
 	int c, mode = 0;
 
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (c == 'c') {
-			d.conf_path = optarg;
+			d->conf_path = optarg;
 		} else if (c == 'f' && optarg != NULL && strcmp(optarg, "mermaid") == 0) {
 			mode = 'm';
 		} else if (c == '?' || (c == 'f' && optarg != NULL)) {
@@ -457,44 +529,44 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (mode == 'h') {
-		fputs(usage, stdout);
+	switch (mode) {
+	case 'h': fputs(usage, stdout); return 0;
+	case 'f':
+		fsm_dot(&text);
+		print(&text);
 		return 0;
-	}
-	if (mode == 'f') {
-		print(fsm_dot);
+	case 'm':
+		fsm_mermaid(&text);
+		print(&text);
 		return 0;
-	}
-	if (mode == 'm') {
-		print(fsm_mermaid);
-		return 0;
-	}
-	if (mode == 'v') {
+	case 'v':
 		printf("interlockd %s, schema %d\n", INTERLOCK_VERSION, schema_version());
 		return 0;
+	default: break;
 	}
-	d.conf = conf_load(d.conf_path, &err);
-	if (d.conf == NULL) {
+	d->conf = conf_load(d->conf_path, &err);
+	if (d->conf == NULL) {
 		fputs(err.p, stderr);
 		buf_free(&err);
 		return 1;
 	}
 	if (mode == 'p') {
-		print(print_config);
+		conf_print(d->conf, &text);
+		print(&text);
 		return 0;
 	}
-	configure_log();
-	d.server.keys = keyring_load(d.conf, &err);
-	if (d.server.keys == NULL)
+	configure_log(d->conf);
+	d->server.keys = keyring_load(d->conf, &err);
+	if (d->server.keys == NULL)
 		fatalx("%s", err.p);
 	if (mode == 'k')
 		return 0;
-	if (d.conf->url[0] == '\0')
+	if (d->conf->url[0] == '\0')
 		fatalx("[database] url is not set: `make run` starts a private PostgreSQL");
-	if (!schema_check(d.conf->url, &err))
+	if (!schema_check(d->conf->url, &err))
 		fatalx("%s", err.p);
-	start();
-	uv_run(&d.loop, UV_RUN_DEFAULT);
-	finish();
+	start(d);
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	finish(d);
 	return 0;
 }

@@ -1,23 +1,28 @@
 /*
- * janitor: declares silent runs lost, or gives them back, on a connection of its own. Any number of
- * coordinators may run one on the same database. It never takes an outage for a death: see
- * janitor.c.
+ * janitor: takes runs that are overdue, as lost or back into the queue, on a connection of its own.
+ * Any number of coordinators may run one on the same database. It never takes an outage for a
+ * death: see janitor.c.
  */
 #ifndef JANITOR_H
 #define JANITOR_H
 
-#include "session/channel.h"
+#include "core/context.h"
 
-/* Connects. server and its configuration are borrowed, and read again at each sweep; the strings
- * are borrowed forever. */
-void janitor_open(struct server *server, const char *conninfo, const char *coordinator);
+struct janitor;
 
-/* Begins a sweep, if the database is there and the last one is over; to be called every so many
- * milliseconds ([janitor] interval). */
-void janitor_sweep(void);
-int64_t janitor_interval(void);
+/* Connects. context is borrowed until janitor_close has called back, and its configuration read
+ * again in each sweep. on_clock, with arg: by how many microseconds the database's clock is ahead
+ * of ours, as measured by each sweep. */
+struct janitor *janitor_open(
+	const struct context *context, void (*on_clock)(void *arg, int64_t offset), void *arg);
 
-/* janitor_sweep is not called any more; on_closed follows from the loop. */
-void janitor_close(void (*on_closed)(void *arg), void *arg);
+/* Begins a sweep, if the database is there and the last one is over. A periodic task, as is its
+ * interval in milliseconds ([janitor] interval): the argument is the janitor. */
+void janitor_sweep(void *janitor);
+int64_t janitor_interval(void *janitor);
+
+/* Closes the connection and frees the janitor; on_closed follows from the loop. The periodic task
+ * must have been stopped by the time that the loop runs again. */
+void janitor_close(struct janitor *janitor, void (*on_closed)(void *arg), void *arg);
 
 #endif

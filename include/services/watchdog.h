@@ -1,17 +1,24 @@
 /*
- * pulse: the signs of life. As long as the loop turns, systemd's watchdog is fed, its status line
- * is kept true and the log tells what it held back; nothing here asks the database, so its absence
- * stops none of it.
+ * watchdog: the signs of life. As long as the loop turns, systemd's watchdog is fed, its status
+ * line is kept up to date and the log reports what it suppressed. It does not use the database, so
+ * an outage stops none of it.
  */
 #ifndef WATCHDOG_H
 #define WATCHDOG_H
 
-#include "session/channel.h"
+#include "lib/base.h"
 
-/* Milliseconds until the next beat. */
-int64_t watchdog_interval(void);
+/* What the status line says. */
+struct watchdog_status {
+	const char *not_ready; /* why, or "" */
+	bool draining;
+	int workers, open_requests;
+};
 
-/* not_ready: why, or "". */
-void watchdog_beat(const struct server *server, const char *not_ready);
+/* Milliseconds until the next beat. For a periodic task; does not look at its argument. */
+int64_t watchdog_interval(void *arg);
+
+/* One beat. status is borrowed for the call. */
+void watchdog_beat(const struct watchdog_status *status);
 
 #endif

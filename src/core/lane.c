@@ -1,39 +1,96 @@
 /*
- * One connection: what became of its batch. Invariants: an item is either queued or in flight and
- * is done exactly once; the queue is also the log of what must be sent again when the database
- * comes back, in order.
+ * lane: one connection and what becomes of its batches (lane.h). Invariants: an item is either
+ * queued or in flight, and done is called exactly once; the queue is also the log of what must be
+ * sent again, in order, when the database comes back. Ownership: whoever submitted an item may free
+ * it in done, so nothing touches an item after that.
  */
-#include "batch_private.h"
+#include "lane.h"
+
+#include "core/batch_settings.h"
+#include "lib/metrics.h"
+#include "pipeline.h"
 
 #include <stdlib.h>
+
+enum {
+	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
+	 * reference, or the loss of a connection. */
+	RETRIES = 5,
+	/* A statement of a writer that takes longer than this part of the patience is cancelled by
+	 * the server, and never after less than so many milliseconds: which message hangs is found
+	 * out by sending messages one by one, and those that waited for it still have time enough.
+	 */
+	TIMEOUT_PART = 10,
+	TIMEOUT_MIN_MS = 1000,
+};
+
+/* What went wrong first in a batch. */
+struct batch_error {
+	bool set;
+	char state[6];       /* SQLSTATE */
+	char constraint[64]; /* NAMEDATALEN */
+	char message[256];
+};
+
+struct lane {
+	struct lane_config config;
+	char name[24];
+	const char *settings[BATCH_SETTINGS + 4];
+	char timeout[24]; /* of a statement, milliseconds; for the settings */
+	struct db *db;
+	struct batch_queue queue;
+	struct pipeline pipeline; /* the batch in flight */
+	int received;             /* results of it that have come */
+	struct batch_error error;
+	int64_t sent_at; /* mono_ms() */
+	bool stopped;
+
+	struct series *stat_committed, *stat_failed, *stat_one_by_one, *stat_items, *stat_seconds,
+		*stat_queued, *stat_wait, *stat_committing, *stat_resent;
+};
 
 static const char *const lane_names[LANES] = { "write", "read", "claim", "body" };
 
 /* What a failed batch of one means, by SQLSTATE (PostgreSQL's appendix A). */
-enum remedy { AGAIN, LATER, WAIT, ANSWER };
+enum failure_action {
+	RESEND,    /* at once */
+	PUT_OFF,   /* resend later, and later each time */
+	RECONNECT, /* the server's trouble: resend after a new connection */
+	FAIL       /* the message's own fault: tell its submitter */
+};
 
 static const struct {
 	const char *prefix;
-	enum remedy remedy;
+	enum failure_action action;
 } failure_actions[] = {
-	{ "40", AGAIN },    /* deadlock, serialization */
-	{ "23503", AGAIN }, /* a reference vanished meanwhile: the statement sees it now */
-	{ "25006", WAIT },  /* read-only: a standby */
-	{ "53", WAIT },     /* out of disk, memory, connections */
-	{ "55P03", LATER }, /* a lock was not had in time */
-	{ "57014", LATER }, /* cancelled: it took too long */
-	{ "57", WAIT },     /* shutdown, crash of another backend */
-	{ "58", WAIT },     /* input or output error */
-	{ "08", WAIT },
+	{ "40", RESEND },       /* deadlock, serialization */
+	{ "23503", RESEND },    /* a reference vanished meanwhile: the statement sees it now */
+	{ "25006", RECONNECT }, /* read-only: a standby */
+	{ "53", RECONNECT },    /* out of disk, memory, connections */
+	{ "55P03", PUT_OFF },   /* a lock was not granted in time */
+	{ "57014", PUT_OFF },   /* cancelled: it took too long */
+	{ "57", RECONNECT },    /* shutdown, crash of another backend */
+	{ "58", RECONNECT },    /* input or output error */
+	{ "08", RECONNECT },
 };
 
-static enum remedy failure_action_of(const char *sqlstate)
+static enum failure_action failure_action_of(const char *sqlstate)
 {
 	for (size_t i = 0; i < countof(failure_actions); i++)
 		if (strncmp(sqlstate, failure_actions[i].prefix,
 			    strlen(failure_actions[i].prefix)) == 0)
-			return failure_actions[i].remedy;
-	return ANSWER;
+			return failure_actions[i].action;
+	return FAIL;
+}
+
+/* For how long a statement may run, milliseconds. */
+static int64_t statement_timeout(const struct lane *lane)
+{
+	int64_t patience = lane->config.patience, part = patience / TIMEOUT_PART;
+
+	if (lane->config.kind != LANE_WRITE)
+		return patience;
+	return part > TIMEOUT_MIN_MS ? part : TIMEOUT_MIN_MS;
 }
 
 static void done(struct batch_item *item, const struct batch_result *result)
@@ -55,53 +112,105 @@ static void give_up(struct lane *lane, struct batch_item *item)
 	if (item->timed_out)
 		log_warnx("%s: statement %s of %zu bytes, sent alone, did not end within %jd ms, "
 			  "again and again: given up",
-			lane->name, item->stmt->name, item->bytes, (intmax_t)batch_hold(lane));
+			lane->name, item->stmt->name, item->bytes,
+			(intmax_t)statement_timeout(lane));
 	finish(item, item->timed_out ? BATCH_FAILED : BATCH_UNAVAILABLE, NULL);
 }
 
-void batch_give_up_old(struct lane *lane)
+static void give_up_old(struct lane *lane)
 {
-	int64_t limit = mono_ms() - lane->batch->config.patience;
+	int64_t limit = mono_ms() - lane->config.patience;
 	struct batch_item *item, *next;
 
 	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, entry);
-		if (item->since < limit && !item->waits)
+		if (item->queued_at < limit && !item->waits)
 			give_up(lane, item);
 	}
 }
 
-int64_t batch_hold(const struct lane *lane)
+void lane_send(struct lane *lane)
 {
-	int64_t patience = lane->batch->config.patience, part = patience / BATCH_HOLD_PART;
+	const struct batch_item *oldest = TAILQ_FIRST(&lane->queue);
+	int64_t since;
 
-	if (lane->kind != LANE_WRITE)
-		return patience;
-	return part > BATCH_HOLD_MIN ? part : BATCH_HOLD_MIN;
+	if (lane->pipeline.nitems > 0 || oldest == NULL || lane->stopped || !db_is_up(lane->db))
+		return;
+	since = oldest->queued_at;
+	if (!pipeline_fill(&lane->pipeline, &lane->queue))
+		return;
+	lane->received = 0;
+	lane->error.set = false;
+	pipeline_send(&lane->pipeline);
+	lane->sent_at = mono_ms();
+	metrics_observe(lane->stat_items, lane->pipeline.nitems);
+	metrics_observe(lane->stat_wait, (double)(lane->sent_at - since) / 1000);
+	metrics_set(lane->stat_committing, lane->pipeline.nitems);
+	metrics_add(lane->stat_queued, -lane->pipeline.nitems);
 }
 
-void lane_send_next(struct lane *lane)
+/* ---- the queue ---- */
+
+static void measure(struct batch_item *item)
 {
-	if (lane->nitems == 0 && db_is_up(lane->db) && !TAILQ_EMPTY(&lane->queue) &&
-		!lane->batch->closing)
-		batch_send(lane);
+	int values = item->rows * item->stmt->columns;
+
+	item->bytes = 0;
+	for (int i = 0; i < values; i++)
+		item->bytes += (size_t)item->values[i].n + 4;
+}
+
+void lane_release(struct batch_item *item)
+{
+	item->waits = false;
+	measure(item);
+}
+
+static void prepare(struct lane *lane, struct batch_item *item)
+{
+	measure(item);
+	item->queued_at = mono_ms();
+	item->submitted = true;
+	item->one_by_one = item->resent = item->timed_out = false;
+	item->tries = 0;
+	item->not_before = 0;
+	metrics_add(lane->stat_queued, 1);
+}
+
+void lane_submit(struct lane *lane, struct batch_item *item)
+{
+	prepare(lane, item);
+	TAILQ_INSERT_TAIL(&lane->queue, item, entry);
+}
+
+void lane_submit_first(struct lane *lane, struct batch_item *item)
+{
+	prepare(lane, item);
+	TAILQ_INSERT_HEAD(&lane->queue, item, entry);
+}
+
+void lane_withdraw(struct lane *lane, struct batch_item *item)
+{
+	TAILQ_REMOVE(&lane->queue, item, entry);
+	item->submitted = false;
+	metrics_add(lane->stat_queued, -1);
 }
 
 /* Puts what was in flight back to the head of the queue. A run has one message in a batch at most,
  * so the order of its messages is kept. */
 static void return_to_queue(struct lane *lane)
 {
-	int n = lane->nitems;
+	int n = lane->pipeline.nitems;
 
-	for (int g = lane->ngroups - 1; g >= 0; g--) {
-		struct batch_group *group = &lane->groups[g];
+	for (int g = lane->pipeline.ngroups - 1; g >= 0; g--) {
+		struct pipeline_group *group = &lane->pipeline.groups[g];
 
 		PQclear(group->res);
 		group->res = NULL;
 		TAILQ_CONCAT(&group->items, &lane->queue, entry);
 		TAILQ_CONCAT(&lane->queue, &group->items, entry);
 	}
-	lane->nitems = lane->ngroups = 0;
+	lane->pipeline.nitems = lane->pipeline.ngroups = 0;
 	metrics_add(lane->stat_queued, n);
 }
 
@@ -117,10 +226,10 @@ void lane_fail_all(struct lane *lane)
 /* Every item gets the rows whose ord (the first column, counted from 1) is one of its own. */
 static void deliver(struct lane *lane)
 {
-	int ngroups = lane->ngroups;
+	int ngroups = lane->pipeline.ngroups;
 
 	for (int g = 0; g < ngroups; g++) {
-		struct batch_group *group = &lane->groups[g];
+		struct pipeline_group *group = &lane->pipeline.groups[g];
 		int row = 0, rows = PQntuples(group->res), ord = 0;
 
 		for (struct batch_item *item; (item = TAILQ_FIRST(&group->items)) != NULL;) {
@@ -138,48 +247,48 @@ static void deliver(struct lane *lane)
 		PQclear(group->res);
 		group->res = NULL;
 	}
-	lane->nitems = lane->ngroups = 0;
+	lane->pipeline.nitems = lane->pipeline.ngroups = 0;
 }
 
-/* The lane is for others at first, and each time for longer. What comes after it of its run waits
+/* Other messages come first, and each time for longer. What comes after it of its run waits
  * with it. */
 static void put_off(struct lane *lane, struct batch_item *item)
 {
-	int64_t wait = batch_hold(lane) << (item->timed_out ? item->tries : 0);
+	int64_t wait = statement_timeout(lane) << (item->timed_out ? item->tries : 0);
 
 	log_info("%s: statement %s of %zu bytes did not end within %jd ms: again in %jd ms",
-		lane->name, item->stmt->name, item->bytes, (intmax_t)batch_hold(lane),
+		lane->name, item->stmt->name, item->bytes, (intmax_t)statement_timeout(lane),
 		(intmax_t)wait);
 	item->timed_out = true;
 	item->tries++;
-	item->due = mono_ms() + wait;
+	item->not_before = mono_ms() + wait;
 	return_to_queue(lane);
 }
 
 /* A batch of one was refused. */
 static void handle_single_failure(struct lane *lane)
 {
-	struct batch_item *item = TAILQ_FIRST(&lane->groups[0].items);
+	struct batch_item *item = TAILQ_FIRST(&lane->pipeline.groups[0].items);
 	const struct batch_error *e = &lane->error;
-	enum remedy remedy = failure_action_of(e->state);
+	enum failure_action action = failure_action_of(e->state);
 
-	if (remedy == AGAIN && item->tries++ < BATCH_RETRIES) {
+	if (action == RESEND && item->tries++ < RETRIES) {
 		return_to_queue(lane);
 		return;
 	}
-	if (remedy == LATER && lane->kind != LANE_CLAIM) {
+	if (action == PUT_OFF && lane->config.kind != LANE_CLAIM) {
 		put_off(lane, item);
 		return;
 	}
 	log_warnx("%s: statement %s: SQLSTATE %s: %s", lane->name, item->stmt->name, e->state,
 		e->message);
-	if (remedy == WAIT && lane->kind != LANE_CLAIM) {
+	if (action == RECONNECT && lane->config.kind != LANE_CLAIM) {
 		return_to_queue(lane);
 		db_reset(lane->db, e->message);
 		return;
 	}
-	PQclear(lane->groups[0].res);
-	lane->nitems = lane->ngroups = 0;
+	PQclear(lane->pipeline.groups[0].res);
+	lane->pipeline.nitems = lane->pipeline.ngroups = 0;
 	if (strncmp(e->state, "23", 2) == 0)
 		finish(item, BATCH_CONSTRAINT, e->constraint);
 	else
@@ -194,21 +303,21 @@ static void on_failed(struct lane *lane)
 	struct batch_item *item;
 
 	metrics_add(lane->stat_failed, 1);
-	if (lane->nitems == 1) {
+	if (lane->pipeline.nitems == 1) {
 		handle_single_failure(lane);
 		return;
 	}
-	metrics_add(lane->stat_one_by_one, lane->nitems);
-	for (int g = 0; g < lane->ngroups; g++)
-		TAILQ_FOREACH (item, &lane->groups[g].items, entry)
-			item->alone = true;
+	metrics_add(lane->stat_one_by_one, lane->pipeline.nitems);
+	for (int g = 0; g < lane->pipeline.ngroups; g++)
+		TAILQ_FOREACH (item, &lane->pipeline.groups[g].items, entry)
+			item->one_by_one = true;
 	return_to_queue(lane);
 }
 
 static void on_result(struct db *db, void *arg, PGresult *res)
 {
 	struct lane *lane = arg;
-	int g = lane->answered++ - lane->first_group;
+	int g = lane->received++ - lane->pipeline.first_group;
 	ExecStatusType status = PQresultStatus(res);
 
 	(void)db;
@@ -225,8 +334,8 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 		snprintf(lane->error.message, sizeof(lane->error.message), "%s",
 			message ? message : "");
 	}
-	if (g >= 0 && g < lane->ngroups)
-		lane->groups[g].res = res;
+	if (g >= 0 && g < lane->pipeline.ngroups)
+		lane->pipeline.groups[g].res = res;
 	else
 		PQclear(res);
 }
@@ -244,7 +353,7 @@ static void on_synced(struct db *db, void *arg)
 		metrics_add(lane->stat_committed, 1);
 		deliver(lane);
 	}
-	lane_send_next(lane);
+	lane_send(lane);
 }
 
 static void on_up(struct db *db, void *arg)
@@ -252,9 +361,9 @@ static void on_up(struct db *db, void *arg)
 	struct lane *lane = arg;
 
 	(void)db;
-	lane->plan_lifetime = lane->plan_messages_left = BATCH_PLANS_MIN;
-	batch_notify_state(lane->batch, "");
-	lane_send_next(lane);
+	lane->pipeline.plan_lifetime = lane->pipeline.plan_messages_left = PIPELINE_PLANS_MIN;
+	lane->config.state_changed(lane->config.arg, "");
+	lane_send(lane);
 }
 
 static void on_down(struct db *db, void *arg, const char *why)
@@ -263,28 +372,28 @@ static void on_down(struct db *db, void *arg, const char *why)
 	struct batch_item *item;
 
 	(void)db;
-	batch_notify_state(lane->batch, why);
-	if (lane->nitems == 0)
+	lane->config.state_changed(lane->config.arg, why);
+	if (lane->pipeline.nitems == 0)
 		return;
-	metrics_add(lane->batch->stat_resent, lane->nitems);
+	metrics_add(lane->stat_resent, lane->pipeline.nitems);
 	metrics_set(lane->stat_committing, 0);
-	/* Whose fault it was is found out if it happens again: then they are sent alone. */
-	for (int g = 0; g < lane->ngroups; g++) {
-		TAILQ_FOREACH (item, &lane->groups[g].items, entry) {
+	/* Which one caused it is found out if it happens again: then they are sent one by one. */
+	for (int g = 0; g < lane->pipeline.ngroups; g++) {
+		TAILQ_FOREACH (item, &lane->pipeline.groups[g].items, entry) {
 			item->resent = true;
 			item->timed_out = false;
-			item->alone = item->tries++ > 0;
+			item->one_by_one = item->tries++ > 0;
 		}
 	}
 	/* A claim is not sent again: its worker asks by itself. */
-	if (lane->kind == LANE_CLAIM) {
+	if (lane->config.kind == LANE_CLAIM) {
 		lane_fail_all(lane);
 		return;
 	}
 	return_to_queue(lane);
-	batch_give_up_old(lane);
+	give_up_old(lane);
 	item = TAILQ_FIRST(&lane->queue);
-	if (item != NULL && item->alone && item->tries > BATCH_RETRIES) {
+	if (item != NULL && item->one_by_one && item->tries > RETRIES) {
 		log_warnx("%s: statement %s of %zu bytes, sent alone, lost its connection %d "
 			  "times: given up",
 			lane->name, item->stmt->name, item->bytes, item->tries);
@@ -299,42 +408,105 @@ static const struct db_ops db_ops = {
 	.synced = on_synced,
 };
 
-void lane_open(struct batch *b, uv_loop_t *loop, int index, enum lane_kind kind)
+static void make_settings(struct lane *lane)
 {
-	struct lane *lane = &b->lanes[index];
-	struct db_config config = {
-		.conninfo = b->config.conninfo,
+	size_t n = batch_settings_of(lane->config.coordinator, lane->settings);
+
+	snprintf(lane->timeout, sizeof(lane->timeout), "%jd", (intmax_t)statement_timeout(lane));
+	lane->settings[n++] = "statement_timeout";
+	lane->settings[n++] = lane->timeout;
+}
+
+static void make_series(struct lane *lane)
+{
+	const char *name = lane->name;
+
+	lane->stat_committed =
+		metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"committed\"", name);
+	lane->stat_failed = metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"failed\"", name);
+	lane->stat_one_by_one =
+		metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"one_by_one\"", name);
+	lane->stat_items = metrics_seriesf(METRIC_BATCH_ITEMS, "lane=\"%s\"", name);
+	lane->stat_seconds = metrics_seriesf(METRIC_BATCH_SECONDS, "lane=\"%s\"", name);
+	lane->stat_wait = metrics_seriesf(METRIC_BATCH_WAIT_SECONDS, "lane=\"%s\"", name);
+	lane->stat_committing = metrics_seriesf(METRIC_COMMITTING_MESSAGES, "lane=\"%s\"", name);
+	lane->stat_queued = metrics_seriesf(METRIC_QUEUED_MESSAGES, "lane=\"%s\"", name);
+	lane->stat_resent = metrics_series(METRIC_RESENT_MESSAGES, NULL);
+}
+
+struct lane *lane_open(uv_loop_t *loop, const struct lane_config *config)
+{
+	struct lane *lane = xcalloc(1, sizeof(*lane));
+	struct db_config db_config = {
+		.conninfo = config->conninfo,
 		.name = lane->name,
 		.application_name = "interlockd",
 		.settings = lane->settings,
 		.ops = &db_ops,
 		.arg = lane,
 	};
-	size_t nsettings;
 
-	lane->batch = b;
-	lane->kind = kind;
+	lane->config = *config;
 	TAILQ_INIT(&lane->queue);
-	snprintf(lane->timeout, sizeof(lane->timeout), "%jd", (intmax_t)batch_hold(lane));
-	nsettings = batch_settings_of(b->config.coordinator, lane->settings);
-	lane->settings[nsettings++] = "statement_timeout";
-	lane->settings[nsettings++] = lane->timeout;
-	if (kind == LANE_WRITE)
-		snprintf(lane->name, sizeof(lane->name), "write%d", index);
+	if (config->kind == LANE_WRITE)
+		snprintf(lane->name, sizeof(lane->name), "write%d", config->index);
 	else
-		snprintf(lane->name, sizeof(lane->name), "%s", lane_names[kind]);
-	lane->stat_committed =
-		metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"committed\"", lane->name);
-	lane->stat_failed =
-		metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"failed\"", lane->name);
-	lane->stat_one_by_one =
-		metrics_seriesf(METRIC_BATCHES, "lane=\"%s\",result=\"one_by_one\"", lane->name);
-	lane->stat_items = metrics_seriesf(METRIC_BATCH_ITEMS, "lane=\"%s\"", lane->name);
-	lane->stat_seconds = metrics_seriesf(METRIC_BATCH_SECONDS, "lane=\"%s\"", lane->name);
-	lane->stat_wait = metrics_seriesf(METRIC_BATCH_WAIT_SECONDS, "lane=\"%s\"", lane->name);
-	lane->stat_committing =
-		metrics_seriesf(METRIC_COMMITTING_MESSAGES, "lane=\"%s\"", lane->name);
-	lane->stat_queued = metrics_seriesf(METRIC_QUEUED_MESSAGES, "lane=\"%s\"", lane->name);
-	config.stmts = stmt_all(&config.nstmts);
-	lane->db = db_open(loop, &config);
+		snprintf(lane->name, sizeof(lane->name), "%s", lane_names[config->kind]);
+	make_settings(lane);
+	make_series(lane);
+	db_config.stmts = stmt_all(&db_config.nstmts);
+	lane->pipeline.kind = config->kind;
+	lane->db = lane->pipeline.db = db_open(loop, &db_config);
+	return lane;
+}
+
+void lane_check_patience(struct lane *lane)
+{
+	if (lane->pipeline.nitems > 0 && db_is_up(lane->db) &&
+		lane->sent_at < mono_ms() - lane->config.patience)
+		db_reset(lane->db, "no answer from the database");
+	give_up_old(lane);
+	lane_send(lane);
+}
+
+int64_t lane_up_since(const struct lane *lane)
+{
+	return db_up_since(lane->db);
+}
+
+static bool any_resent(const struct batch_queue *queue)
+{
+	const struct batch_item *item;
+
+	TAILQ_FOREACH (item, queue, entry)
+		if (item->resent)
+			return true;
+	return false;
+}
+
+bool lane_is_resending(const struct lane *lane)
+{
+	if (any_resent(&lane->queue))
+		return true;
+	for (int g = 0; g < lane->pipeline.ngroups; g++)
+		if (any_resent(&lane->pipeline.groups[g].items))
+			return true;
+	return false;
+}
+
+void lane_stop(struct lane *lane)
+{
+	lane->stopped = true;
+	if (lane->pipeline.nitems > 0 && lane->config.kind == LANE_BODY)
+		db_reset(lane->db, "shutting down");
+}
+
+void lane_close(struct lane *lane, void (*on_closed)(void *arg), void *arg)
+{
+	db_close(lane->db, on_closed, arg);
+}
+
+void lane_free(struct lane *lane)
+{
+	free(lane);
 }

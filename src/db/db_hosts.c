@@ -7,6 +7,7 @@
 #include "db_hosts.h"
 
 #include <stdlib.h>
+#include <uv.h>
 
 struct host {
 	char *name, *address, *port; /* NULL: libpq's default */
@@ -17,7 +18,8 @@ struct db_hosts {
 	size_t noptions;
 	char *application_name;
 	struct host *host;
-	size_t n;
+	size_t n, current;
+	struct addrinfo *found, *address; /* all of the current host's, and the current one */
 };
 
 /* libpq takes the last of several values, so these stand in front of the conninfo's: a network that
@@ -118,30 +120,61 @@ void db_hosts_free(struct db_hosts *hosts)
 		free(hosts->host[i].port);
 	}
 	free(hosts->host);
+	uv_freeaddrinfo(hosts->found);
 	free(hosts->application_name);
 	PQconninfoFree(hosts->options);
 	free(hosts);
 }
 
-size_t db_hosts_count(const struct db_hosts *hosts)
+const char *db_hosts_name(const struct db_hosts *hosts)
 {
-	return hosts->n;
-}
-
-const char *db_hosts_name(const struct db_hosts *hosts, size_t i)
-{
-	const struct host *host = &hosts->host[i];
-	bool ready = host->address != NULL || host->name == NULL || host->name[0] == '/' ||
-		     host->name[0] == '@';
+	const struct host *host = &hosts->host[hosts->current];
+	bool ready = hosts->address != NULL || host->address != NULL || host->name == NULL ||
+		     host->name[0] == '/' || host->name[0] == '@';
 	return ready ? NULL : host->name;
 }
 
-PGconn *db_hosts_start(const struct db_hosts *hosts, size_t i, const char *address)
+void db_hosts_resolved(struct db_hosts *hosts, struct addrinfo *found)
 {
-	const struct host *host = &hosts->host[i];
+	hosts->found = hosts->address = found;
+}
+
+static void forget_addresses(struct db_hosts *hosts)
+{
+	uv_freeaddrinfo(hosts->found);
+	hosts->found = hosts->address = NULL;
+}
+
+bool db_hosts_next(struct db_hosts *hosts)
+{
+	if (hosts->address != NULL)
+		hosts->address = hosts->address->ai_next;
+	if (hosts->address != NULL)
+		return true;
+	forget_addresses(hosts);
+	if (++hosts->current < hosts->n)
+		return true;
+	hosts->current = 0;
+	return false;
+}
+
+void db_hosts_rewind(struct db_hosts *hosts)
+{
+	forget_addresses(hosts);
+	hosts->current = 0;
+}
+
+PGconn *db_hosts_start(const struct db_hosts *hosts)
+{
+	const struct host *host = &hosts->host[hosts->current];
+	const struct addrinfo *found = hosts->address;
+	char address[NI_MAXHOST];
+	if (found != NULL)
+		getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL, 0,
+			NI_NUMERICHOST);
 	const char *const ours[][2] = {
 		{ "host", host->name },
-		{ "hostaddr", address != NULL ? address : host->address },
+		{ "hostaddr", found != NULL ? address : host->address },
 		{ "port", host->port },
 		{ "application_name", hosts->application_name },
 		{ "client_encoding", "UTF8" },

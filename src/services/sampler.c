@@ -12,26 +12,27 @@ enum { QUEUES = 50 };
 
 static const char others[] = "(others)";
 
-static struct {
+struct sampler {
+	const struct context *context;
 	struct batch_item item;
 	struct queue {
 		char *name;
 		struct series *waiting, *oldest;
 	} queues[QUEUES + 1];
 	int nqueues;
-} sample;
+};
 
-static struct queue *queue_of(const char *name)
+static struct queue *queue_of(struct sampler *sampler, const char *name)
 {
 	struct buf label = { 0 };
 	struct queue *q;
 
-	for (int i = 0; i < sample.nqueues; i++)
-		if (strcmp(sample.queues[i].name, name) == 0)
-			return &sample.queues[i];
-	if (sample.nqueues >= QUEUES && strcmp(name, others) != 0)
-		return queue_of(others);
-	q = &sample.queues[sample.nqueues++];
+	for (int i = 0; i < sampler->nqueues; i++)
+		if (strcmp(sampler->queues[i].name, name) == 0)
+			return &sampler->queues[i];
+	if (sampler->nqueues >= QUEUES && strcmp(name, others) != 0)
+		return queue_of(sampler, others);
+	q = &sampler->queues[sampler->nqueues++];
 	q->name = xstrdup(name);
 	metrics_label(&label, "queue", name);
 	q->waiting = metrics_series(METRIC_WAITING, label.p);
@@ -43,9 +44,9 @@ static struct queue *queue_of(const char *name)
 /* The columns of sample.sql. */
 enum { COL_WHAT = 1, COL_NAME, COL_COUNT, COL_AGE };
 
-static void set_queue(const char *name, double n, double age)
+static void set_queue(struct sampler *sampler, const char *name, double n, double age)
 {
-	struct queue *q = queue_of(name);
+	struct queue *q = queue_of(sampler, name);
 
 	metrics_add(q->waiting, n);
 	if (age > metrics_value(q->oldest))
@@ -55,13 +56,13 @@ static void set_queue(const char *name, double n, double age)
 static void on_sampled(struct batch_item *item, const struct batch_result *r)
 {
 	static const char *const states[] = { "claimed", "started" };
+	struct sampler *sampler = container_of(item, struct sampler, item);
 
-	(void)item;
 	if (r->status != BATCH_DONE)
 		return;
-	for (int i = 0; i < sample.nqueues; i++) {
-		metrics_set(sample.queues[i].waiting, 0);
-		metrics_set(sample.queues[i].oldest, 0);
+	for (int i = 0; i < sampler->nqueues; i++) {
+		metrics_set(sampler->queues[i].waiting, 0);
+		metrics_set(sampler->queues[i].oldest, 0);
 	}
 	for (size_t i = 0; i < countof(states); i++)
 		metrics_set(metrics_seriesf(METRIC_RUNS, "state=\"%s\"", states[i]), 0);
@@ -70,20 +71,38 @@ static void on_sampled(struct batch_item *item, const struct batch_result *r)
 		double n = atof(PQgetvalue(r->res, i, COL_COUNT));
 
 		if (strcmp(PQgetvalue(r->res, i, COL_WHAT), "queue") == 0)
-			set_queue(name, n, atof(PQgetvalue(r->res, i, COL_AGE)));
+			set_queue(sampler, name, n, atof(PQgetvalue(r->res, i, COL_AGE)));
 		else
 			metrics_set(metrics_seriesf(METRIC_RUNS, "state=\"%s\"", name), n);
 	}
 }
 
-void sampler_run(struct batch *batch)
+void sampler_run(void *arg)
 {
-	if (sample.item.submitted || !batch_lane_is_up(batch, LANE_READ))
+	struct sampler *sampler = arg;
+	struct batch *batch = sampler->context->batch;
+
+	if (sampler->item.submitted || !batch_lane_is_up(batch, LANE_READ))
 		return;
-	sample.item = (struct batch_item){
+	sampler->item = (struct batch_item){
 		.stmt = stmt_get("sample"),
 		.rows = 1,
 		.done = on_sampled,
 	};
-	batch_submit(batch, LANE_READ, &sample.item);
+	batch_submit(batch, LANE_READ, &sampler->item);
+}
+
+struct sampler *sampler_new(const struct context *context)
+{
+	struct sampler *sampler = xcalloc(1, sizeof(*sampler));
+
+	sampler->context = context;
+	return sampler;
+}
+
+void sampler_free(struct sampler *sampler)
+{
+	for (int i = 0; i < sampler->nqueues; i++)
+		free(sampler->queues[i].name);
+	free(sampler);
 }
