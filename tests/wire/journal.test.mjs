@@ -246,7 +246,7 @@ test('interlock journal says what it does not understand', async () => {
 		[['--outcome', 'lateness'], 2, /--outcome: got "lateness", expected one of late, /],
 		[['--since', 'monday'], 2, /--since: got "monday"/],
 		[['x'], 2, /RUN: got "x", expected a UUID/],
-		[[randomUUID(), randomUUID()], 2, /takes at most one \[RUN\]/],
+		[[randomUUID(), randomUUID()], 2, /takes at most one argument, \[RUN\]/],
 		[[randomUUID()], 1, /no run /],
 	]) {
 		const { status: got, out, err } = await interlock('journal', ...args);
@@ -437,7 +437,7 @@ for (const [whom, query] of [
 		const given_up = await pruning;
 		assert.equal(given_up.status, 1);
 		assert.equal(given_up.out, '');
-		assert.equal(given_up.err, `interlock: ${old} is in use: the next prune goes on with it\n`);
+		assert.equal(given_up.err, `interlock: ${old} is in use; the next prune will continue with it\n`);
 		// The reader's world is what it was, and whoever comes now does not wait either.
 		assert.deepEqual(await reader.query(query(old)), [[seen]]);
 		assert.equal((await verify('--project', held.id.project)).status, 0);
