@@ -135,7 +135,7 @@ test('the metrics tell repetitions, stale words and how far the clocks are apart
 		'worker_clock_skew_seconds_bucket{le="60"}',
 		'worker_clock_skew_seconds_bucket{le="300"}',
 		'worker_clock_skew_seconds_count',
-		'late_message_seconds_count',
+		'late_message_delay_seconds_count',
 	];
 	const held = await Held.join(a, await given());
 	const before = await counts(...series);
@@ -152,7 +152,7 @@ test('the metrics tell repetitions, stale words and how far the clocks are apart
 });
 
 test('the lost and those of them that ended after all are counted', async () => {
-	const series = ['late_completions_total{policy="acknowledge"}', 'late_message_seconds_count'];
+	const series = ['late_completions_total{policy="acknowledge"}', 'late_message_delay_seconds_count'];
 	const held = await started();
 	await lose(db, held.id, { deadline: '-1s' });
 	const before = await counts(...series);
