@@ -1,7 +1,7 @@
 /*
- * cli: the operator's command. Finds the subcommand and its options in tables, reads the
- * configuration, and hands over; knows nothing of what the subcommands do. The usage that is
- * printed and the options that are accepted come from the same entries.
+ * interlock: the operator's command. Finds the subcommand and its options in tables, reads the
+ * configuration, and calls the subcommand. The usage that is printed and the options that are
+ * accepted come from the same tables.
  */
 #include "cli/cli.h"
 
@@ -13,7 +13,7 @@
 
 #include "db/schema.h"
 
-/* By this name getopt speaks of us. */
+/* The name in getopt's errors. */
 static char program[] = "interlock";
 
 static const char default_file[] = "/etc/interlock/interlock.conf";
@@ -43,12 +43,12 @@ static const struct cli_command *const commands[] = {
 /* clang-format on */
 
 static const struct cli_option common[] = {
-	{ "-c", "FILE", "the configuration (interlock.conf in /etc/interlock, if there is one)" },
-	{ "--help", NULL, "this text" },
-	{ "--version", NULL, "the version of interlock and of its schema" },
+	{ "-c", "FILE", "the configuration file (/etc/interlock/interlock.conf, if it exists)" },
+	{ "--help", NULL, "print this help" },
+	{ "--version", NULL, "print the versions of interlock and of its schema" },
 };
 
-/* A line whatever the text holds: it may come from the server or from a file. */
+/* One line, without control characters: the text may come from the server or from a file. */
 void cli_error(const char *fmt, ...)
 {
 	char text[4096];
@@ -58,7 +58,7 @@ void cli_error(const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	for (size_t n = strlen(text); n > 0 && text[n - 1] == '\n'; n--)
-		text[n - 1] = '\0'; /* libpq's sentences end so */
+		text[n - 1] = '\0'; /* libpq's messages end with one */
 	for (char *c = text; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = ' ';
@@ -169,7 +169,7 @@ static int print_usage(const struct cli_command *command)
 		printf("usage: interlock [-c FILE] COMMAND [options]\n\n");
 		for (size_t i = 0; i < countof(commands); i++)
 			printf("  %-13s%s\n", commands[i]->name, commands[i]->help);
-		printf("\nOptions of a command: interlock COMMAND --help\n\n");
+		printf("\nFor the options of a command: interlock COMMAND --help\n\n");
 	}
 	for (size_t i = 0; i < countof(common); i++)
 		print_option("", &common[i]);
@@ -177,7 +177,7 @@ static int print_usage(const struct cli_command *command)
 }
 
 /* Takes the options up to the first operand off argv, for `command` NULL those in front of a
- * command. -1 to go on, or the status to leave with. getopt says what is wrong. */
+ * command. -1 to continue, or the exit status. getopt reports errors. */
 static int take_options(int argc, char **argv, const struct cli_command *command, struct cli *cli,
 	const char **file)
 {
@@ -218,8 +218,8 @@ static const struct cli_command *find_command(const char *name)
 	return NULL;
 }
 
-/* A running daemon's credentials, for users that may read them: so that the command finds the keys
- * that only systemd knows of. */
+/* A running daemon's systemd credentials, for users that may read them: the keys may be nowhere
+ * else. */
 static void find_credentials(void)
 {
 	static const char folder[] = "/run/credentials/interlockd.service";
@@ -237,7 +237,7 @@ static int run(struct cli *cli, const char *file)
 		file = default_file;
 	find_credentials();
 	conf = conf_load(file, &mistakes);
-	if (!conf && !cli->command->looks) {
+	if (!conf && !cli->command->allows_invalid_conf) {
 		fputs(mistakes.p, stderr);
 		buf_free(&mistakes);
 		return CLI_FAILED;
@@ -260,13 +260,13 @@ static int dispatch(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (optind == argc) {
-		cli_error("no command; see interlock --help");
+		cli_error("no command given; see interlock --help");
 		return CLI_USAGE;
 	}
 	const char *name = argv[optind];
 	cli.command = find_command(name);
 	if (!cli.command) {
-		cli_error("no command \"%s\"; see interlock --help", name);
+		cli_error("unknown command \"%s\"; see interlock --help", name);
 		return CLI_USAGE;
 	}
 	argv += optind;
@@ -280,9 +280,9 @@ static int dispatch(int argc, char **argv)
 	int n = argc - optind;
 	if (n > (operand ? 1 : 0) || (n == 0 && operand && !optional)) {
 		cli_error("%s takes %s%s; see interlock %s --help", name,
-			optional  ? "at most one "
-			: operand ? "one "
-				  : "no operand",
+			optional  ? "at most one argument, "
+			: operand ? "exactly one argument, "
+				  : "no arguments",
 			operand ? operand : "", name);
 		return CLI_USAGE;
 	}

@@ -10,7 +10,7 @@
 
 enum late_policy { LATE_YIELD, LATE_ACKNOWLEDGE, LATE_REJECT };
 
-/* What `[project "<uuid>"]` may say differently. */
+/* The options that `[project "<uuid>"]` may override. */
 struct conf_project {
 	struct uuid id;
 	int late_completion; /* enum late_policy */
@@ -53,8 +53,8 @@ struct conf {
 	/* [metrics] */
 	char *metrics_listen; /* likewise */
 	/* [limits] */
-	int64_t max_message, max_workers, max_workers_per_address, max_callers,
-		max_callers_per_address, memory;
+	int64_t max_message, max_workers, max_workers_per_address, max_http_connections,
+		max_http_connections_per_address, memory;
 	/* [log] */
 	int log_level, log_target; /* enum log_level, enum log_target */
 	char *log_socket;
@@ -73,8 +73,8 @@ const char *conf_policy_name(int late_policy);
 /* "lost" or "requeue". */
 const char *conf_after_claim_name(int after_claim);
 
-/* Appends the options that decide the race between a late worker and the janitor, as text that is
- * the same on coordinators that decide alike. */
+/* Appends the options that decide how lost runs and late messages are treated, as text that is
+ * equal for equal policies. */
 void conf_print_policy(const struct conf *conf, struct buf *out);
 
 /* Reads the file (NULL: all defaults). NULL and one line for each mistake in err — `file:line:
@@ -94,12 +94,12 @@ void conf_print(const struct conf *conf, struct buf *out);
  * config/interlock.conf is this text. */
 void conf_sample(struct buf *out);
 
-/* Takes over from `next` whatever may change at run time, names in `kept` (a line each) the options
- * that differ but need a restart, and frees next. */
+/* Takes over from `next` the options that may change at run time, names in `kept` (a line each)
+ * those that differ but need a restart, and frees next. */
 void conf_reload(struct conf *conf, struct conf *next, struct buf *kept);
 
-/* "90s" "250ms" "10m" "1h" "30d", a bare 0; "64KiB" "16MiB" "1GiB" or bytes. False if it is none of
- * these. */
+/* "90s" "250ms" "10m" "1h" "30d", a bare 0; "64KiB" "16MiB" "1GiB" or bytes. False if it is
+ * invalid. */
 bool conf_parse_duration(const char *s, int64_t *ms) __attribute__((warn_unused_result));
 bool conf_parse_size(const char *s, int64_t *bytes) __attribute__((warn_unused_result));
 

@@ -1,19 +1,18 @@
 /*
- * scrub: replaces secrets by ***. A set is made from the credentials of a run and applied to every
- * text of its worker before it is stored.
+ * scrubber: replaces secrets by ***. A set is made from the credentials of a run and applied to
+ * every text of its worker before it is stored.
  */
 #ifndef SCRUBBER_H
 #define SCRUBBER_H
 
 #include "lib/base.h"
 
-/* Bytes that the bodies of one set may have together, counted as they are in the database: sealed.
- */
+/* The maximum bytes of all bodies of a set, as they are in the database: encrypted. */
 #define SCRUB_MAX (4 * 1024 * 1024)
 
 struct scrubber;
 
-/* A new set with the secrets of another one; with none if that is NULL. */
+/* A new set with the secrets of another one, empty if that is NULL. */
 struct scrubber *scrubber_new(const struct scrubber *of) __attribute__((warn_unused_result));
 void scrubber_free(struct scrubber *s); /* NULL is fine */
 
@@ -32,7 +31,7 @@ bool scrubber_has(const struct scrubber *s, struct slice body) __attribute__((wa
 /* Makes the set ready for use, in time and memory that are linear in its bytes. */
 void scrubber_build(struct scrubber *s);
 
-/* Were forms left out, for there are too many? */
+/* Were forms omitted because there are too many? */
 bool scrubber_is_full(const struct scrubber *s);
 
 /* Bytes that the set takes. */
@@ -40,7 +39,7 @@ size_t scrubber_bytes(const struct scrubber *s);
 
 /* Appends text to out with every occurrence of a secret replaced by ***; what overlaps becomes one
  * ***. Takes time that is linear in the text, whatever the secrets are. True if anything was
- * replaced; the result is never longer than the text. s may be NULL (nothing is secret). Changes
+ * replaced; the result is never longer than the text. s may be NULL (no secrets). Changes
  * nothing but out: several threads may use a set at once. */
 bool scrubber_apply(const struct scrubber *s, struct slice text, struct buf *out);
 

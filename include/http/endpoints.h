@@ -1,6 +1,6 @@
 /*
- * endpoints: opens the listening sockets for workers, for webhooks, for metrics, each where its
- * option says, or on the sockets that systemd hands over.
+ * endpoints: opens the listening sockets for workers, webhooks and metrics, on the addresses in
+ * their options or on the sockets that systemd passes.
  */
 #ifndef ENDPOINTS_H
 #define ENDPOINTS_H
@@ -8,8 +8,8 @@
 #include "core/conf.h"
 #include "ws/ws.h"
 
-/* Listens everywhere, or dies, and says where. name: the coordinator's, "" if it is to be called by
- * its host and the port of its first listening socket. */
+/* Opens all listening sockets and logs their addresses; exits on an error. name: the coordinator's;
+ * "" is replaced by the host name and the port of the first listening socket. */
 void endpoints_open(struct ws *ws, const struct conf *conf, char *name, size_t size);
 
 #endif

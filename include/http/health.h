@@ -1,5 +1,5 @@
 /*
- * http: what an operator's tools ask on the same port: /healthz, /readyz, /metrics.
+ * health: /healthz, /readyz and /metrics, for monitoring.
  */
 #ifndef HEALTH_H
 #define HEALTH_H

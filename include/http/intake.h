@@ -1,6 +1,6 @@
 /*
  * intake: POST /i/<trigger id>, Lightning's webhook. The body becomes a dataclip with a work order
- * and a run; the answer comes when they are durable, and 503 when that is not known.
+ * and a run; the reply is sent when they are durable, or is 503 if that is not known.
  */
 #ifndef INTAKE_H
 #define INTAKE_H
@@ -8,16 +8,16 @@
 #include "session/channel.h"
 #include "ws/ws.h"
 
-/* Answers at once what can be refused by its head, or has no room for a body of this length. */
+/* Refuses a request by its head, or if there is no memory for a body of this length. */
 void intake_head(
 	struct server *server, struct ws_http *http, const struct ws_head *head, size_t length);
 
-/* Answers the request, now or later; takes its body. Borrows server for ever; enqueued is called
- * when a run has become available, before the answer. */
+/* Replies to the request, now or later; takes its body. Keeps server; enqueued is called when a run
+ * has become available, before the reply. */
 void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
 	struct buf *body, void (*enqueued)(void));
 
-/* The client went away: user is what intake set. */
+/* The client has disconnected; user is what intake set. */
 void intake_gone(void *user);
 
 #endif

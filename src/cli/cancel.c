@@ -1,6 +1,6 @@
 /*
- * cli cancel: an operator cancels a run that is not claimed. Takes its locks in the order of
- * the house: the claims' advisory lock, the work order, everything else.
+ * cli cancel: cancels a run that is not claimed. Locks in the usual order: the claims' advisory
+ * lock, the work order, everything else.
  */
 #include "cli.h"
 
@@ -8,7 +8,7 @@
 
 #include "core/stmt.h"
 
-/* The run's work order, as the array that lock and settle take; NULL (said) if that fails. */
+/* The run's work order, as the array that lock and settle take; NULL (reported) if that fails. */
 static char *order_of(PGconn *db, const char *project, const char *run)
 {
 	const char *values[] = { project, run };
@@ -29,7 +29,7 @@ static bool ask(PGconn *db, const char *stmt, int n, const char *const *values)
 	return res;
 }
 
-/* False (said) if it could not be cancelled. */
+/* False (reported) if it could not be cancelled. */
 static bool cancel(PGconn *db, const char *project, const char *run)
 {
 	const char *ids[] = { project, run };
@@ -37,7 +37,7 @@ static bool cancel(PGconn *db, const char *project, const char *run)
 	bool cancelled = res && PQgetvalue(res, 0, 1)[0] == 't';
 
 	if (res && !cancelled)
-		cli_error("run %s is %s: only a run that waits can be cancelled", run,
+		cli_error("run %s is %s: only an available run can be cancelled", run,
 			PQgetvalue(res, 0, 0));
 	PQclear(res);
 	return cancelled;
@@ -70,6 +70,6 @@ static int run_cancel(const struct cli *cli)
 const struct cli_command cli_cancel = {
 	.name = "cancel",
 	.operand = "RUN",
-	.help = "Cancels a run that waits to be claimed.",
+	.help = "Cancel a run that has not been claimed.",
 	.run = run_cancel,
 };

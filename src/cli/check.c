@@ -1,8 +1,8 @@
 /*
- * cli check: the doctor. Looks at what the daemon stands on, and says of each thing that is wrong
- * what to do. A check is a row of the table at the end: a function, or a statement in sql/checks
- * whose rows are what it found: how bad it is, a sentence, the remedy. What finds nothing is fine.
- * Nothing is changed, and no check is left out because another one failed unless it stands on it.
+ * cli check: checks everything that the daemon depends on, and prints a hint for each problem. A
+ * check is a row of the table at the end: a function, or a statement in sql/checks that returns a
+ * row for each problem: the result, a message, a hint. A check without a problem is ok. Nothing is
+ * changed. A failed check only skips the checks that depend on it.
  */
 #include "check.h"
 
@@ -16,32 +16,32 @@
 static const struct {
 	const char *name;
 	enum cli_colour colour;
-} verdicts[] = {
+} results[] = {
 	[CHECK_OK] = { "ok", CLI_GREEN },
 	[CHECK_SKIPPED] = { "skipped", CLI_DIM },
 	[CHECK_WARN] = { "warn", CLI_YELLOW },
 	[CHECK_FAIL] = { "fail", CLI_RED },
 };
 
-static void print_json(const struct doctor *d, enum check_verdict verdict, const char *sentence,
-	const char *remedy)
+static void print_json(
+	const struct check_run *d, enum check_result result, const char *message, const char *hint)
 {
 	const struct {
 		const char *name, *value;
-	} members[] = { { "check", d->check->name }, { "verdict", verdicts[verdict].name },
-		{ "finding", sentence }, { "remedy", remedy } };
+	} members[] = { { "check", d->check->name }, { "result", results[result].name },
+		{ "message", message }, { "hint", hint } };
 	struct buf b = { 0 };
 
 	for (size_t i = 0; i < countof(members) && members[i].value; i++) {
 		buf_addf(&b, "%s\"%s\":", i ? "," : "{", members[i].name);
 		buf_add_json(&b, slice_of(members[i].value));
 	}
-	printf("%s%s}", d->found > 1 ? ",\n" : "", b.p);
+	printf("%s%s}", d->reported > 1 ? ",\n" : "", b.p);
 	buf_free(&b);
 }
 
-void check_found(
-	struct doctor *d, enum check_verdict verdict, const char *remedy, const char *fmt, ...)
+void check_report(
+	struct check_run *d, enum check_result result, const char *hint, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -49,29 +49,29 @@ void check_found(
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	text[strcspn(text, "\n")] = '\0'; /* libpq explains itself in several lines */
-	d->found++;
+	text[strcspn(text, "\n")] = '\0'; /* libpq's messages have several lines */
+	d->reported++;
 	d->here++;
-	d->count[verdict]++;
+	d->count[result]++;
 	if (d->json)
-		print_json(d, verdict, text, remedy);
+		print_json(d, result, text, hint);
 	else
-		printf("%s%-8s%s%-14s%s\n", cli_colour(verdicts[verdict].colour),
-			verdicts[verdict].name, cli_colour(CLI_PLAIN), d->check->name, text);
-	if (!d->json && remedy)
-		printf("%24s%s\n", "→ ", remedy);
+		printf("%s%-8s%s%-14s%s\n", cli_colour(results[result].colour),
+			results[result].name, cli_colour(CLI_PLAIN), d->check->name, text);
+	if (!d->json && hint)
+		printf("%24s%s\n", "→ ", hint);
 }
 
-static enum check_verdict verdict_of(const char *name)
+static enum check_result result_of(const char *name)
 {
-	for (size_t i = 0; i < countof(verdicts); i++)
-		if (strcmp(verdicts[i].name, name) == 0)
-			return (enum check_verdict)i;
-	fatalx("sql/checks: %s is no verdict", name);
+	for (size_t i = 0; i < countof(results); i++)
+		if (strcmp(results[i].name, name) == 0)
+			return (enum check_result)i;
+	fatalx("sql/checks: %s is not a result", name);
 }
 
-/* The statement of the check's name. */
-static void ask(struct doctor *d)
+/* Runs the statement that has the check's name. */
+static void run_statement(struct check_run *d)
 {
 	struct buf why = { 0 };
 	const char *sql = NULL;
@@ -83,28 +83,30 @@ static void ask(struct doctor *d)
 		fatalx("sql/checks has no %s.sql", d->check->name);
 	PGresult *res = cli_ask(d->db, sql, 0, NULL, &why);
 	if (!res)
-		check_found(d, CHECK_FAIL, NULL, "the database does not say: %s", why.p);
+		check_report(d, CHECK_FAIL, NULL, "cannot be queried: %s", why.p);
 	for (int i = 0; res && i < PQntuples(res); i++)
-		check_found(d, verdict_of(PQgetvalue(res, i, 0)), PQgetvalue(res, i, 2), "%s",
+		check_report(d, result_of(PQgetvalue(res, i, 0)), PQgetvalue(res, i, 2), "%s",
 			PQgetvalue(res, i, 1));
 	PQclear(res);
 	buf_free(&why);
 }
 
-static void check_configuration(struct doctor *d)
+static void check_configuration(struct check_run *d)
 {
 	const char *line = d->cli->mistakes;
 
 	if (!d->cli->conf)
 		for (; *line; line += strcspn(line, "\n") + 1)
-			check_found(d, CHECK_FAIL,
-				"correct the file; a reload takes nothing from it", "%s", line);
+			check_report(d, CHECK_FAIL,
+				"correct the file; until then a reload changes nothing", "%s",
+				line);
 	else if (!d->cli->file)
-		check_found(d, CHECK_WARN, "name it: interlock -c FILE check",
-			"there is no file: every option has its default");
+		check_report(d, CHECK_WARN, "give one: interlock -c FILE check",
+			"no configuration file: every option has its default");
 }
 
-/* The statements' parameters: how old is too old, and what a coordinator takes. */
+/* Sets the statements' parameters: the age of an old transaction, and the number of connections of
+ * a coordinator. */
 static bool prepare(PGconn *db, const struct conf *conf, int64_t old, struct buf *why)
 {
 	enum { BESIDE_WRITERS = LANES - 1 + 2 }; /* the other lanes, the listener, the janitor */
@@ -122,7 +124,7 @@ static bool prepare(PGconn *db, const struct conf *conf, int64_t old, struct buf
 	return res;
 }
 
-static void check_database(struct doctor *d)
+static void check_database(struct check_run *d)
 {
 	struct buf why = { 0 };
 
@@ -132,13 +134,13 @@ static void check_database(struct doctor *d)
 		d->db = NULL;
 	}
 	if (!d->db)
-		check_found(d, CHECK_FAIL,
-			"see [database] url, and whether the server runs and lets us in", "%s",
+		check_report(d, CHECK_FAIL,
+			"check [database] url, that the server is running, and pg_hba.conf", "%s",
 			why.p);
 	buf_free(&why);
 }
 
-static void check_schema(struct doctor *d)
+static void check_schema(struct check_run *d)
 {
 	struct buf why = { 0 };
 	struct schema found = schema_found(d->db);
@@ -149,85 +151,86 @@ static void check_schema(struct doctor *d)
 	else if (!d->schema)
 		buf_adds(&why, PQerrorMessage(d->db));
 	if (!d->schema)
-		check_found(d, CHECK_FAIL,
-			found.version > schema_version() ? NULL : "interlock migrate, as the owner",
+		check_report(d, CHECK_FAIL,
+			found.version > schema_version() ? NULL
+							 : "run interlock migrate as the owner",
 			"%s", why.p);
 	buf_free(&why);
 }
 
-/* What a check stands on. */
+/* What a check depends on. */
 enum need { NOTHING, CONF, DATABASE, SCHEMA };
 
 static const struct check checks[] = {
 	{ "configuration", check_configuration, NOTHING, "the file is valid" },
-	{ "keys", check_keys, CONF, "all are readable by the daemon only, and valid" },
-	{ "database", check_database, CONF, "it can be reached" },
-	{ "server", NULL, DATABASE, "its version and encoding are right, and it takes writes" },
-	{ "settings", NULL, DATABASE, "what is answered ok is durable" },
-	{ "clock", check_clock, DATABASE, "the database's and ours agree" },
-	{ "connections", NULL, DATABASE, "there is room for another coordinator" },
-	{ "transactions", NULL, DATABASE, "no transaction is old" },
-	{ "slots", NULL, DATABASE, "no replication slot is abandoned" },
-	{ "standbys", NULL, DATABASE, "one is synchronous, or there is none" },
-	{ "schema", check_schema, DATABASE, "it is the one that this version needs" },
-	{ "role", NULL, SCHEMA, "it may do what it must, and no more" },
-	{ "vacuum", NULL, SCHEMA, "the hot tables are cleaned" },
-	{ "journal", NULL, SCHEMA, "its partitions are there days ahead" },
-	{ "credentials", check_credentials, SCHEMA, "all are sealed with the first key" },
-	{ "coordinators", NULL, SCHEMA, "one is there, and all have the same policy" },
+	{ "keys", check_keys, CONF, "all keys are valid, and only the daemon can read them" },
+	{ "database", check_database, CONF, "accepts connections" },
+	{ "server", NULL, DATABASE, "version and encoding are supported, and it is writable" },
+	{ "settings", NULL, DATABASE, "commits are durable" },
+	{ "clock", check_clock, DATABASE, "the database and this machine agree" },
+	{ "connections", NULL, DATABASE, "enough for another coordinator" },
+	{ "transactions", NULL, DATABASE, "no long-running transaction" },
+	{ "slots", NULL, DATABASE, "no inactive replication slot" },
+	{ "standbys", NULL, DATABASE, "at least one is synchronous, or there are none" },
+	{ "schema", check_schema, DATABASE, "matches this version" },
+	{ "role", NULL, SCHEMA, "has the privileges it needs, and no more" },
+	{ "vacuum", NULL, SCHEMA, "no table has too many dead rows" },
+	{ "journal", NULL, SCHEMA, "partitions exist for the next days" },
+	{ "credentials", check_credentials, SCHEMA, "all are encrypted with credential_key" },
+	{ "coordinators", NULL, SCHEMA, "at least one is running, and all have the same policy" },
 };
 
-static const char *missing(const struct doctor *d, int need)
+static const char *missing(const struct check_run *d, int need)
 {
 	if (need >= CONF && !d->cli->conf)
-		return "it needs a valid configuration";
+		return "needs a valid configuration";
 	if (need >= DATABASE && !d->db)
-		return "it needs the database";
-	return need >= SCHEMA && !d->schema ? "it needs the schema" : NULL;
+		return "needs the database";
+	return need >= SCHEMA && !d->schema ? "needs the schema" : NULL;
 }
 
-static void check_all(struct doctor *d)
+static void check_all(struct check_run *d)
 {
 	for (d->check = checks; d->check < checks + countof(checks); d->check++) {
 		const char *why = missing(d, d->check->need);
 
 		d->here = 0;
 		if (why)
-			check_found(d, CHECK_SKIPPED, NULL, "%s", why);
-		else if (d->check->look)
-			d->check->look(d);
+			check_report(d, CHECK_SKIPPED, NULL, "%s", why);
+		else if (d->check->run)
+			d->check->run(d);
 		else
-			ask(d);
+			run_statement(d);
 		if (d->here == 0)
-			check_found(d, CHECK_OK, NULL, "%s", d->check->fine);
+			check_report(d, CHECK_OK, NULL, "%s", d->check->ok);
 	}
 }
 
 static int run_check(const struct cli *cli)
 {
-	struct doctor d = { .cli = cli, .json = cli_option(cli, "json"), .old = 5 * 60 * 1000 };
+	struct check_run d = { .cli = cli, .json = cli_option(cli, "json"), .old = 5 * 60 * 1000 };
 
 	if (!cli_duration(cli, "old", 0, "like 5m", &d.old))
 		return CLI_USAGE;
 	if (d.json)
-		printf("{\"findings\":[");
+		printf("{\"checks\":[");
 	check_all(&d);
 	if (d.json)
-		printf("],\n\"failed\":%d,\"warned\":%d}\n", d.count[CHECK_FAIL],
+		printf("],\n\"failed\":%d,\"warnings\":%d}\n", d.count[CHECK_FAIL],
 			d.count[CHECK_WARN]);
 	else
-		printf("\n%d failed, %d warned\n", d.count[CHECK_FAIL], d.count[CHECK_WARN]);
+		printf("\n%d failed, %d warnings\n", d.count[CHECK_FAIL], d.count[CHECK_WARN]);
 	PQfinish(d.db);
 	return d.count[CHECK_FAIL] == 0 ? CLI_OK : CLI_FAILED;
 }
 
 const struct cli_command cli_check = {
 	.name = "check",
-	.help = "Looks at all that the daemon stands on, and says what to do. Fails if something does.",
+	.help = "Check everything that the daemon depends on; exit with 1 if a check fails.",
 	.options = {
-		{ "old", "AGE", "transactions that are open for longer are too old (5m)" },
-		{ "json", NULL, "prints a JSON object" },
+		{ "old", "AGE", "warn about transactions that have been open for longer (default: 5m)" },
+		{ "json", NULL, "print a JSON object" },
 	},
-	.looks = true,
+	.allows_invalid_conf = true,
 	.run = run_check,
 };

@@ -1,40 +1,40 @@
 /*
- * cli check: what the checks of `interlock check` share. A check that looks by itself is called
- * with the doctor, and tells it what it finds, if anything.
+ * cli check: what the checks of `interlock check` share. A check that is a function reports each
+ * problem that it finds with check_report.
  */
 #ifndef CLI_CHECK_H
 #define CLI_CHECK_H
 
 #include "cli.h"
 
-enum check_verdict { CHECK_OK, CHECK_SKIPPED, CHECK_WARN, CHECK_FAIL, CHECK_VERDICTS };
+enum check_result { CHECK_OK, CHECK_SKIPPED, CHECK_WARN, CHECK_FAIL, CHECK_RESULTS };
 
-struct doctor;
+struct check_run;
 
 struct check {
 	const char *name;
-	void (*look)(struct doctor *d); /* NULL: the statement of this name in sql/checks */
-	int need;                       /* what it stands on */
-	const char *fine;               /* what is said when nothing is found */
+	void (*run)(struct check_run *d); /* NULL: the statement of this name in sql/checks */
+	int need;                         /* what it depends on */
+	const char *ok;                   /* the message when no problem is found */
 };
 
-struct doctor {
+struct check_run {
 	const struct cli *cli;
-	PGconn *db;  /* as the daemon's role; NULL until it is there */
-	bool schema; /* is this build's */
+	PGconn *db;  /* as the daemon's role; NULL: not connected */
+	bool schema; /* fits this build */
 	bool json;
 	int64_t old; /* milliseconds */
 	const struct check *check;
-	int found, here; /* by all, by this check */
-	int count[CHECK_VERDICTS];
+	int reported, here; /* results of all checks, of this one */
+	int count[CHECK_RESULTS];
 };
 
-/* One thing that was found, and what to do about it (may be NULL). */
-void check_found(struct doctor *d, enum check_verdict verdict, const char *remedy, const char *fmt,
+/* Prints one result, and a hint what to do about it (may be NULL). */
+void check_report(struct check_run *d, enum check_result result, const char *hint, const char *fmt,
 	...) __attribute__((format(printf, 4, 5)));
 
-void check_keys(struct doctor *d);
-void check_clock(struct doctor *d);
-void check_credentials(struct doctor *d);
+void check_keys(struct check_run *d);
+void check_clock(struct check_run *d);
+void check_credentials(struct check_run *d);
 
 #endif

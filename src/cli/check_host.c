@@ -1,5 +1,5 @@
 /*
- * cli look: the checks that are more than a statement: keys, clocks, sealed credentials.
+ * cli check: the checks that are more than a statement: keys, clocks, sealed credentials.
  */
 #include "check.h"
 
@@ -12,26 +12,26 @@
 /* A secret of fewer bytes can be guessed from one token. */
 enum { SHORT_SECRET = 16 };
 
-static void check_file(struct doctor *d, const char *name, const char *path)
+static void check_file(struct check_run *d, const char *name, const char *path)
 {
-	char *remedy = xasprintf("chmod go-w,o-rwx %s", path);
+	char *hint = xasprintf("chmod go-w,o-rwx %s", path);
 	struct stat st;
 
 	if (stat(path, &st) != 0)
-		; /* whether it may be missing is keyring_load's business */
+		; /* keyring_load reports a missing file */
 	else if (st.st_mode & (S_IROTH | S_IWOTH))
-		check_found(d, CHECK_FAIL, remedy, "%s: every user of this machine may %s %s", name,
-			st.st_mode & S_IWOTH ? "change" : "read", path);
+		check_report(d, CHECK_FAIL, hint, "%s: every user of this machine can %s %s", name,
+			st.st_mode & S_IWOTH ? "write" : "read", path);
 	else if (st.st_mode & S_IWGRP)
-		check_found(d, CHECK_WARN, remedy, "%s: its group may change %s", name, path);
+		check_report(d, CHECK_WARN, hint, "%s: its group can write %s", name, path);
 	else if (strncmp(name, "worker_secret", 13) == 0 && st.st_size > 0 &&
 		 st.st_size < SHORT_SECRET)
-		check_found(d, CHECK_WARN, "interlock keys --dir DIR makes a better one",
-			"%s: %d bytes are few enough to be guessed", name, (int)st.st_size);
-	free(remedy);
+		check_report(d, CHECK_WARN, "make a better one with interlock keys --dir DIR",
+			"%s: has only %d bytes and could be guessed", name, (int)st.st_size);
+	free(hint);
 }
 
-void check_keys(struct doctor *d)
+void check_keys(struct check_run *d)
 {
 	const struct conf *conf = d->cli->conf;
 	struct buf why = { 0 };
@@ -40,8 +40,8 @@ void check_keys(struct doctor *d)
 	char *path;
 
 	for (char *rest = why.p, *one; keys == NULL && (one = strsep(&rest, ";")) != NULL;)
-		check_found(d, CHECK_FAIL,
-			"interlock keys --dir DIR makes those that are missing; [keys] names them",
+		check_report(d, CHECK_FAIL,
+			"interlock keys --dir DIR makes missing keys; [keys] says where they are",
 			"%s", one + strspn(one, " "));
 	for (size_t i = 0; keyring_file(conf, i, &name, &path); i++) {
 		if (path)
@@ -49,18 +49,18 @@ void check_keys(struct doctor *d)
 		free(path);
 	}
 	if (keys != NULL && strcmp(jwt_key_alg(keyring_signing_key(keys)), "RS256") == 0)
-		check_found(d, CHECK_WARN,
-			"unless it is shared with Lightning: interlock keys --dir DIR makes an "
-			"Ed25519 key",
-			"run_token_key: a signature by an RSA key costs ten times one by Ed25519, "
-			"once for each claimed run");
+		check_report(d, CHECK_WARN,
+			"unless Lightning uses the same key, make an Ed25519 key: interlock keys "
+			"--dir DIR",
+			"run_token_key: signing with an RSA key takes ten times as long as with "
+			"Ed25519, once for each claimed run");
 	keyring_free(keys);
 	buf_free(&why);
 }
 
-/* Between two of our looks at our clock lies the database's: the distance is at least what lies
- * outside of them. */
-void check_clock(struct doctor *d)
+/* Our clock is read before and after the database's: the clocks differ at least by how far the
+ * database's lies outside of that interval. */
+void check_clock(struct check_run *d)
 {
 	enum { BAD_MS = 30000, WARN_MS = 2000 };
 	struct buf why = { 0 };
@@ -71,17 +71,18 @@ void check_clock(struct doctor *d)
 	int64_t ms = llabs(ahead) / 1000;
 
 	if (!res)
-		check_found(d, CHECK_FAIL, NULL, "the database does not say: %s", why.p);
+		check_report(d, CHECK_FAIL, NULL, "cannot be queried: %s", why.p);
 	else if (ms >= WARN_MS)
-		check_found(d, ms >= BAD_MS ? CHECK_FAIL : CHECK_WARN,
-			"let both machines be set by NTP: timedatectl says whether they are",
-			"the database's is %jd.%01jd s %s this machine's", (intmax_t)ms / 1000,
-			(intmax_t)ms / 100 % 10, ahead > 0 ? "ahead of" : "behind");
+		check_report(d, ms >= BAD_MS ? CHECK_FAIL : CHECK_WARN,
+			"synchronize both machines with NTP; timedatectl shows whether they are",
+			"the database's clock is %jd.%01jd s %s this machine's",
+			(intmax_t)ms / 1000, (intmax_t)ms / 100 % 10,
+			ahead > 0 ? "ahead of" : "behind");
 	PQclear(res);
 	buf_free(&why);
 }
 
-void check_credentials(struct doctor *d)
+void check_credentials(struct check_run *d)
 {
 	enum { SAMPLE = 10000 };
 	struct buf why = { 0 };
@@ -107,14 +108,15 @@ void check_credentials(struct doctor *d)
 		buf_free(&sealed);
 	}
 	if (!res)
-		check_found(d, CHECK_SKIPPED, NULL, "%s", why.p);
+		check_report(d, CHECK_SKIPPED, NULL, "%s", why.p);
 	if (count[KEYRING_NONE] > 0)
-		check_found(d, CHECK_FAIL,
-			"name the key that they were sealed with as credential_key_other; or "
+		check_report(d, CHECK_FAIL,
+			"set credential_key_other to the key that they were encrypted with, or "
 			"import them again",
-			"%d open with no key", count[KEYRING_NONE]);
+			"%d cannot be decrypted with either key", count[KEYRING_NONE]);
 	if (count[KEYRING_SECONDARY] > 0)
-		check_found(d, CHECK_WARN, "interlock rekey", "%d open only with the other key",
+		check_report(d, CHECK_WARN, "run interlock rekey",
+			"%d can be decrypted only with credential_key_other",
 			count[KEYRING_SECONDARY]);
 	PQclear(res);
 	keyring_free(keys);

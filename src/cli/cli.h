@@ -1,7 +1,7 @@
 /*
  * cli: what the subcommands of `interlock` have in common. A subcommand is a table entry that
  * carries its own usage, and a function; what it prints goes to stdout, and every error is one line
- * on stderr, said where it happens: a caller that gets false or NULL prints nothing more.
+ * on stderr, reported where it happens: a caller that gets false or NULL prints nothing more.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -26,7 +26,7 @@ struct cli_option {
 struct cli {
 	const char *file; /* the configuration's; NULL: there is none */
 	const struct conf *conf;
-	const char *mistakes; /* in it, a line each: then conf is NULL */
+	const char *mistakes; /* errors in it, a line each: then conf is NULL */
 	const struct cli_command *command;
 	const char *operand; /* if the command takes one */
 	const char *given[CLI_OPTIONS];
@@ -37,7 +37,7 @@ struct cli_command {
 	const char *operand; /* the one it takes, in capitals, [OPTIONAL]; NULL for none */
 	const char *help;    /* one sentence */
 	struct cli_option options[CLI_OPTIONS];
-	bool looks; /* is run with a broken configuration too */
+	bool allows_invalid_conf; /* runs with an invalid configuration too */
 	int (*run)(const struct cli *cli);
 };
 
@@ -66,16 +66,16 @@ extern const struct cli_command
 /* The option's value ("" for a switch), or NULL if it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);
 
-/* The option as a number, or the default; false (said) if it is not one from min to max. */
+/* The option as a number, or the default; false (reported) if it is not one from min to max. */
 bool cli_number(const struct cli *cli, const char *name, int min, int max, int def, int *out)
 	__attribute__((warn_unused_result));
 
-/* The option as milliseconds, or *ms as it is; false (said, with what is expected) if it is no
- * duration, or one shorter than min. */
+/* The option as milliseconds, or *ms as it is; false (reported, with what is expected) if it is not
+ * a duration, or shorter than min. */
 bool cli_duration(const struct cli *cli, const char *name, int64_t min, const char *expected,
 	int64_t *ms) __attribute__((warn_unused_result));
 
-/* Is the argument a UUID, or not there? False (said, by this name) if it is something else. */
+/* Is the argument a UUID, or absent? False (reported, by this name) if it is something else. */
 bool cli_is_id(const char *what, const char *text) __attribute__((warn_unused_result));
 
 /* One line on stderr. */
@@ -84,42 +84,41 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Appends the file's bytes, stdin's for "-". */
 bool cli_read(const char *path, struct buf *b) __attribute__((warn_unused_result));
 
-/* What credentials are sealed with; NULL (said) if it cannot be read. The caller gives it to
+/* The keys for credentials; NULL (reported) if it cannot be read. The caller gives it to
  * keyring_free. */
 struct keyring *cli_credential_keys(const struct conf *conf) __attribute__((warn_unused_result));
 
 /* Appends the bytes as hexadecimal digits. */
 void cli_add_hex(struct buf *b, struct slice bytes);
 
-/* Colours for a person at a terminal, to be printed; "" where stdout is none. */
+/* Colours for a person at a terminal, to be printed; "" if stdout is not a terminal. */
 enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_GREEN, CLI_YELLOW };
 const char *cli_colour(enum cli_colour colour);
 enum cli_colour cli_state_colour(const char *state);
 
-/* Shows the progress of long work at a terminal, in place;
- * else reads stderr is not told. */
+/* Shows the progress of long work, in place, if stderr is a terminal. */
 void cli_progress(const char *what, int64_t done, int64_t total);
 
 /* The database. */
 
 /* Connects as the owner of the tables ([database] migrate_url, else url) or as the daemon's role
- * (url). NULL (said) if that fails. The caller gives it to PQfinish. */
+ * (url). NULL (reported) if that fails. The caller gives it to PQfinish. */
 PGconn *cli_connect(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
 
-/* As cli_connect, and refuses a schema that this build cannot work on. */
+/* As cli_connect, but fails if the schema does not fit this build. */
 PGconn *cli_open(const struct conf *conf, bool owner) __attribute__((warn_unused_result));
 
-/* The schema that is there, version 0 for none yet; false (said) if that cannot be read. */
+/* The database's schema, version 0 if it has none; false (reported) if it cannot be read. */
 bool cli_schema(PGconn *db, struct schema *found) __attribute__((warn_unused_result));
 
-/* As cli_connect and cli_query, but the sentence is appended to why instead of said. */
+/* As cli_connect and cli_query, but the error is appended to why instead of reported. */
 PGconn *cli_dial(const struct conf *conf, bool owner, struct buf *why)
 	__attribute__((warn_unused_result));
 PGresult *cli_ask(PGconn *db, const char *sql, int n, const char *const *values, struct buf *why)
 	__attribute__((warn_unused_result));
 
-/* Runs one statement with n text parameters. NULL (said) if it fails. The caller gives the result
- * to PQclear. */
+/* Runs one statement with n text parameters. NULL (reported) if it fails. The caller gives the
+ * result to PQclear. */
 PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
@@ -130,7 +129,7 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 /* The text of sql/commands/NAME.sql, filled in as the statements are; valid forever. */
 const char *cli_sql(const char *name);
 
-/* The project of a run; NULL (said) if there is no such run. The caller frees it. */
+/* The project of a run; NULL (reported) if there is no such run. The caller frees it. */
 char *cli_project_of(PGconn *db, const char *run) __attribute__((warn_unused_result));
 
 /* Prints the rows in aligned columns. Columns of type numeric are taken for seconds and shown as
@@ -139,8 +138,8 @@ void cli_table(const PGresult *rows);
 void cli_table_to(FILE *out, const PGresult *rows);
 
 /* Runs a query (n text parameters) and prints its rows as a table, or the one row as a record; as
- * JSON by the server itself, without a newline, so that both show the same columns. False (said) if
- * it fails.
+ * JSON by the server itself, without a newline, so that both show the same columns. False
+ * (reported) if it fails.
  */
 bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const char *const *values)
 	__attribute__((warn_unused_result));

@@ -1,6 +1,6 @@
 /*
- * cli credential: stores the credentials of a project's file. A secret leaves this process sealed,
- * and bound to its id; one that is stored already, under the same key, keeps its bytes.
+ * cli credential: stores the credentials of a project's file. A secret leaves this process
+ * encrypted and bound to its id; one that is stored already, under the same key, keeps its bytes.
  */
 #include "import.h"
 
@@ -13,8 +13,8 @@ static const char put_credential[] =
 	"ON CONFLICT (project_id, id) DO UPDATE "
 	"SET name = excluded.name, body = excluded.body, updated_at = now()";
 
-/* Does the row hold this body, under the first key? Then its bytes may stay as they are. */
-static bool holds(
+/* Has the row this body, under the first key? Then its bytes may stay as they are. */
+static bool is_same(
 	const PGresult *row, const struct keyring *keys, struct slice id, struct slice body)
 {
 	struct buf sealed = { 0 }, plain = { 0 };
@@ -30,7 +30,7 @@ static bool holds(
 	return same;
 }
 
-/* body: the bytes of the file, so that no number in it changes its digits. */
+/* body: the bytes of the file, so that the digits of numbers do not change. */
 static bool store_credential(
 	struct import *im, const struct keyring *keys, const json_t *credential, struct slice body)
 {
@@ -44,7 +44,7 @@ static bool store_credential(
 		3, values);
 	if (!row)
 		return false;
-	bool same = holds(row, keys, slice_of(id), body);
+	bool same = is_same(row, keys, slice_of(id), body);
 	PQclear(row);
 	buf_addf(&im->done, "credential %s %s\n", id, same ? "unchanged" : "stored");
 	if (same)

@@ -1,6 +1,6 @@
 /*
- * cli db: the command's side of the database, synchronous, and its tables. What the server refuses
- * becomes its one sentence on stderr; no control character of a stored text reaches the terminal.
+ * cli db: the command's side of the database, synchronous, and its tables. An error of the
+ * server becomes one line on stderr; no control character of a stored text reaches the terminal.
  */
 #include "cli.h"
 
@@ -26,7 +26,7 @@ PGconn *cli_dial(const struct conf *conf, bool owner, struct buf *why)
 	const char *const values[] = { url, "interlock command", "10", "UTF8", NULL };
 
 	if (!*url) {
-		buf_adds(why, "the configuration names no [database] url");
+		buf_adds(why, "[database] url is not set in the configuration");
 		return NULL;
 	}
 	PGconn *db = PQconnectdbParams(names, values, 1);
@@ -185,7 +185,7 @@ static void add_cell(struct buf *b, const PGresult *rows, int row, int col)
 	buf_addc(b, '\0');
 }
 
-/* What is a state has its colour. */
+/* States are coloured. */
 static void print_row(FILE *out, const char *const *cells, const int *widths, int cols)
 {
 	for (int i = 0; i < cols; i++) {

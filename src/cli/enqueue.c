@@ -1,6 +1,5 @@
 /*
- * cli enqueue, retry: what gives work to the workers. Both go through the functions of the schema,
- * which applications call too, so that there is one way in.
+ * cli enqueue, retry: create runs, by the functions of the schema that applications call too.
  */
 #include "cli.h"
 
@@ -20,8 +19,8 @@ static void print_created(const PGresult *rows, bool header, bool json)
 			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
 }
 
-/* The workflow's id, by itself or by a name that no other one has. NULL (said) if there is none;
- * the caller frees it. */
+/* The workflow's id, given as such or by a unique name. NULL (reported) if there is none; the
+ * caller frees it. */
 static char *find_workflow(PGconn *db, const char *text)
 {
 	struct uuid id;
@@ -34,9 +33,9 @@ static char *find_workflow(PGconn *db, const char *text)
 	if (n == 1)
 		found = xstrdup(PQgetvalue(res, 0, 0));
 	else if (n == 0)
-		cli_error("no workflow is called \"%s\"", text);
+		cli_error("no workflow has the name \"%s\"", text);
 	else if (n > 1)
-		cli_error("%d workflows are called \"%s\": give the id", n, text);
+		cli_error("%d workflows have the name \"%s\": use the id", n, text);
 	PQclear(res);
 	return found;
 }
@@ -54,7 +53,7 @@ static bool read_input(const struct cli *cli, struct buf *input)
 		return false;
 	if (jscan_document((struct slice){ input->p, input->n }, &value) == JSCAN_OK)
 		return true;
-	cli_error("%s: is not JSON", path);
+	cli_error("%s: not valid JSON", path);
 	return false;
 }
 
@@ -122,14 +121,14 @@ static int run_retry(const struct cli *cli)
 const struct cli_command cli_enqueue = {
 	.name = "enqueue",
 	.operand = "WORKFLOW",
-	.help = "Makes a work order with a run; the workflow by its id or by its name.",
+	.help = "Create a work order with a run of this workflow (id or name).",
 	.options = {
-		{ "input", "FILE", "the run's input, JSON; - reads stdin ({})" },
-		{ "priority", "PRIORITY", "normal or immediate (normal)" },
-		{ "queue", "NAME", "the queue (default)" },
-		{ "trigger", "ID", "where it starts (the workflow's first trigger)" },
-		{ "count", "N", "as many of them (1)" },
-		{ "json", NULL, "prints one JSON object per line" },
+		{ "input", "FILE", "the run's input as JSON; - for stdin (default: {})" },
+		{ "priority", "PRIORITY", "normal or immediate (default: normal)" },
+		{ "queue", "NAME", "the queue (default: default)" },
+		{ "trigger", "ID", "the trigger to start at (default: the workflow's first)" },
+		{ "count", "N", "how many to create (default: 1)" },
+		{ "json", NULL, "print one JSON object per line" },
 	},
 	.run = run_enqueue,
 };
@@ -137,7 +136,7 @@ const struct cli_command cli_enqueue = {
 const struct cli_command cli_retry = {
 	.name = "retry",
 	.operand = "RUN",
-	.help = "Adds a run to the work order of an earlier one.",
-	.options = { { "json", NULL, "prints a JSON object" } },
+	.help = "Create another run of the same work order, with the same input.",
+	.options = { { "json", NULL, "print a JSON object" } },
 	.run = run_retry,
 };

@@ -2,8 +2,8 @@
  * cli import: stores a project's file, whole or not at all: one transaction, in which the row of
  * the project is locked first, so that two imports of it follow each other. Workflows and
  * credentials that the file does not name are left alone. A snapshot is never changed: a workflow
- * that differs from its newest one gets another. Credentials are sealed before they leave this
- * process.
+ * that differs from its newest one gets another. Credentials are encrypted before they leave
+ * this process.
  */
 #include "import.h"
 
@@ -14,7 +14,7 @@
 /* Workflows in a file from which on progress is shown. */
 enum { MANY = 10 };
 
-/* Everything about the file that only the database can tell, as sentences. $1 the project, $2 its
+/* Errors in the file that only the database can find, as sentences. $1 the project, $2 its
  * workflows, $3 the ids of its credentials. */
 static const char conflicts[] =
 	"WITH w AS (SELECT i - 1 AS i, v FROM json_array_elements($2::json) WITH ORDINALITY w(v, "
@@ -151,7 +151,7 @@ static void add_credential_ids(const json_t *root, struct buf *out)
 	buf_addc(out, '}');
 }
 
-static bool refuse_conflicts(const struct import *im)
+static bool report_conflicts(const struct import *im)
 {
 	char *workflows = dump(im->project->root, "workflows");
 	struct buf ids = { 0 };
@@ -217,7 +217,7 @@ static bool store(struct import *im)
 	size_t i;
 
 	if (cli_change(im->db, "BEGIN", 0, NULL) < 0 || !store_project(im) ||
-		!refuse_conflicts(im) || !import_credentials(im))
+		!report_conflicts(im) || !import_credentials(im))
 		return false;
 	const json_t *workflows = json_object_get(im->project->root, "workflows");
 	json_array_foreach(workflows, i, workflow)
@@ -250,6 +250,6 @@ static int run_import(const struct cli *cli)
 const struct cli_command cli_import = {
 	.name = "import",
 	.operand = "FILE.json",
-	.help = "Stores a project with its workflows and credentials; - reads stdin.",
+	.help = "Store a project with its workflows and credentials; - for stdin.",
 	.run = run_import,
 };

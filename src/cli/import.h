@@ -1,5 +1,5 @@
 /*
- * cli import: what its parts know of each other.
+ * cli import: what its parts share.
  */
 #ifndef CLI_IMPORT_H
 #define CLI_IMPORT_H
@@ -16,7 +16,7 @@ struct import {
 	struct buf done;
 };
 
-/* Stores the project's credentials; false (said) if that fails. */
+/* Stores the project's credentials; false (reported) if that fails. */
 bool import_credentials(struct import *im) __attribute__((warn_unused_result));
 
 #endif

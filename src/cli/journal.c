@@ -1,13 +1,13 @@
 /*
- * cli journal: what was decided about a run, or about all of them lately. The rows come in the
- * order in which they were written; a person sees what explains a run, a program sees it all. What
- * changed nothing has only its first rows, and how many `more` there were.
+ * cli journal: the journal of a run, or the newest rows of all runs. The rows come in the order in
+ * which they were written; JSON has all columns. Of messages that changed nothing only the first
+ * have rows; `more` counts the others.
  */
 #include "cli.h"
 
 #include <stdlib.h>
 
-/* The answers to `why?`, as the journal spells them; `late` stands for several (journal.sql). */
+/* The journal's outcomes; `late` stands for several (journal.sql). */
 static const char *const outcomes[] = { "late", "refused", "yielded", "too_late", "revived",
 	"replayed", "observed", "implicit", "accepted", "released", "requeued" };
 
@@ -27,21 +27,19 @@ static bool is_outcome(const char *word)
 	return false;
 }
 
-/* What is looked for. */
-struct wanted {
+struct filter {
 	const char *run, *outcome;
 	bool json, message;
 	int limit;
 	int64_t since; /* milliseconds back; 0: no bound, of one run only */
 };
 
-static PGresult *look(PGconn *db, const struct wanted *w, const char *project, int64_t since)
+static PGresult *query(PGconn *db, const struct filter *w, const char *project, int64_t since)
 {
 	char back[24], limit[12];
-	const char *query = cli_sql("journal"), *const values[] = { project, w->run, w->outcome,
+	const char *rows = cli_sql("journal"), *const values[] = { project, w->run, w->outcome,
 		since != 0 ? back : NULL, limit, w->message ? "t" : "f" };
-	char *sql =
-		w->json ? xasprintf("SELECT row_to_json(t) FROM (%s) t", query) : xstrdup(query);
+	char *sql = w->json ? xasprintf("SELECT row_to_json(t) FROM (%s) t", rows) : xstrdup(rows);
 
 	snprintf(back, sizeof(back), "%jd", (intmax_t)since);
 	snprintf(limit, sizeof(limit), "%d", w->limit);
@@ -50,9 +48,9 @@ static PGresult *look(PGconn *db, const struct wanted *w, const char *project, i
 	return res;
 }
 
-/* Of all runs the newest rows are looked for in the last minute first, then further back: where the
- * journal is large, as much must not be sorted for a few rows. */
-static PGresult *query_backwards(PGconn *db, const struct wanted *w)
+/* Searches the last minute first, then further back: a large journal would take long to sort for a
+ * few rows. */
+static PGresult *query_backwards(PGconn *db, const struct filter *w)
 {
 	PGresult *res = NULL;
 
@@ -60,19 +58,19 @@ static PGresult *query_backwards(PGconn *db, const struct wanted *w)
 		bool last = ms >= w->since;
 
 		PQclear(res);
-		res = look(db, w, NULL, last ? w->since : ms);
+		res = query(db, w, NULL, last ? w->since : ms);
 		if (last || res == NULL || PQntuples(res) == w->limit)
 			return res;
 	}
 }
 
-static bool show(PGconn *db, const struct wanted *w)
+static bool show(PGconn *db, const struct filter *w)
 {
 	char *project = w->run ? cli_project_of(db, w->run) : NULL;
 	PGresult *res = NULL;
 
 	if (project)
-		res = look(db, w, project, w->since);
+		res = query(db, w, project, w->since);
 	else if (!w->run)
 		res = query_backwards(db, w);
 	if (res && w->json)
@@ -85,10 +83,10 @@ static bool show(PGconn *db, const struct wanted *w)
 	return res;
 }
 
-/* False (said) if an option is none. */
-static bool read_options(const struct cli *cli, struct wanted *w)
+/* False (reported) if an option is invalid. */
+static bool read_options(const struct cli *cli, struct filter *w)
 {
-	*w = (struct wanted){
+	*w = (struct filter){
 		.run = cli->operand,
 		.outcome = cli_option(cli, "outcome"),
 		.json = cli_option(cli, "json"),
@@ -103,12 +101,12 @@ static bool read_options(const struct cli *cli, struct wanted *w)
 
 static int run_journal(const struct cli *cli)
 {
-	struct wanted wanted;
+	struct filter filter;
 
-	if (!read_options(cli, &wanted))
+	if (!read_options(cli, &filter))
 		return CLI_USAGE;
 	PGconn *db = cli_open(cli->conf, false);
-	bool ok = db && show(db, &wanted);
+	bool ok = db && show(db, &filter);
 	PQfinish(db);
 	return ok ? CLI_OK : CLI_FAILED;
 }
@@ -116,13 +114,13 @@ static int run_journal(const struct cli *cli)
 const struct cli_command cli_journal = {
 	.name = "journal",
 	.operand = "[RUN]",
-	.help = "Shows what was decided about a run, or about all runs lately, and why.",
+	.help = "Show the journal of a run, or the newest rows of all runs.",
 	.options = {
-		{ "outcome", "WORD", "only rows like this: refused, replayed, … or late" },
-		{ "since", "TIME", "not further back (1d; of a run: everything that is kept)" },
-		{ "limit", "N", "at most the last so many (20; of a run: 1000)" },
-		{ "message", NULL, "with what the worker had sent, where it was not applied" },
-		{ "json", NULL, "prints one JSON object per line" },
+		{ "outcome", "WORD", "only rows with this outcome: refused, replayed, …, or late for all late messages" },
+		{ "since", "TIME", "only rows of the last TIME, like 10m or 1d (default: 1d; of a run: all)" },
+		{ "limit", "N", "at most the newest N rows (default: 20; of a run: 1000)" },
+		{ "message", NULL, "with the worker's messages that were not applied" },
+		{ "json", NULL, "print one JSON object per line" },
 	},
 	.run = run_journal,
 };

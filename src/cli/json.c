@@ -1,5 +1,5 @@
 /*
- * cli field: checks a JSON document against tables of fields (cli_field.h). The recursion is as
+ * cli json: checks a JSON document against tables of fields (json.h). The recursion is as
  * deep as the tables, whatever the document is.
  */
 #include "json.h"
@@ -8,7 +8,7 @@
 
 static const char *const nouns[] = {
 	[ID] = "a UUID",
-	[NAME] = "a string that is not empty",
+	[NAME] = "a non-empty string",
 	[TEXT] = "a string",
 	[COUNT] = "a whole number from 1 to 2147483647",
 	[SWITCH] = "true or false",
@@ -67,10 +67,10 @@ size_t field_find(const json_t *list, const char *id)
 		if (id && other && strcmp(id, other) == 0)
 			break;
 	}
-	return i; /* behind the list when there is none */
+	return i; /* the length when there is none */
 }
 
-/* Ids are compared as text from here on, so they get the one spelling. */
+/* Ids are compared as text from here on, so they are turned to lower case. */
 static bool normalize_id(json_t *value)
 {
 	const char *text = json_string_value(value);
@@ -112,7 +112,7 @@ static void check_value(struct check *c, json_t *value, const struct field *f)
 			check_object(c, member, f->of);
 			id = check_enter(c, "id");
 			if (field_find(value, field_text(member, "id")) < i)
-				check_mistake(c, "has been used above");
+				check_mistake(c, "is a duplicate");
 			check_leave(c, id);
 			check_leave(c, up);
 		}
@@ -145,7 +145,7 @@ void check_object(struct check *c, json_t *object, const struct field *fields)
 			f++;
 		up = check_enter(c, name);
 		if (!f->name)
-			check_mistake(c, "there is no such key");
+			check_mistake(c, "unknown key");
 		check_leave(c, up);
 	}
 }

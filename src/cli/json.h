@@ -1,6 +1,6 @@
 /*
- * cli field: what the objects of a JSON document may hold, as tables, and the check of a document
- * against them. Every mistake is said with the path of the place where it stands.
+ * cli json: the allowed members of a JSON document's objects, as tables, and the check of a
+ * document against them. Every mistake is reported with its path.
  */
 #ifndef CLI_FIELD_H
 #define CLI_FIELD_H
@@ -15,8 +15,8 @@ enum field_kind { ID, NAME, TEXT, COUNT, SWITCH, OBJECT, LIST };
 struct field {
 	const char *name;
 	enum field_kind kind;
-	bool optional;          /* then null is as good as nothing */
-	const struct field *of; /* what the object, or each of the list, holds; NULL: anything */
+	bool optional;          /* null counts as missing */
+	const struct field *of; /* the members of the object, or of each in the list; NULL: any */
 };
 
 /* Where the check is, and how much it has found. */
@@ -25,7 +25,7 @@ struct check {
 	int mistakes;
 };
 
-/* Says what is wrong with the place where the check is. */
+/* Reports a mistake at the current path. */
 void check_mistake(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Go down to a member, by its name or by its place in a list; what comes back brings check_leave up
@@ -35,7 +35,7 @@ size_t check_enter_nth(struct check *c, const char *list, size_t i);
 void check_leave(struct check *c, size_t up);
 
 /* Checks the object and all it holds, and turns ids to lower case: they are compared as text from
- * here on. An id stands once in a list. */
+ * here on. An id may appear once in a list. */
 void check_object(struct check *c, json_t *object, const struct field *fields);
 
 /* The string that is a member of the object, NULL if there is none. Borrows. */

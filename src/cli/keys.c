@@ -1,7 +1,7 @@
 /*
  * cli keys: makes the secrets that the configuration's [keys] name. A key that is already there is
- * never touched: it may have sealed credentials. A file appears whole, with its mode, or not at
- * all.
+ * never touched: stored credentials may be encrypted with it. A file appears whole, with its mode,
+ * or not at all.
  */
 #include "cli.h"
 
@@ -111,7 +111,7 @@ static int run_keys(const struct cli *cli)
 	const char *dir = cli_option(cli, "dir");
 
 	if (!dir == !cli_option(cli, "public")) {
-		cli_error("keys takes either --dir DIR or --public");
+		cli_error("keys needs either --dir DIR or --public; see interlock keys --help");
 		return CLI_USAGE;
 	}
 	return dir ? make_keys(dir) : print_public(cli->conf);
@@ -119,10 +119,10 @@ static int run_keys(const struct cli *cli)
 
 const struct cli_command cli_keys = {
 	.name = "keys",
-	.help = "Makes the secrets that [keys] names, or prints what workers may know of them.",
+	.help = "Make the keys for [keys], or print the public key for workers.",
 	.options = {
-		{ "dir", "DIR", "makes those that are missing in this folder" },
-		{ "public", NULL, "prints the public key that run tokens are verified with" },
+		{ "dir", "DIR", "make the keys that are missing in this folder" },
+		{ "public", NULL, "print the public key that verifies run tokens" },
 	},
 	.run = run_keys,
 };

@@ -1,7 +1,7 @@
 /*
- * cli lost, workers: what the janitor would do now, and who is there. The janitor's own statement
- * finds the runs, so this cannot say anything else than it does; but it knows of no outage, after
- * which the janitor waits.
+ * cli lost, workers: what the janitor would do now, and the connected workers. The janitor's own
+ * statement finds the runs, so the two cannot differ; except in the grace period after an outage,
+ * in which the janitor waits.
  */
 #include "cli.h"
 
@@ -42,22 +42,22 @@ static int run_workers(const struct cli *cli)
 
 const struct cli_command cli_lost = {
 	.name = "lost",
-	.help = "Shows which runs the janitor would take now: by which clock, and by how much.",
+	.help = "List overdue runs, and what the janitor will do with them.",
 	.options = {
-		{ "within", "TIME", "or within this time, without activity (0)" },
+		{ "within", "TIME", "also runs that become overdue within TIME, like 10m (default: 0)" },
 		{ "dry-run", NULL, "changes nothing, which is so in any case" },
-		{ "limit", "N", "at most N (100)" },
-		{ "json", NULL, "prints a JSON array" },
+		{ "limit", "N", "at most N rows (default: 100)" },
+		{ "json", NULL, "print a JSON array" },
 	},
 	.run = run_lost,
 };
 
 const struct cli_command cli_workers = {
 	.name = "workers",
-	.help = "Lists the connected workers of all coordinators, as of some seconds ago.",
+	.help = "List the connected workers of all coordinators, at most some seconds old.",
 	.options = {
-		{ "all", NULL, "also coordinators that are gone, as last reported" },
-		{ "json", NULL, "prints a JSON array" },
+		{ "all", NULL, "also those last reported by coordinators that have stopped" },
+		{ "json", NULL, "print a JSON array" },
 	},
 	.run = run_workers,
 };

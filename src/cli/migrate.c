@@ -1,8 +1,8 @@
 /*
- * cli migrate: brings the database to this build's schema. Any number of them may run at once: an
- * advisory lock lets one work and the others find nothing left to do. A migration is applied whole,
- * together with its row in schema_migrations, or not at all. It never lets messages wait behind a
- * lock that it waits for itself: after two seconds it lets go, and tries again a little later.
+ * cli migrate: brings the database to this build's schema. Several may run at once: an advisory
+ * lock lets one work, and the others find nothing left to do. A migration is applied whole,
+ * together with its row in schema_migrations, or not at all. Messages must not
+ * queue behind a lock that it waits for itself: it gives up after two seconds and tries again.
  */
 #include "cli.h"
 
@@ -37,8 +37,8 @@ static bool check_server(PGconn *db)
 	return true;
 }
 
-/* The daemon's role. Somebody else may make it at the same time: roles belong to the cluster, the
- * lock only to this database. */
+/* Creates the daemon's role. Another database's migration may do so at the same time: roles belong
+ * to the cluster, the lock only to this database. */
 static bool make_role(PGconn *db)
 {
 	PGresult *res = cli_query(db, "SELECT FROM pg_roles WHERE rolname = 'interlock'", 0, NULL);
@@ -160,6 +160,6 @@ static int run_migrate(const struct cli *cli)
 
 const struct cli_command cli_migrate = {
 	.name = "migrate",
-	.help = "Brings the database to the schema that this version needs.",
+	.help = "Create or upgrade the database schema.",
 	.run = run_migrate,
 };

@@ -1,7 +1,7 @@
 /*
- * cli project: reads and checks a project's file. What an object may hold stands in the tables of
- * fields; what holds between the objects of a workflow is checked by hand. A project that
- * project_load lets through needs no further checks but those that ask the database.
+ * cli project: reads and checks a project's file. The members of each object are in the tables of
+ * fields; references between the objects of a workflow are checked by code. A project that
+ * project_load accepts needs no further checks but those in the database.
  */
 #include "project.h"
 
@@ -78,7 +78,7 @@ static const struct field project_fields[] = {
 	{ NULL },
 };
 
-/* The reference must name a member of the list; whether it may be missing is said elsewhere. */
+/* The reference must name a member of the list, if it is there. */
 static void check_reference(struct check *c, const json_t *object, const char *name,
 	const json_t *list, const char *noun)
 {
@@ -191,8 +191,8 @@ static void warn_workflow(struct check *c, const json_t *workflow)
 	{
 		const char *version = strrchr(field_text(member, "adaptor"), '@');
 		if (version && (strcmp(version, "@latest") == 0 || strcmp(version, "@next") == 0))
-			cli_error("warning: %s.jobs[%zu].adaptor: every run asks the package "
-				  "registry what %s is today",
+			cli_error("warning: %s.jobs[%zu].adaptor: every run may get another "
+				  "version, because it is @%s",
 				c->path.p, i, version + 1);
 	}
 	json_array_foreach(json_object_get(workflow, "triggers"), i, member) runnable |=
@@ -202,7 +202,7 @@ static void warn_workflow(struct check *c, const json_t *workflow)
 			c->path.p);
 }
 
-/* As the file has it: so it is stored and handed out. */
+/* The bytes of the file: they are stored and delivered as they are. */
 static void check_credential_sizes(struct check *c, struct slice project)
 {
 	struct slice cursor = jscan_member(project, "credentials"), name, credential;
@@ -213,7 +213,7 @@ static void check_credential_sizes(struct check *c, struct slice project)
 
 		check_enter(c, "body");
 		if (body.n > CREDENTIAL_MAX)
-			check_mistake(c, "has %zu bytes, and a credential may have at most %d",
+			check_mistake(c, "has %zu bytes, but a credential may have at most %d",
 				body.n, CREDENTIAL_MAX);
 		check_leave(c, up);
 	}
@@ -247,7 +247,7 @@ bool project_load(const char *path, struct project *project)
 	if (!cli_read(path, &project->text))
 		return false;
 	project->root = json_loadb(project->text.p, project->text.n, JSON_REJECT_DUPLICATES, &e);
-	/* Without what jansson says of the text near by: it may be a secret. */
+	/* Without the nearby text that jansson quotes: it may be a secret. */
 	if (!project->root)
 		cli_error("%s:%d:%d: %.*s", path, e.line, e.column,
 			(int)((strstr(e.text, " near ") ?: e.text + strlen(e.text)) - e.text),

@@ -1,6 +1,6 @@
 /*
- * project: a project's file, read and checked. What is wrong with it is said with the place where
- * it stands, all of it at once.
+ * project: a project's file, read and checked. All mistakes are reported at once, each
+ * with its path.
  */
 #ifndef CLI_PROJECT_H
 #define CLI_PROJECT_H
@@ -15,12 +15,13 @@ struct project {
 	json_t *root;       /* the same, ids in lower case; nothing is missing that is required */
 };
 
-/* Reads the file ("-" for stdin). False if it is not a valid project; each mistake has been said.
+/* Reads the file ("-" for stdin). False if it is not a valid project; each mistake has been
+ * reported.
  */
 bool project_load(const char *path, struct project *project) __attribute__((warn_unused_result));
 void project_free(struct project *project);
 
-/* Has the trigger an enabled edge? The worker drops runs that start at one without. */
+/* Has the trigger an enabled edge? The worker drops runs of a trigger without one. */
 bool project_runnable(const json_t *workflow, const char *trigger_id);
 
 #endif

@@ -1,15 +1,15 @@
 /*
- * cli prune: takes partitions off the journal of which every row is older than [journal] retention.
+ * cli prune: drops the journal's partitions of which every row is older than [journal] retention.
  * Invariant: no message waits for it. DETACH CONCURRENTLY waits for readers without blocking
- * other sessions; what must be locked is asked for a second at a time. How far it has come stands
- * in the database: each step is looked up again, so a prune that gave up is ended by the next one.
+ * other sessions; locks are waited for a second at a time. The progress is in the database, and
+ * each step is looked up there, so the next prune finishes what one that gave up has left.
  */
 #include "cli.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The comment on a partition that is on its way out. */
+/* The comment on a partition that is being dropped. */
 static const char mark[] = "interlock prune: to be dropped";
 
 /* The columns of prune_find.sql. */
@@ -27,7 +27,7 @@ static const struct {
 
 enum outcome { DONE, IN_USE, FAILED };
 
-/* FAILED has been said. */
+/* FAILED has been reported. */
 static enum outcome execute(PGconn *db, const char *format, const char *partition)
 {
 	char *sql = xasprintf(format, partition, mark);
@@ -84,8 +84,8 @@ static bool prune(PGconn *db, int64_t keep, int64_t wait)
 				printf("dropped %s, %s\n", partition, PQgetvalue(res, 0, COL_SIZE));
 			ok = outcome == DONE || (outcome == IN_USE && mono_ms() < end);
 			if (outcome == IN_USE && !ok)
-				cli_error(
-					"%s is in use: the next prune goes on with it", partition);
+				cli_error("%s is in use; the next prune will continue with it",
+					partition);
 			else if (outcome == IN_USE)
 				usleep(200 * 1000);
 		}
@@ -94,8 +94,8 @@ static bool prune(PGconn *db, int64_t keep, int64_t wait)
 	return ok;
 }
 
-/* What is counted of messages whose rows are gone. */
-static bool forget_counts(PGconn *db, int64_t keep)
+/* The counts of messages whose rows are dropped. */
+static bool delete_counts(PGconn *db, int64_t keep)
 {
 	char text[24];
 
@@ -107,7 +107,7 @@ static bool forget_counts(PGconn *db, int64_t keep)
 }
 
 /* One prune at a time; the lock goes with the connection. */
-static bool alone(PGconn *db)
+static bool lock_prune(PGconn *db)
 {
 	PGresult *res =
 		cli_query(db, "SELECT pg_try_advisory_lock(hashtext('interlock prune'))", 0, NULL);
@@ -137,7 +137,7 @@ static int run_prune(const struct cli *cli)
 		return CLI_USAGE;
 	PGconn *db = cli_open(cli->conf, true);
 	bool ok = db && (cli_option(cli, "dry-run") ? preview(db, keep)
-						    : alone(db) && forget_counts(db, keep) &&
+						    : lock_prune(db) && delete_counts(db, keep) &&
 							      prune(db, keep, wait));
 	PQfinish(db);
 	return ok ? CLI_OK : CLI_FAILED;
@@ -145,10 +145,10 @@ static int run_prune(const struct cli *cli)
 
 const struct cli_command cli_prune = {
 	.name = "prune",
-	.help = "Drops what of the journal is older than [journal] retention; for a timer.",
+	.help = "Drop journal partitions older than [journal] retention; for a timer.",
 	.options = {
-		{ "wait", "TIME", "gives up after so long on a partition that is being read (1m)" },
-		{ "dry-run", NULL, "lists what would go, and changes nothing" },
+		{ "wait", "TIME", "how long to wait for a partition that is in use, like 10s (default: 1m)" },
+		{ "dry-run", NULL, "list what would be dropped, without dropping it" },
 	},
 	.run = run_prune,
 };

@@ -1,8 +1,8 @@
 /*
- * cli rekey: seals every stored credential with the first key, whichever of the two it opens with.
- * It goes through the table by its key, a bounded batch and a transaction at a time: it may be
- * stopped anywhere and begun again, and nothing waits long for it. A credential that opens with
- * neither key is named and left as it is.
+ * cli rekey: encrypts every stored credential with credential_key that is encrypted with
+ * credential_key_other. It goes through the table in key order, one bounded batch per transaction:
+ * it may be stopped and started again at any time, and nothing waits long for it. A credential that
+ * neither key decrypts is named and left as it is.
  */
 #include "cli.h"
 
@@ -10,7 +10,7 @@
 
 enum { BATCH = 100 };
 
-/* The next batch behind ($1, $2). The lock keeps an import from being overwritten. */
+/* The next batch after ($1, $2). The lock keeps an import from being overwritten. */
 static const char next[] = "SELECT project_id, id, encode(body, 'hex') FROM credentials "
 			   "WHERE (project_id, id) > ($1::uuid, $2::uuid) "
 			   "ORDER BY project_id, id LIMIT $3::int FOR NO KEY UPDATE";
@@ -23,7 +23,7 @@ struct rekey {
 	const struct keyring *keys;
 	bool dry;
 	char project[UUID_TEXT], id[UUID_TEXT]; /* where it is */
-	long done, changed, closed;
+	long done, changed, failed;
 };
 
 static bool reseal(struct rekey *r, struct slice plain)
@@ -52,8 +52,9 @@ static bool one(struct rekey *r, const char *hex)
 	case KEYRING_PRIMARY: break;
 	case KEYRING_SECONDARY: ok = reseal(r, (struct slice){ plain.p, plain.n }); break;
 	case KEYRING_NONE:
-		r->closed++;
-		cli_error("credential %s of project %s opens with neither key", r->id, r->project);
+		r->failed++;
+		cli_error("credential %s of project %s cannot be decrypted with either key", r->id,
+			r->project);
 		break;
 	}
 	if (plain.p != NULL)
@@ -63,7 +64,7 @@ static bool one(struct rekey *r, const char *hex)
 	return ok;
 }
 
-/* How many there were; -1 (said) if it fails. */
+/* How many there were; -1 (reported) if it fails. */
 static int batch(struct rekey *r)
 {
 	char limit[12];
@@ -97,9 +98,9 @@ static bool rekey(struct rekey *r)
 	}
 	if (n < 0)
 		return false;
-	printf("%s %ld of %ld credentials\n", r->dry ? "would seal" : "sealed", r->changed,
-		r->done);
-	return r->closed == 0;
+	printf("%s %ld of %ld credentials\n", r->dry ? "would re-encrypt" : "re-encrypted",
+		r->changed, r->done);
+	return r->failed == 0;
 }
 
 static int run_rekey(const struct cli *cli)
@@ -118,7 +119,7 @@ static int run_rekey(const struct cli *cli)
 
 const struct cli_command cli_rekey = {
 	.name = "rekey",
-	.help = "Seals all credentials that open with [keys] credential_key_other with the first.",
-	.options = { { "dry-run", NULL, "says how many there are, and changes nothing" } },
+	.help = "Re-encrypt with credential_key what is encrypted with credential_key_other.",
+	.options = { { "dry-run", NULL, "count them, without changing them" } },
 	.run = run_rekey,
 };

@@ -1,5 +1,5 @@
 /*
- * cli runs, run: what has become of the runs. A view is a query whose rows are printed as a table
+ * cli runs, run: show runs. A view is a query whose rows are printed as a table
  * or, by the server itself, as JSON: both show the same columns.
  */
 #include "cli.h"
@@ -16,13 +16,13 @@ static const char newest[] =
 	"WHERE ($1::text IS NULL OR r.state = $1) AND ($2::uuid IS NULL OR r.project_id = $2) "
 	"ORDER BY r.seq DESC LIMIT $3::int";
 
-enum third { NOTHING, CHARS, LINES };
+enum limit { UNLIMITED, CHARS, LINES };
 
-/* The views of one run: $1 the project, $2 the run, $3 how much. */
+/* The views of one run: $1 the project, $2 the run, $3 the limit, if there is one. */
 static const struct view {
 	const char *name, *query;
 	bool one; /* a record, not a list */
-	enum third third;
+	enum limit limit;
 } views[] = {
 	{ "run",
 		"SELECT r.id, r.project_id, r.work_order_id, o.state AS work_order_state, "
@@ -46,7 +46,7 @@ static const struct view {
 		"LEFT JOIN dataclips f ON f.project_id = r.project_id AND f.id = "
 		"r.final_dataclip_id "
 		"WHERE r.project_id = $1 AND r.id = $2",
-		.one = true, .third = CHARS },
+		.one = true, .limit = CHARS },
 	{ "steps",
 		"SELECT s.id, j.name AS job, s.exit_reason, s.error_type, s.started_at, "
 		"	extract(epoch FROM s.finished_at - s.started_at) AS duration, "
@@ -57,12 +57,12 @@ static const struct view {
 		"LEFT JOIN dataclips d ON d.project_id = s.project_id "
 		"	AND d.id = s.output_dataclip_id "
 		"WHERE x.project_id = $1 AND x.run_id = $2 ORDER BY s.inserted_at, s.id",
-		.third = CHARS },
+		.limit = CHARS },
 	{ "logs",
 		"SELECT \"timestamp\", level, source, message FROM ("
 		"	SELECT * FROM log_lines WHERE project_id = $1 AND run_id = $2 "
 		"	ORDER BY id DESC LIMIT $3) x ORDER BY id",
-		.third = LINES },
+		.limit = LINES },
 	{ "journal",
 		"SELECT at, revision, event, from_state, to_state, outcome, code, policy, worker, "
 		"	epoch, coordinator, extract(epoch FROM lateness) AS lateness, step_id "
@@ -87,12 +87,12 @@ static bool show_all(PGconn *db, const char *project, const char *run, const cha
 	const char *values[] = { project, run, NULL };
 
 	for (const struct view *v = views; v < views + countof(views); v++) {
-		values[2] = v->third == LINES ? lines : json ? "2147483647" : "60";
+		values[2] = v->limit == LINES ? lines : json ? "2147483647" : "60";
 		if (json)
 			printf("%s\"%s\":", v == views ? "{" : ",\n", v->name);
 		else if (v > views)
 			printf("\n%s\n", v->name);
-		if (!cli_show(db, v->query, v->one, json, v->third ? 3 : 2, values))
+		if (!cli_show(db, v->query, v->one, json, v->limit ? 3 : 2, values))
 			return false;
 	}
 	if (json)
@@ -122,12 +122,12 @@ static int run_run(const struct cli *cli)
 
 const struct cli_command cli_runs = {
 	.name = "runs",
-	.help = "Lists runs, the newest first.",
+	.help = "List runs, the newest first.",
 	.options = {
-		{ "state", "STATE", "only those in this state" },
-		{ "project", "ID", "only those of this project" },
-		{ "limit", "N", "at most N (20)" },
-		{ "json", NULL, "prints a JSON array" },
+		{ "state", "STATE", "only runs in this state" },
+		{ "project", "ID", "only runs of this project" },
+		{ "limit", "N", "at most N rows (default: 20)" },
+		{ "json", NULL, "print a JSON array" },
 	},
 	.run = run_runs,
 };
@@ -135,10 +135,10 @@ const struct cli_command cli_runs = {
 const struct cli_command cli_run = {
 	.name = "run",
 	.operand = "RUN",
-	.help = "Shows a run with its steps, the end of its log and its journal.",
+	.help = "Show a run with its steps, the end of its log and its journal.",
 	.options = {
-		{ "logs", "N", "so many lines of its log (20)" },
-		{ "json", NULL, "prints a JSON object, with whole outputs" },
+		{ "logs", "N", "the last N lines of its log (default: 20)" },
+		{ "json", NULL, "print a JSON object, with complete inputs and outputs" },
 	},
 	.run = run_run,
 };

@@ -1,6 +1,5 @@
 /*
- * cli term: what only a person at a terminal sees: colours, and how far long work is. Whoever reads
- * a pipe gets neither.
+ * cli term: what is printed only on a terminal: colours and progress.
  */
 #include "cli.h"
 
@@ -29,7 +28,7 @@ const char *cli_colour(enum cli_colour colour)
 	return is_coloured() ? codes[colour] : "";
 }
 
-/* The states of runs and work orders that an operator looks for. */
+/* The states of runs and work orders. */
 enum cli_colour cli_state_colour(const char *state)
 {
 	static const struct {
@@ -55,7 +54,7 @@ enum cli_colour cli_state_colour(const char *state)
 	return CLI_PLAIN;
 }
 
-/* The cursor goes back to the line's start, so that whatever is printed next takes its place. */
+/* The cursor goes back to the line's start, so that the next output overwrites it. */
 void cli_progress(const char *what, int64_t done, int64_t total)
 {
 	if (isatty(STDERR_FILENO))

@@ -1,8 +1,8 @@
 /*
- * cli top: what happens now, again and again. A frame is put together from one snapshot of the
- * database and written at once, cut to the terminal's size; only then is it shown. Whatever ends
- * the command, the terminal is as it was: the screen is an alternate one, and the signal handlers
- * take it away themselves, because libpq waits through signals.
+ * cli top: a live view. A frame is made from one snapshot of the database, cut to the terminal's
+ * size and written at once. The terminal is restored however the command ends: the view uses the
+ * alternate screen, and the signal handlers leave it themselves, because libpq waits through
+ * signals.
  */
 #include "cli.h"
 
@@ -14,11 +14,11 @@
 
 #include "core/stmt.h"
 
-/* How far back `top_late` looks: less when the journal grows so fast that looking takes long. */
+/* How far back `top_late` searches: less when the journal grows so fast that it takes long. */
 enum { LATE_MAX_MS = 600 * 1000, LATE_MIN_MS = 10 * 1000, SLOW_MS = 50 };
 
 static const struct section {
-	const char *name, *title; /* no title: the first line says it */
+	const char *name, *title; /* NULL: the first line */
 	bool sampled, late;       /* what its statement needs */
 } sections[] = {
 	{ "rate", NULL, false, false },
@@ -26,7 +26,7 @@ static const struct section {
 	{ "queues", "fullest queues", true, false },
 	{ "coordinators", "coordinators", false, false },
 	{ "workers", "busiest workers", false, false },
-	{ "late", "lost, given back, late", false, true },
+	{ "late", "lost, released, late", false, true },
 };
 
 struct top {
@@ -40,7 +40,7 @@ struct top {
 static const char enter_screen[] = "\33[?1049h\33[?25l\33[2J",
 		  leave_screen[] = "\33[?25h\33[?1049l";
 
-static void tell_terminal(const char *sequence, size_t n)
+static void write_terminal(const char *sequence, size_t n)
 {
 	if (write(STDOUT_FILENO, sequence, n) < 0)
 		return; /* there is no terminal */
@@ -48,18 +48,18 @@ static void tell_terminal(const char *sequence, size_t n)
 
 static void on_signal(int signum)
 {
-	tell_terminal(leave_screen, sizeof(leave_screen) - 1);
+	write_terminal(leave_screen, sizeof(leave_screen) - 1);
 	signal(signum, SIG_DFL);
 	raise(signum);
 }
 
-/* Stopped by ^Z: gives the screen back, and takes it again when it goes on. */
+/* Stopped by ^Z: leaves the screen, and enters it again when continued. */
 static void on_stop(int signum)
 {
 	(void)signum;
-	tell_terminal(leave_screen, sizeof(leave_screen) - 1);
+	write_terminal(leave_screen, sizeof(leave_screen) - 1);
 	raise(SIGSTOP);
-	tell_terminal(enter_screen, sizeof(enter_screen) - 1);
+	write_terminal(enter_screen, sizeof(enter_screen) - 1);
 }
 
 static void on_resize(int signum)
@@ -67,7 +67,7 @@ static void on_resize(int signum)
 	(void)signum; /* it has ended the pause between two frames */
 }
 
-static void take_screen(void)
+static void enter(void)
 {
 	static const struct {
 		int signum;
@@ -81,10 +81,10 @@ static void take_screen(void)
 
 		sigaction(handlers[i].signum, &action, NULL);
 	}
-	tell_terminal(enter_screen, sizeof(enter_screen) - 1);
+	write_terminal(enter_screen, sizeof(enter_screen) - 1);
 }
 
-/* Appends a line cut to so many characters; what colours it takes no room. */
+/* Appends a line cut to so many characters; colour codes do not count. */
 static void add_cut(struct buf *out, const char *line, size_t n, int width)
 {
 	bool colour = false;
@@ -101,7 +101,7 @@ static void add_cut(struct buf *out, const char *line, size_t n, int width)
 	buf_adds(out, cli_colour(CLI_PLAIN));
 }
 
-/* Over the frame before it: each line up to the end of its row, then what is left of the screen. */
+/* Overwrites the previous frame: each line to the end of its row, then the rest of the screen. */
 static void show_frame(const char *text)
 {
 	struct winsize size = { .ws_row = 24, .ws_col = 80 };
@@ -119,7 +119,7 @@ static void show_frame(const char *text)
 		text += n + (text[n] == '\n');
 	}
 	buf_adds(&out, "\33[J");
-	tell_terminal(out.p, out.n);
+	write_terminal(out.p, out.n);
 	buf_free(&out);
 }
 
@@ -190,7 +190,7 @@ static bool command(struct top *t, const char *sql, struct buf *why)
 	return res;
 }
 
-/* Puts the frame together; false, with a sentence in why, if the database does not answer. */
+/* Makes the frame; false, with the error in why, if the database does not answer. */
 static bool print_frame(FILE *out, struct top *t, struct buf *why)
 {
 	char at[64];
@@ -205,7 +205,7 @@ static bool print_frame(FILE *out, struct top *t, struct buf *why)
 	return ok;
 }
 
-/* The frame as text, or why there is none; the caller frees it. */
+/* The frame, or the error, as text; the caller frees it. */
 static char *make_frame(struct top *t, bool *ok)
 {
 	struct buf why = { 0 };
@@ -219,7 +219,7 @@ static char *make_frame(struct top *t, bool *ok)
 	fclose(out);
 	if (!*ok) {
 		free(text);
-		text = xasprintf("the database does not answer: %s", why.p);
+		text = xasprintf("the database is not available: %s", why.p);
 		PQreset(t->db);
 	}
 	buf_free(&why);
@@ -232,7 +232,7 @@ static int watch(struct top *t)
 	struct timespec pause = { t->interval / 1000, t->interval % 1000 * 1000000 };
 
 	if (screen)
-		take_screen();
+		enter();
 	do {
 		char *text = make_frame(t, &ok);
 
@@ -247,7 +247,7 @@ static int watch(struct top *t)
 			break; /* main says why */
 	} while (!t->once && (nanosleep(&pause, NULL) == 0 || screen));
 	if (screen)
-		tell_terminal(leave_screen, sizeof(leave_screen) - 1);
+		write_terminal(leave_screen, sizeof(leave_screen) - 1);
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
@@ -258,7 +258,7 @@ static int run_top(const struct cli *cli)
 		.once = cli_option(cli, "once"),
 		.json = cli_option(cli, "json") };
 
-	if (!cli_duration(cli, "interval", 100, "of 100ms or more", &t.interval))
+	if (!cli_duration(cli, "interval", 100, "of at least 100ms, like 2s", &t.interval))
 		return CLI_USAGE;
 	t.db = cli_open(cli->conf, false);
 	int status = t.db ? watch(&t) : CLI_FAILED;
@@ -268,11 +268,11 @@ static int run_top(const struct cli *cli)
 
 const struct cli_command cli_top = {
 	.name = "top",
-	.help = "Shows what happens now: runs, queues, workers, what is lost and late.",
+	.help = "Show live counts of runs, queues and workers, and lost and late runs.",
 	.options = {
-		{ "interval", "TIME", "how often (2s)" },
-		{ "once", NULL, "once, and ends" },
-		{ "json", NULL, "prints one JSON object per line" },
+		{ "interval", "TIME", "how often to refresh (default: 2s)" },
+		{ "once", NULL, "print once and exit" },
+		{ "json", NULL, "print one JSON object per line" },
 	},
 	.run = run_top,
 };

@@ -1,12 +1,12 @@
 /*
- * cli triggers, trigger-key: where webhooks may be sent, and by whom. A key is shown once, when it
- * is made; what is stored is its digest.
+ * cli triggers, trigger-key: triggers, and the keys that their webhooks require. A key is shown
+ * once, when it is made; its digest is stored.
  */
 #include "cli.h"
 
 #include "lib/crypto.h"
 
-/* False (said) if there is no such trigger. */
+/* False (reported) if there is no such trigger. */
 static bool store(const struct cli *cli, const char *sql, int n, const char *const *values)
 {
 	PGconn *db = cli_open(cli->conf, true);
@@ -49,7 +49,7 @@ static int run_trigger_key(const struct cli *cli)
 	if (!cli_is_id("TRIGGER", cli->operand))
 		return CLI_USAGE;
 	if (none && cli_option(cli, "only")) {
-		cli_error("trigger-key takes either --only or --none");
+		cli_error("trigger-key takes either --only or --none, not both");
 		return CLI_USAGE;
 	}
 	if (!none)
@@ -67,9 +67,9 @@ static int run_triggers(const struct cli *cli)
 const struct cli_command cli_triggers = {
 	.name = "triggers",
 	.operand = "[WORKFLOW]",
-	.help = "Lists the triggers, of one workflow by its name or id, and how many keys each has.",
+	.help = "List the triggers, or those of one workflow (id or name).",
 	.options = {
-		{ "json", NULL, "prints a JSON array" },
+		{ "json", NULL, "print a JSON array" },
 	},
 	.run = run_triggers,
 };
@@ -77,11 +77,11 @@ const struct cli_command cli_triggers = {
 const struct cli_command cli_trigger_key = {
 	.name = "trigger-key",
 	.operand = "TRIGGER",
-	.help = "Makes a key without which this trigger's webhook is refused, and prints it.",
+	.help = "Make and print a key for this trigger; its webhook then requires one.",
 	.options = {
-		{ "only", NULL, "the other keys become invalid" },
-		{ "none", NULL, "removes all keys: requests need none" },
-		{ "json", NULL, "prints a JSON object" },
+		{ "only", NULL, "remove all other keys" },
+		{ "none", NULL, "remove all keys; requests then need none" },
+		{ "json", NULL, "print a JSON object" },
 	},
 	.run = run_trigger_key,
 };

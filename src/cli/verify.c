@@ -1,6 +1,6 @@
 /*
- * cli verify: whether the journal and the runs tell the same story. One statement for each project,
- * so that a project is judged as it was at one moment, whatever goes on; nothing is locked.
+ * cli verify: compares the runs with the journal. One statement for each project, so that a project
+ * is seen at one moment; nothing is locked.
  */
 #include "cli.h"
 
@@ -12,7 +12,7 @@ enum { COL_RUNS, COL_UNCOVERED, COL_DIFFERENCES, COL_RUN, COL_WHAT };
 struct verify {
 	PGconn *db;
 	bool json;
-	int left; /* differences that may still be shown */
+	int left; /* how many more differences may be shown */
 	int64_t runs, uncovered, differences;
 };
 
@@ -93,11 +93,11 @@ static int run_verify(const struct cli *cli)
 
 const struct cli_command cli_verify = {
 	.name = "verify",
-	.help = "Compares every run with its journal; fails if they differ.",
+	.help = "Compare every run with its journal; exit with 1 if they differ.",
 	.options = {
 		{ "project", "ID", "only the runs of this project" },
-		{ "limit", "N", "shows at most so many differences (100)" },
-		{ "json", NULL, "prints one JSON object per line, the counts last" },
+		{ "limit", "N", "show at most N differences (default: 100)" },
+		{ "json", NULL, "print one JSON object per line, the counts last" },
 	},
 	.run = run_verify,
 };

@@ -1,8 +1,7 @@
 /*
  * conf: the configuration. An option exists as one row of the table below and nowhere else; the
- * defaults go through the same parser as what an operator writes. A configuration is whole or it is
- * not there: conf_load finds every mistake before it gives up, and no caller ever sees a struct
- * conf with a value that was not checked.
+ * defaults go through the same parser as what an operator writes. conf_load reports every
+ * mistake before it fails, and no caller ever sees a struct conf with a value that was not checked.
  */
 #include "conf_private.h"
 
@@ -18,147 +17,147 @@ static const char *const targets[] = { "auto", "stderr", "journal", NULL };
 const struct option conf_options[] = {
 	{ .section = "server", .name = "listen", .type = OPTION_ADDRESSES,
 	  .def = "127.0.0.1:4000", .field = offsetof(struct conf, listen),
-	  .doc = "Where workers and webhooks connect; sockets given by systemd come instead." },
+	  .doc = "Addresses for workers and webhooks; not used if systemd passes sockets." },
 	{ .section = "server", .name = "trusted_proxies", .type = OPTION_NETWORKS, .reload = true,
 	  .def = "", .field = offsetof(struct conf, trusted_proxies),
-	  .doc = "Proxies whose X-Forwarded-For says which address a connection counts for." },
+	  .doc = "Proxies whose X-Forwarded-For header is trusted for the client's address." },
 	{ .section = "server", .name = "name", .type = OPTION_STRING,
 	  .def = "", .field = offsetof(struct conf, name),
 	  .doc = "This coordinator's name in the journal; empty: host name and port." },
 	{ .section = "server", .name = "drain_timeout", .type = OPTION_DURATION,
 	  .def = "10s", .min = "0", .max = "10m", .field = offsetof(struct conf, drain),
-	  .doc = "How long a graceful drain waits for each socket to be quiet." },
+	  .doc = "How long a graceful drain waits for messages under way on each socket." },
 
 	{ .section = "database", .name = "url", .type = OPTION_URL,
 	  .def = "", .field = offsetof(struct conf, url),
-	  .doc = "The PostgreSQL database, as a URL or keywords; nothing starts without it." },
+	  .doc = "Connection string of the PostgreSQL database, a URL or keywords; required." },
 	{ .section = "database", .name = "migrate_url", .type = OPTION_URL,
 	  .def = "", .field = offsetof(struct conf, migrate_url),
-	  .doc = "The same, for migrations, as the role that owns the tables; empty: url." },
+	  .doc = "The same for the role that owns the tables (migrate, import); empty: url." },
 	{ .section = "database", .name = "writers", .type = OPTION_NUMBER,
 	  .def = "2", .min = "1", .max = "32", .field = offsetof(struct conf, writers),
-	  .doc = "Connections that store what workers report; more help only on more processors." },
+	  .doc = "Database connections for writes; more than two help only with more processors." },
 	{ .section = "database", .name = "queue_timeout", .type = OPTION_DURATION,
 	  .def = "25s", .min = "100ms", .max = "29s", .field = offsetof(struct conf, patience),
-	  .doc = "How long a message waits for an absent database; workers give up after 30s." },
+	  .doc = "How long a message waits while the database is away; workers time out at 30s." },
 
 	{ .section = "keys", .name = "worker_secret", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, worker_secret),
-	  .doc = "File with the secret of the workers; empty: systemd's credential of that name." },
+	  .doc = "File with the workers' shared secret; empty: systemd credential of that name." },
 	{ .section = "keys", .name = "worker_secret_other", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, worker_secret_other),
-	  .doc = "A second secret that is accepted during a key exchange; empty: likewise, if any." },
+	  .doc = "File with a second secret that is accepted during key rotation; optional." },
 	{ .section = "keys", .name = "run_token_key", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, run_token_key),
-	  .doc = "File with the private key (PEM) that signs run tokens; empty: likewise." },
+	  .doc = "File with the private key (PEM) that signs run tokens; empty: systemd credential." },
 	{ .section = "keys", .name = "run_token_key_other", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, run_token_key_other),
-	  .doc = "A second key, of any kind, whose run tokens are accepted; empty: likewise, if any." },
+	  .doc = "File with a second key whose run tokens are accepted; optional." },
 	{ .section = "keys", .name = "credential_key", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, credential_key),
-	  .doc = "File with the key that encrypts stored credentials; empty: likewise." },
+	  .doc = "File with the key that encrypts stored credentials; empty: systemd credential." },
 	{ .section = "keys", .name = "credential_key_other", .type = OPTION_STRING, .reload = true,
 	  .def = "", .field = offsetof(struct conf, credential_key_other),
-	  .doc = "A second key that decrypts stored credentials; empty: likewise, if any." },
+	  .doc = "File with a second key that decrypts stored credentials; optional." },
 
 	{ .section = "runs", .name = "default_timeout", .type = OPTION_DURATION, .reload = true,
 	  .def = "300s", .min = "1ms", .max = "30d",
 	  .field = offsetof(struct conf, default_timeout),
-	  .doc = "How long a run may take that does not bring a timeout of its own." },
+	  .doc = "Timeout of a run whose project sets none." },
 
 	{ .section = "transitions", .name = "mode", .type = OPTION_CHOICE, .reload = true,
 	  .def = "enforce", .words = modes, .field = offsetof(struct conf, mode),
-	  .doc = "Whether invalid transitions are refused or, where possible, only journaled." },
+	  .doc = "Refuse invalid transitions, or accept them where possible and journal them." },
 
 	{ .section = "lost", .name = "late_completion", .type = OPTION_CHOICE, .reload = true,
 	  .def = "yield", .words = policies, .field = offsetof(struct conf, late_completion),
 	  .project = offsetof(struct conf_project, late_completion),
-	  .doc = "How late messages about a lost run are treated; yield applies them." },
+	  .doc = "Late messages about a lost run: apply, acknowledge without effect, or refuse." },
 	{ .section = "lost", .name = "late_window", .type = OPTION_DURATION, .reload = true,
 	  .def = "1h", .min = "1ms", .max = "3650d", .zero = "forever",
 	  .field = offsetof(struct conf, late_window),
-	  .doc = "How long after the loss yield applies; later it is acknowledge." },
+	  .doc = "How long after the loss yield applies; after that, acknowledge." },
 	{ .section = "lost", .name = "grace", .type = OPTION_DURATION, .reload = true,
 	  .def = "10s", .min = "0", .max = "1h", .field = offsetof(struct conf, grace),
-	  .doc = "Added to a run's timeout before the run is declared lost." },
+	  .doc = "Time added to a run's timeout before the run is declared lost." },
 	{ .section = "lost", .name = "lease", .type = OPTION_DURATION, .reload = true,
 	  .def = "90s", .min = "75s", .max = "1d", .zero = "off",
 	  .field = offsetof(struct conf, lease),
-	  .doc = "How long a worker may be silent before its runs are lost." },
+	  .doc = "How long a worker may be silent before its runs are declared lost." },
 	{ .section = "lost", .name = "after_claim", .type = OPTION_CHOICE, .reload = true,
 	  .def = "lost", .words = after_claims, .field = offsetof(struct conf, after_claim),
-	  .doc = "What becomes of a lost run that never started; requeue may run it twice." },
+	  .doc = "For a lost run that has not started; requeue may execute it twice." },
 	{ .section = "lost", .name = "max_requeues", .type = OPTION_NUMBER, .reload = true,
 	  .def = "2", .min = "0", .max = "1000", .field = offsetof(struct conf, max_requeues),
-	  .doc = "How many times a run is requeued before it is lost after all." },
+	  .doc = "How many times a run is requeued before it is declared lost." },
 
 	{ .section = "janitor", .name = "interval", .type = OPTION_DURATION, .reload = true,
 	  .def = "5s", .min = "10ms", .max = "10m", .field = offsetof(struct conf, interval),
-	  .doc = "How often the janitor looks for runs whose deadline or lease has passed." },
+	  .doc = "How often the janitor looks for runs past their deadline or lease." },
 
 	{ .section = "claims", .name = "join_timeout", .type = OPTION_DURATION, .reload = true,
 	  .def = "30s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, join_timeout),
-	  .doc = "When a claimed run that no worker joined is given back; less than the lease." },
+	  .doc = "When a claimed run that no worker has joined is released; less than lease." },
 	{ .section = "claims", .name = "poll_interval", .type = OPTION_DURATION, .reload = true,
 	  .def = "1s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, poll),
-	  .doc = "How often to look for new runs when no notification came." },
+	  .doc = "How often to look for new runs without a notification." },
 
 	{ .section = "journal", .name = "retention", .type = OPTION_DURATION, .reload = true,
 	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, keep),
-	  .doc = "How long the journal of transitions is kept." },
+	  .doc = "How long the journal of transitions is kept; interlock prune drops the rest." },
 	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
 	  .def = "64KiB", .min = "0", .max = "16MiB",
 	  .field = offsetof(struct conf, journal_max_message),
-	  .doc = "How much of a message that was not applied the journal keeps." },
+	  .doc = "How much of a message that was not applied is kept in the journal." },
 
 	{ .section = "intake", .name = "listen", .type = OPTION_ADDRESSES,
 	  .def = "", .field = offsetof(struct conf, intake_listen),
-	  .doc = "Where webhooks connect, and only they; empty: where workers do." },
+	  .doc = "Addresses for webhooks only; empty: webhooks use [server] listen." },
 	{ .section = "intake", .name = "max_body", .type = OPTION_SIZE,
 	  .def = "10MiB", .min = "1KiB", .max = "512MiB", .field = offsetof(struct conf, max_body),
 	  .doc = "The largest body of a webhook request." },
 
 	{ .section = "metrics", .name = "listen", .type = OPTION_ADDRESSES,
 	  .def = "", .field = offsetof(struct conf, metrics_listen),
-	  .doc = "Where /metrics is served, and only there; empty: where workers connect." },
+	  .doc = "Addresses for /metrics only; empty: /metrics uses [server] listen." },
 
 	{ .section = "limits", .name = "max_message", .type = OPTION_SIZE,
 	  .def = "128MiB", .min = "4KiB", .max = "512MiB",
 	  .field = offsetof(struct conf, max_message),
-	  .doc = "The largest message from a worker; a larger one is read, dropped and refused." },
+	  .doc = "The largest message from a worker; a larger one is discarded and refused." },
 	{ .section = "limits", .name = "max_workers", .type = OPTION_NUMBER, .reload = true,
 	  .def = "10000", .min = "1", .max = "1000000",
 	  .field = offsetof(struct conf, max_workers),
-	  .doc = "Open sockets of workers; keep it well below the limit of open files." },
+	  .doc = "Maximum number of worker sockets; keep it well below the open files limit." },
 	{ .section = "limits", .name = "max_workers_per_address", .type = OPTION_NUMBER,
 	  .reload = true, .def = "10000", .min = "1", .max = "1000000",
 	  .field = offsetof(struct conf, max_workers_per_address),
-	  .doc = "Open sockets of workers from one address; behind a proxy see trusted_proxies." },
-	{ .section = "limits", .name = "max_callers", .type = OPTION_NUMBER, .reload = true,
+	  .doc = "The same for one client address; behind a proxy set trusted_proxies." },
+	{ .section = "limits", .name = "max_http_connections", .type = OPTION_NUMBER, .reload = true,
 	  .def = "1000", .min = "1", .max = "100000",
-	  .field = offsetof(struct conf, max_callers),
-	  .doc = "Connections that are not (yet) a worker's; one more takes the oldest one's place." },
-	{ .section = "limits", .name = "max_callers_per_address", .type = OPTION_NUMBER,
+	  .field = offsetof(struct conf, max_http_connections),
+	  .doc = "Maximum number of connections without a worker; one more closes the oldest." },
+	{ .section = "limits", .name = "max_http_connections_per_address", .type = OPTION_NUMBER,
 	  .reload = true, .def = "200", .min = "1", .max = "100000",
-	  .field = offsetof(struct conf, max_callers_per_address),
-	  .doc = "The same from one address; trusted_proxies are not limited by it." },
+	  .field = offsetof(struct conf, max_http_connections_per_address),
+	  .doc = "The same for one client address; trusted_proxies are not limited." },
 	{ .section = "limits", .name = "memory", .type = OPTION_SIZE,
 	  .def = "512MiB", .min = "1MiB", .max = "1024GiB", .field = offsetof(struct conf, memory),
-	  .doc = "Memory for everything in flight; beyond it sockets are not read. Webhooks get a quarter." },
+	  .doc = "Memory for messages under way; when full, sockets are paused (webhooks: a quarter)." },
 
 	{ .section = "log", .name = "level", .type = OPTION_CHOICE, .reload = true,
 	  .def = "info", .words = levels, .field = offsetof(struct conf, log_level),
-	  .doc = "The least important lines that are logged." },
+	  .doc = "Lines of this level and above are logged." },
 	{ .section = "log", .name = "target", .type = OPTION_CHOICE, .reload = true,
 	  .def = "auto", .words = targets, .field = offsetof(struct conf, log_target),
-	  .doc = "Where lines go; auto: the journal if stderr leads to it, else stderr." },
+	  .doc = "Where to log; auto: systemd's journal if stderr is connected to it, else stderr." },
 	{ .section = "log", .name = "socket", .type = OPTION_STRING, .reload = true,
 	  .def = "/run/systemd/journal/socket", .field = offsetof(struct conf, log_socket),
-	  .doc = "The journal's socket, for lines with fields of their own." },
+	  .doc = "Socket of systemd's journal." },
 	{ .section = "log", .name = "burst", .type = OPTION_NUMBER, .reload = true,
 	  .def = "100", .min = "1", .max = "1000000", .zero = "no limit",
 	  .field = offsetof(struct conf, log_burst),
-	  .doc = "Lines of one kind in ten seconds; further ones are only counted." },
+	  .doc = "Maximum number of lines of one kind in ten seconds; the rest is only counted." },
 };
 /* clang-format on */
 const size_t conf_noptions = countof(conf_options);
@@ -247,7 +246,7 @@ static int by_id(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct uuid));
 }
 
-/* A project whose options equal the global ones is left out. */
+/* Projects whose options equal the global ones are left out. */
 void conf_print_policy(const struct conf *conf, struct buf *out)
 {
 	struct conf own = *conf;
@@ -268,9 +267,9 @@ void conf_print_policy(const struct conf *conf, struct buf *out)
 void conf_sample(struct buf *out)
 {
 	buf_adds(out,
-		"# The configuration of interlockd: every option, with its default.\n"
-		"# Durations are like 250ms, 90s, 10m, 1h or 30d, sizes like 64KiB or 16MiB.\n"
-		"# What is marked (reload) may change while the daemon runs, by a reload.\n");
+		"# Configuration of interlockd: every option with its default.\n"
+		"# Durations: 250ms, 90s, 10m, 1h, 30d. Sizes: 64KiB, 16MiB, 1GiB.\n"
+		"# Options marked (reload) can be changed by a reload, all others by a restart.\n");
 	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++) {
 		if (conf_starts_section(o))
 			buf_addf(out, "\n[%s]\n", o->section);
@@ -284,7 +283,7 @@ void conf_sample(struct buf *out)
 		}
 		buf_addf(out, "#%s =%s%s\n", o->name, *o->def ? " " : "", o->def);
 	}
-	buf_adds(out, "\n# What a project does differently, by its id. (reload)\n"
+	buf_adds(out, "\n# Settings of one project, by its id. (reload)\n"
 		      "#[project \"00000000-0000-0000-0000-000000000000\"]\n");
 	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
 		if (o->project)

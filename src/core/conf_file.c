@@ -1,7 +1,6 @@
 /*
- * Reading a configuration's file. inih splits the lines; it is silent about sections, cuts long
- * lines in two and forgets all faults but the first, so next_line looks at every line before inih
- * does.
+ * Reads the configuration file. inih splits the lines; it does not report sections, cuts long lines
+ * in two and reports only the first error, so next_line checks every line before inih does.
  */
 #include "conf_private.h"
 
@@ -17,14 +16,14 @@ struct parser {
 	int line;
 	char *text; /* getline's */
 	size_t size;
-	const char *section; /* "" before the first one, NULL in one that was refused */
+	const char *section; /* "" before the first one, NULL in an unknown one */
 	int *seen;           /* the line of each option */
 	int *seen_project;   /* the same within the project's section */
 	struct conf *conf;
 	struct buf *err;
 };
 
-/* Begins the line about a mistake; what was found and what is expected is the caller's to add. */
+/* Begins the line about a mistake; the caller adds what was found and what is expected. */
 static struct buf *mistake(struct parser *p, const char *section, const char *name)
 {
 	buf_addf(p->err, "%s:%d: ", p->path, p->line);
@@ -49,7 +48,7 @@ static bool add_project(struct conf *conf, const char *id)
 	return true;
 }
 
-/* The section that the line opens; NULL if there is none of that name. */
+/* The section that the line opens; NULL if it is unknown. */
 static const char *find_section(struct parser *p, const char *line)
 {
 	char title[64], id[UUID_TEXT];
@@ -69,7 +68,7 @@ static const char *find_section(struct parser *p, const char *line)
 	return NULL;
 }
 
-static void refuse_section(struct parser *p, const char *line)
+static void report_section(struct parser *p, const char *line)
 {
 	struct buf *err = mistake(p, NULL, NULL);
 
@@ -99,7 +98,7 @@ static char *next_line(char *out, int size, void *arg)
 	if (*start == '[') {
 		p->section = find_section(p, start);
 		if (!p->section) {
-			refuse_section(p, start);
+			report_section(p, start);
 			return out;
 		}
 	}
@@ -119,7 +118,7 @@ static const struct option *find_option(const char *section, const char *name)
 	return NULL;
 }
 
-static void refuse_option(struct parser *p, const char *title, const char *name)
+static void report_option(struct parser *p, const char *title, const char *name)
 {
 	struct buf *err = mistake(p, title, name);
 
@@ -136,7 +135,7 @@ static int on_option(void *arg, const char *title, const char *name, const char 
 
 	if (!p->section)
 		return 1;
-	/* Only the first word: a secret may stand behind it. */
+	/* Only the first word: a secret may follow it. */
 	if (!value || !*p->section) {
 		buf_addf(mistake(p, NULL, NULL), "got \"%.*s\", expected %s\n",
 			(int)strcspn(name, " \t"), name,
@@ -145,7 +144,7 @@ static int on_option(void *arg, const char *title, const char *name, const char 
 	}
 	const struct option *o = find_option(p->section, name);
 	if (!o) {
-		refuse_option(p, title, name);
+		report_option(p, title, name);
 		return 1;
 	}
 	bool project = p->section == project_section;
@@ -180,13 +179,13 @@ static void read_file(struct parser *p)
 	if (p->file && ini_parse_stream(next_line, p, on_option, p) < 0)
 		fatalx("out of memory");
 	if (!p->file || ferror(p->file))
-		buf_addf(p->err, "%s: cannot be read: %s\n", p->path, strerror(errno));
+		buf_addf(p->err, "%s: cannot read the file: %s\n", p->path, strerror(errno));
 	if (p->file)
 		fclose(p->file);
 	free(p->text);
 }
 
-/* What no option can know of itself. */
+/* Checks that concern several options. */
 static void check_together(struct parser *p)
 {
 	struct conf *conf = p->conf;

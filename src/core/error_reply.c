@@ -1,13 +1,13 @@
 /*
- * Error replies: one table, by the code that a statement (or a constraint)
- * answers.
+ * error_reply: the error replies, in tables by the code that a statement returns, and by the
+ * constraint that it violates.
  */
 #include "core/error_reply.h"
 
-/* The first row that fits counts; event NULL fits every event. */
+/* The first matching row counts; event NULL matches every event. */
 static const struct {
 	const char *code, *event, *field, *message;
-} refusals[] = {
+} replies[] = {
 	{ "not_claimed", NULL, "state",
 		"cannot mark run %s that has not been claimed by a worker" },
 	{ "already_started", NULL, "state", "already started" },
@@ -30,8 +30,7 @@ static const struct {
 	{ "invalid", NULL, NULL, "payload must be an object" },
 };
 
-/* Events whose refusal the worker copies into an error that a user reads: the handler's shape only.
- */
+/* Events whose error the worker shows to the user: only Lightning's "errors" shape. */
 static const char *const errors_only_events[] = { "fetch:credential" };
 
 static const struct {
@@ -49,15 +48,15 @@ static const struct {
 
 bool error_reply_of_code(const char *event, const char *code, struct error_reply *out)
 {
-	for (size_t i = 0; i < countof(refusals); i++) {
-		if (strcmp(refusals[i].code, code) != 0)
+	for (size_t i = 0; i < countof(replies); i++) {
+		if (strcmp(replies[i].code, code) != 0)
 			continue;
-		if (refusals[i].event != NULL && strcmp(refusals[i].event, event) != 0)
+		if (replies[i].event != NULL && strcmp(replies[i].event, event) != 0)
 			continue;
 		*out = (struct error_reply){
-			.field = refusals[i].field,
-			.message = refusals[i].message,
-			.code = refusals[i].code,
+			.field = replies[i].field,
+			.message = replies[i].message,
+			.code = replies[i].code,
 		};
 		return true;
 	}
@@ -75,7 +74,7 @@ bool error_reply_of_constraint(const char *constraint, struct error_reply *out)
 	return false;
 }
 
-static bool is_plain(const char *event)
+static bool is_errors_only(const char *event)
 {
 	for (size_t i = 0; i < countof(errors_only_events); i++)
 		if (strcmp(errors_only_events[i], event) == 0)
@@ -91,25 +90,25 @@ static void add_error(struct buf *out, const char *field, const char *message)
 	buf_addc(out, ']');
 }
 
-/* Both of Lightning's shapes, a changeset's and a handler's own. */
+/* Both of Lightning's shapes: of a changeset, and of a handler. */
 void error_reply_render(struct buf *out, const char *event, const struct error_reply *r)
 {
 	char message[128];
 
 	snprintf(message, sizeof(message), r->message, r->target_state);
 	buf_addc(out, '{');
-	if (!is_plain(event)) {
+	if (!is_errors_only(event)) {
 		add_error(out, r->field, message);
 		buf_addc(out, ',');
 	}
 	buf_adds(out, "\"errors\":{");
 	add_error(out, r->field, message);
 	buf_addc(out, '}');
-	if (is_plain(event)) {
+	if (is_errors_only(event)) {
 		buf_addc(out, '}');
 		return;
 	}
-	if (r->field == NULL) { /* as Phoenix itself says it */
+	if (r->field == NULL) { /* the shape of Phoenix' own errors */
 		buf_adds(out, ",\"reason\":");
 		buf_add_json(out, slice_of(message));
 	}

@@ -1,6 +1,6 @@
 /*
- * Payloads become parameters here. Invariant: whatever leaves this file is storable; nothing that a
- * worker can write makes a statement raise.
+ * field: turns payloads into parameters. Invariant: every value is storable; nothing that a worker
+ * can send makes a statement fail.
  */
 #include "core/field.h"
 
@@ -8,9 +8,9 @@
 
 enum { TEXT_LIMIT = 255 };
 
-/* Beyond this, times are no sensible microseconds any more: the year 9999. */
+/* The latest time, in microseconds: the year 9999. */
 #define TIME_MAX 253402300799000000LL
-/* Below this, a number of 13 digits: milliseconds. */
+/* Smaller numbers have 13 digits: milliseconds. */
 #define MILLISECONDS_MAX 100000000000000LL
 
 bool field_uuid(struct slice raw, struct uuid *out)
@@ -82,7 +82,7 @@ static bool convert(const struct field *f, struct slice raw, const struct scrubb
 	switch (f->type) {
 	case FIELD_UUID:
 		if (!field_uuid(raw, &u)) {
-			if (!f->nobody)
+			if (!f->unknown)
 				return false;
 			u = uuid_new();
 		}
@@ -118,7 +118,7 @@ static bool refuse(
 	return false;
 }
 
-/* A blank text says nothing. */
+/* Missing, null, or, if the field is required, an empty text. */
 static bool is_missing(const struct field *f, struct slice raw)
 {
 	enum jscan_type type = jscan_type(raw);
@@ -133,7 +133,7 @@ bool field_parse(const struct field *fields, int n, struct slice payload,
 {
 	struct slice raw[16] = { { 0 } }, cursor = payload, key, value;
 
-	/* One walk, however large the payload: the last of repeated keys counts. */
+	/* One pass, however large the payload; the last of repeated keys counts. */
 	while (jscan_next(&cursor, &key, &value))
 		for (int i = 0; i < n; i++)
 			if (jscan_equals(key, fields[i].name))

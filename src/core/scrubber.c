@@ -1,8 +1,8 @@
 /*
- * scrub: a set of byte patterns and one pass over a text. Invariants: no byte of an occurrence
+ * scrubber: a set of byte patterns and one pass over a text. Invariants: no byte of an occurrence
  * survives, also where occurrences overlap; and the plain form of every secret is in the set,
- * however many there are: the bounds on patterns drop only forms derived from it. What a set cannot
- * take is refused as a whole, so that its credential is not handed out.
+ * however many there are: the bounds on patterns drop only forms derived from it. A body that
+ * does not fit is refused as a whole, so that its credential is not delivered.
  */
 #include "scrubber_private.h"
 
@@ -11,8 +11,8 @@
 #include "lib/crypto.h"
 #include "lib/jscan.h"
 
-#define PATTERNS_MAX 4096         /* beyond this, plain forms only … */
-#define DERIVED_MAX (1024 * 1024) /* … and beyond so many bytes of others */
+#define PATTERNS_MAX 4096         /* beyond this, only plain forms … */
+#define DERIVED_MAX (1024 * 1024) /* … also beyond this many bytes of derived forms */
 
 struct digest {
 	char hex[65];

@@ -1,8 +1,8 @@
 /*
- * scrub automaton: Aho and Corasick's, in 13 bytes a state. The states are the beginnings of the
+ * scrubber automaton: Aho-Corasick, in 13 bytes per state. The states are the prefixes of the
  * patterns, numbered breadth first; since the patterns are sorted, the children of a state have
- * consecutive numbers, and the bytes that lead to them stand side by side. Invariants: a state's
- * `fail` is the longest other state that it ends with, and has a smaller number; each byte of a
+ * consecutive numbers, and the bytes that lead to them are adjacent. Invariants: a state's
+ * `fail` is its longest proper suffix that is a state, and has a smaller number; each byte of a
  * text leads at most one level down, and each failure at least one level up, so that a text of n
  * bytes takes at most 2n steps.
  */
@@ -13,8 +13,8 @@
 struct automaton {
 	uint32_t n;        /* states; 0 is the root */
 	uint32_t *first;   /* the children of s are first[s] … first[s + 1] - 1 */
-	uint32_t *fail;    /* where to go on when no child fits */
-	uint32_t *longest; /* bytes of the longest pattern that ends here; 0: none */
+	uint32_t *fail;    /* the next state when no child matches */
+	uint32_t *longest; /* bytes of the longest pattern that ends here, or 0 */
 	uint8_t *label;    /* the byte that leads here */
 	uint32_t root[256];
 };

@@ -1,7 +1,8 @@
 /*
- * scrub forms: what in a credential is a secret, and how it may look in a text. Invariant: each
- * pass over a credential is linear in its bytes, but for the pairs, which are made only while there
- * is room for them. The likelier forms come first, those of all secrets: the room may not last.
+ * scrubber forms: the secrets in a credential, and the forms in which they may appear in a text.
+ * Invariant: each pass over a credential is linear in its bytes, except for the pairs, which are
+ * made only while there is room. The likelier forms of all secrets come first, because room is
+ * limited.
  */
 #include "scrubber_private.h"
 
@@ -10,8 +11,8 @@
 
 #define DIGITS_MIN 6    /* of a number */
 #define LINE_MIN 16     /* bytes of a line that is a secret of its own */
-#define CORE_MIN 8      /* base64 digits that stand on their own; fewer are found by chance */
-#define PAIR_STRINGS 32 /* of one object; what has more is no login */
+#define CORE_MIN 8      /* base64 digits of a form; fewer would match by chance */
+#define PAIR_STRINGS 32 /* of one object; an object with more is not a login */
 #define PAIR_MAX 1024   /* bytes of user name and password together */
 
 static struct slice text_of(const struct buf *b)
@@ -59,7 +60,7 @@ static void escape(struct slice text, bool slashes, struct buf *out)
 	}
 }
 
-/* In a JSON string, and where that is in one in its turn. */
+/* In a JSON string, and in a JSON string within one. */
 static void add_escaped(struct scrubber *s, struct slice text)
 {
 	bool any = memchr(text.p, '/', text.n) != NULL;
@@ -191,7 +192,7 @@ static size_t digits_in(struct slice number)
 static bool secret_in(struct slice token, struct buf *text)
 {
 	if (*token.p == '"') {
-		/* What cannot be text is looked for as it was written. */
+		/* What cannot be decoded is searched for as it was written. */
 		if (!jscan_decode(token, text))
 			buf_add(text, token.p + 1, token.n - 2);
 		return text->n >= SECRET_MIN;
@@ -233,7 +234,7 @@ static void add_pair(struct scrubber *s, const struct buf *user, const struct bu
 	buf_free(&pair);
 }
 
-/* Which string is the user and which the password cannot be known: every pair, both ways. */
+/* It is unknown which string is the user and which the password: every pair, both ways. */
 static void add_pairs(struct scrubber *s, const struct slice *strings, size_t count)
 {
 	struct buf texts[PAIR_STRINGS] = { 0 };
@@ -249,8 +250,7 @@ static void add_pairs(struct scrubber *s, const struct slice *strings, size_t co
 		buf_free(&texts[i]);
 }
 
-/* What is open is kept in an array: each bracket, and behind it the strings that are directly in
- * it. */
+/* A stack of open brackets, each followed by the strings that are directly in it. */
 static void add_all_pairs(struct scrubber *s, struct slice value)
 {
 	struct buf open = { 0 };

@@ -1,6 +1,6 @@
 /*
- * What the parts of scrub share: the set, to which the forms of secrets are added, and the
- * automaton that it becomes.
+ * What the parts of the scrubber share: the set, to which the forms of secrets are added, and the
+ * automaton that is built from it.
  */
 #ifndef SCRUB_PRIVATE_H
 #define SCRUB_PRIVATE_H

@@ -1,7 +1,7 @@
 /*
- * Endpoints. What has no listening socket of its own is served on the workers'. A socket of
- * systemd's is what its name says (FileDescriptorName=): "intake", "metrics", and by any other name
- * the workers'; where systemd has handed over the workers' the option `listen` counts for nothing.
+ * endpoints: an endpoint without listening sockets is served on the workers'. The name of a socket
+ * that systemd passes (FileDescriptorName=) selects its endpoint: "intake", "metrics", any other
+ * name for workers. If systemd passes sockets for an endpoint, its option `listen` is not used.
  */
 #include "http/endpoints.h"
 
@@ -10,23 +10,23 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const struct door {
+static const struct endpoint {
 	unsigned serves;
-	const char *name; /* as a socket of systemd's */
+	const char *name; /* of a socket that systemd passes */
 	size_t addresses; /* the option */
-} doors[] = {
+} endpoints[] = {
 	{ WS_INTAKE, "intake", offsetof(struct conf, intake_listen) },
 	{ WS_METRICS, "metrics", offsetof(struct conf, metrics_listen) },
-	{ WS_WORKERS, NULL, offsetof(struct conf, listen) }, /* all that is left */
+	{ WS_WORKERS, NULL, offsetof(struct conf, listen) }, /* any other name */
 };
 
-static const char *addresses_of(const struct door *door, const struct conf *conf)
+static const char *addresses_of(const struct endpoint *e, const struct conf *conf)
 {
-	return *(char *const *)((const char *)conf + door->addresses);
+	return *(char *const *)((const char *)conf + e->addresses);
 }
 
-/* Says where; the first one may give the coordinator its name. */
-static void opened(struct buf *bound, char *name, size_t size)
+/* Logs the address; the first one may give the coordinator its name. */
+static void on_open(struct buf *bound, char *name, size_t size)
 {
 	const char *port = strrchr(bound->p, ':');
 	char host[256] = "";
@@ -38,14 +38,14 @@ static void opened(struct buf *bound, char *name, size_t size)
 	buf_free(bound);
 }
 
-/* Which endpoint the i-th of systemd's sockets is. */
-static const struct door *endpoint_of(int i)
+/* The endpoint of the i-th socket that systemd passes. */
+static const struct endpoint *endpoint_of(int i)
 {
-	const struct door *door = doors;
+	const struct endpoint *e = endpoints;
 
-	while (door->name != NULL && strcmp(systemd_listen_name(i), door->name) != 0)
-		door++;
-	return door;
+	while (e->name != NULL && strcmp(systemd_listen_name(i), e->name) != 0)
+		e++;
+	return e;
 }
 
 static void open_addresses(
@@ -58,39 +58,40 @@ static void open_addresses(
 		if (*address == '\0')
 			continue;
 		if (!ws_listen(ws, address, serves, &bound))
-			fatal("listening on %s", address);
-		opened(&bound, name, size);
+			fatal("cannot listen on %s", address);
+		on_open(&bound, name, size);
 	}
 	free(list);
 }
 
-/* The workers' endpoint first, for the name; but what it serves is known when the others are. */
+/* The workers' endpoint is opened first, for the name, but what it serves depends on the others. */
 void endpoints_open(struct ws *ws, const struct conf *conf, char *name, size_t size)
 {
-	unsigned apart = 0,
-		 handed = 0; /* what has listening sockets of its own; what systemd has opened */
+	unsigned separate = 0; /* what has listening sockets of its own */
+	unsigned passed = 0;   /* what systemd has opened */
 	int nfds = systemd_listen_fds();
 	struct buf bound = { 0 };
 
-	for (const struct door *door = doors; door->name != NULL; door++)
-		if (*addresses_of(door, conf) != '\0')
-			apart |= door->serves;
+	for (const struct endpoint *e = endpoints; e->name != NULL; e++)
+		if (*addresses_of(e, conf) != '\0')
+			separate |= e->serves;
 	for (int i = 0; i < nfds; i++)
 		if (endpoint_of(i)->name != NULL)
-			apart |= endpoint_of(i)->serves;
-	unsigned main_serves = WS_WORKERS | ((WS_INTAKE | WS_METRICS) & ~apart);
+			separate |= endpoint_of(i)->serves;
+	unsigned main_serves = WS_WORKERS | ((WS_INTAKE | WS_METRICS) & ~separate);
 	for (int i = 0; i < nfds; i++) {
 		unsigned serves = endpoint_of(i)->serves;
 
-		handed |= serves;
+		passed |= serves;
 		if (!ws_listen_fd(ws, systemd_listen_fd(i),
 			    serves == WS_WORKERS ? main_serves : serves, &bound))
-			fatal("listening on descriptor %d", systemd_listen_fd(i));
-		opened(&bound, name, size);
+			fatal("cannot listen on descriptor %d", systemd_listen_fd(i));
+		on_open(&bound, name, size);
 	}
-	for (int i = (int)countof(doors) - 1; i >= 0; i--)
-		if (!(handed & doors[i].serves))
-			open_addresses(ws, addresses_of(&doors[i], conf),
-				doors[i].serves == WS_WORKERS ? main_serves : doors[i].serves, name,
-				size);
+	for (int i = (int)countof(endpoints) - 1; i >= 0; i--)
+		if (!(passed & endpoints[i].serves))
+			open_addresses(ws, addresses_of(&endpoints[i], conf),
+				endpoints[i].serves == WS_WORKERS ? main_serves
+								  : endpoints[i].serves,
+				name, size);
 }

@@ -1,5 +1,5 @@
 /*
- * Health, readiness and metrics.
+ * health: /healthz, /readyz and /metrics.
  */
 #include "http/health.h"
 

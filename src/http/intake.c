@@ -1,8 +1,8 @@
 /*
- * The webhook. Invariant: 200 means that the work order is durable. Its ids are fixed at receipt,
- * so that the batch, sent again, recognises itself; every answer names the work order in the header
- * x-meta-work-order-id, and a sender that was not answered, or 503, repeats its request with that
- * header (or with its Idempotency-Key): one work order at most is made.
+ * intake: the webhook. Invariant: 200 means that the work order is durable. Its ids are fixed at
+ * receipt, so that a batch can be sent again; every reply has the work order's id in the header
+ * x-meta-work-order-id, and a sender that got no reply, or 503, repeats its request with that
+ * header (or with its Idempotency-Key): at most one work order is made.
  */
 #include "http/intake.h"
 
@@ -19,14 +19,14 @@ static const char id_header[] = "x-meta-work-order-id";
 struct hook {
 	struct batch_item item;
 	struct value values[COLUMNS];
-	struct ws_http *http; /* NULL: the client is gone */
+	struct ws_http *http; /* NULL: the client has disconnected */
 	struct server *server;
 	size_t size; /* what it counts against the memory bound */
 	void (*enqueued)(void);
 };
 
 /* work_order: the text of the id under which it is stored, or would be; NULL if there is none. */
-static void answer(struct ws_http *http, int status, const char *work_order, struct slice body)
+static void respond(struct ws_http *http, int status, const char *work_order, struct slice body)
 {
 	char headers[128] = "";
 
@@ -42,7 +42,7 @@ static void answer(struct ws_http *http, int status, const char *work_order, str
 			http, status, "application/json", *headers != '\0' ? headers : NULL, body);
 }
 
-static void refuse(
+static void respond_error(
 	struct ws_http *http, int status, const struct uuid *work_order, const char *error)
 {
 	char id[UUID_TEXT];
@@ -51,45 +51,46 @@ static void refuse(
 	buf_adds(&b, "{\"error\":");
 	buf_add_json(&b, slice_of(error));
 	buf_addc(&b, '}');
-	answer(http, status, work_order != NULL ? uuid_format(work_order, id) : NULL,
+	respond(http, status, work_order != NULL ? uuid_format(work_order, id) : NULL,
 		(struct slice){ b.p, b.n });
 	buf_free(&b);
 }
 
 /* Columns: ord, verdict, work_order_id, run_id. */
-static void reply(struct hook *hook, const struct batch_result *r)
+static void respond_result(struct hook *hook, const struct batch_result *r)
 {
 	const char *verdict, *work_order;
 	struct buf b = { 0 };
 
 	if (r->status != BATCH_DONE || r->rows != 1) {
-		refuse(hook->http, 503, &hook->item.work_order_id,
-			"not known to be stored: retry with this x-meta-work-order-id");
+		respond_error(hook->http, 503, &hook->item.work_order_id,
+			"may not have been stored: retry with this x-meta-work-order-id");
 		return;
 	}
 	verdict = PQgetvalue(r->res, r->first, 1);
 	if (strcmp(verdict, "not_found") == 0) {
-		refuse(hook->http, 404, NULL, "no such trigger");
+		respond_error(hook->http, 404, NULL, "no such trigger");
 		return;
 	}
 	if (strcmp(verdict, "unauthorized") == 0) {
-		refuse(hook->http, 401, NULL,
-			"this trigger needs a key: Authorization: Bearer, or X-Api-Key");
+		respond_error(hook->http, 401, NULL,
+			"this trigger requires a key: Authorization: Bearer, or X-Api-Key");
 		return;
 	}
 	if (strcmp(verdict, "no_edge") == 0) {
-		refuse(hook->http, 422, NULL, "no enabled edge leaves this trigger");
+		respond_error(hook->http, 422, NULL, "this trigger has no enabled edge");
 		return;
 	}
 	if (strcmp(verdict, "taken") == 0) {
-		refuse(hook->http, 409, NULL, "this x-meta-work-order-id is not of this trigger");
+		respond_error(hook->http, 409, NULL,
+			"this x-meta-work-order-id belongs to another trigger");
 		return;
 	}
 	hook->enqueued();
 	work_order = PQgetvalue(r->res, r->first, 2);
 	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}", work_order,
 		PQgetvalue(r->res, r->first, 3));
-	answer(hook->http, 200, work_order, (struct slice){ b.p, b.n });
+	respond(hook->http, 200, work_order, (struct slice){ b.p, b.n });
 	buf_free(&b);
 }
 
@@ -97,7 +98,7 @@ static void on_done(struct batch_item *item, const struct batch_result *r)
 {
 	struct hook *hook = container_of(item, struct hook, item);
 
-	reply(hook, r);
+	respond_result(hook, r);
 	for (int i = 0; i < COLUMNS; i++)
 		value_clear(&hook->values[i]);
 	channel_hold_bodies(hook->server, -(ptrdiff_t)hook->size);
@@ -140,17 +141,17 @@ static bool parse_trigger(const struct ws_head *head, struct uuid *trigger)
 	return uuid_parse(slice_of(head->path + strlen("/i/")), trigger);
 }
 
-static bool key_is_good(const struct ws_head *head)
+static bool is_key_valid(const struct ws_head *head)
 {
 	char *key = ws_header(head, "Idempotency-Key");
 	size_t n = key != NULL ? strlen(key) : 1;
-	bool good = n > 0 && n <= KEY_MAX && (key == NULL || utf8_valid(key, n));
+	bool valid = n > 0 && n <= KEY_MAX && (key == NULL || utf8_valid(key, n));
 
 	free(key);
-	return good;
+	return valid;
 }
 
-/* The id that the work order will have: the sender's, if this is a repetition, or a new one. False
+/* The id for the work order: from the header if the sender repeats a request, else a new one. False
  * if the header has no UUID. */
 static bool read_id(const struct ws_head *head, struct uuid *id)
 {
@@ -166,13 +167,13 @@ static bool read_id(const struct ws_head *head, struct uuid *id)
 }
 
 /* 0, or the status with which the request is refused. */
-static int judge(const struct server *server, const struct ws_head *head, size_t length,
+static int check_head(const struct server *server, const struct ws_head *head, size_t length,
 	struct uuid *id, const char **why)
 {
 	struct uuid trigger;
 
 	if (strcmp(head->method, "POST") != 0) {
-		*why = "this path accepts POST only";
+		*why = "only POST is allowed";
 		return 405;
 	}
 	if (!parse_trigger(head, &trigger)) {
@@ -183,8 +184,8 @@ static int judge(const struct server *server, const struct ws_head *head, size_t
 		*why = "the body is too large";
 		return 413;
 	}
-	if (!key_is_good(head)) {
-		*why = "an Idempotency-Key has 1 to 255 characters";
+	if (!is_key_valid(head)) {
+		*why = "the Idempotency-Key must have 1 to 255 bytes of UTF-8";
 		return 400;
 	}
 	if (!read_id(head, id)) {
@@ -192,17 +193,17 @@ static int judge(const struct server *server, const struct ws_head *head, size_t
 		return 400;
 	}
 	if (!batch_lane_is_up(server->batch, LANE_WRITE)) {
-		*why = "the database is not available: nothing was stored";
+		*why = "the database is not available; nothing was stored";
 		return 503;
 	}
 	if (!channel_body_fits(server, length)) {
-		*why = "too many requests are under way: nothing was stored";
+		*why = "too many requests at once; nothing was stored";
 		return 503;
 	}
 	return 0;
 }
 
-/* The key that the request brings, owned by the caller; NULL if it brings none. */
+/* The request's key, owned by the caller; NULL if it has none. */
 static char *read_key(const struct ws_head *head)
 {
 	static const char scheme[] = "Bearer ";
@@ -214,7 +215,7 @@ static char *read_key(const struct ws_head *head)
 	return key != NULL ? key : ws_header(head, "X-Api-Key");
 }
 
-/* The key's digest under a salt of this request's own (intake.sql says why). */
+/* The key's digest under a new salt for each request (intake.sql says why). */
 static void add_proof(const struct ws_head *head, struct value *salt, struct value *proof)
 {
 	char *key = read_key(head), digest[65];
@@ -236,7 +237,7 @@ static void add_proof(const struct ws_head *head, struct value *salt, struct val
 	buf_free(&salted);
 }
 
-/* The columns behind the proof. */
+/* The columns after the proof. */
 static void add_ids(struct value *v, const struct uuid *work_order)
 {
 	struct uuid run = uuid_new(), clip = uuid_new();
@@ -251,10 +252,10 @@ void intake_head(
 {
 	const char *why;
 	struct uuid id;
-	int status = judge(server, head, length, &id, &why);
+	int status = check_head(server, head, length, &id, &why);
 
 	if (status != 0)
-		refuse(http, status, status == 503 ? &id : NULL, why);
+		respond_error(http, status, status == 503 ? &id : NULL, why);
 }
 
 void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
@@ -267,19 +268,19 @@ void intake_request(struct server *server, struct ws_http *http, const struct ws
 	char *key;
 
 	if (!parse_trigger(head, &trigger) || !read_id(head, &id)) {
-		/* can't happen: the head was judged */
-		refuse(http, 404, NULL, "no such trigger");
+		/* cannot happen: intake_head has checked them */
+		respond_error(http, 404, NULL, "no such trigger");
 		return;
 	}
 	if (body->n == 0 ||
 		jscan_document((struct slice){ body->p, body->n }, &document) != JSCAN_OK) {
-		refuse(http, 400, NULL, "the body is not JSON");
+		respond_error(http, 400, NULL, "the body is not valid JSON");
 		return;
 	}
 	hook = xcalloc(1, sizeof(*hook));
 	hook->http = http;
 	hook->server = server;
-	hook->size = sizeof(*hook) + 2 * body->n; /* once more on its way to the database */
+	hook->size = sizeof(*hook) + 2 * body->n; /* a copy is sent to the database */
 	hook->enqueued = enqueued;
 	hook->item.stmt = stmt_get("intake");
 	hook->item.values = hook->values;

@@ -1,7 +1,7 @@
 /*
- * stats: the metrics, and their text form. The table below is the only place where a family exists;
- * the enum in stats.h is its index. A series is a number (or a row of buckets) that lives as long
- * as the process, so a caller keeps a pointer and never looks anything up.
+ * metrics: the metrics, and their text form. A family exists only in the table below; the enum in
+ * metrics.h is its index. A series is a number (or a row of buckets) that lives as long
+ * as the process, so callers keep a pointer.
  */
 #include "lib/metrics.h"
 
@@ -29,117 +29,122 @@ struct family {
 
 static const struct family families[METRIC_FAMILIES] = {
 	[METRIC_BUILD_INFO] = { "interlock_build_info", GAUGE,
-		"Always 1; version and schema are in the labels." },
+		"Always 1; the labels have the version and the schema." },
 	[METRIC_READY] = { "interlock_ready", GAUGE,
-		"1 while the database answers and its schema fits." },
+		"1 while the coordinator accepts workers (database available, schema valid)." },
 	[METRIC_RUNS] = { "interlock_runs", GAUGE,
-		"Runs in flight, by state (at most 4,000 are counted)." },
+		"Claimed and started runs (at most 4,000 are counted)." },
 	[METRIC_WAITING] = { "interlock_waiting_runs", GAUGE,
-		"Runs that wait to be claimed, by queue (at most 20,000 are counted)." },
-	[METRIC_WAITING_SECONDS] = { "interlock_oldest_waiting_run_seconds", GAUGE,
-		"Age of the oldest run that waits, by queue." },
+		"Available runs, by queue (at most 20,000 are counted)." },
+	[METRIC_WAITING_SECONDS] = { "interlock_oldest_waiting_run_age_seconds", GAUGE,
+		"Age of the oldest available run, by queue." },
 	[METRIC_FINISHED_RUNS] = { "interlock_finished_runs_total", COUNTER,
-		"Runs whose worker reported their end, by the state it gave them." },
-	[METRIC_MESSAGES] = { "interlock_messages_total", COUNTER, "Messages from workers." },
+		"Runs completed by their worker, by final state." },
+	[METRIC_MESSAGES] = { "interlock_messages_total", COUNTER,
+		"Messages from workers, by event and outcome." },
 	[METRIC_MESSAGE_SECONDS] = { "interlock_message_duration_seconds", HISTOGRAM,
-		"From the receipt of a message to its reply.", seconds },
+		"Time from the receipt of a message to its reply.", seconds },
 	[METRIC_SOCKETS] = { "interlock_sockets", GAUGE, "Open sockets of workers." },
 	[METRIC_SOCKETS_PAUSED] = { "interlock_paused_sockets", GAUGE,
-		"Sockets that are not being read." },
+		"Sockets that are not read at present (backpressure), by reason." },
 	[METRIC_SOCKET_PAUSES] = { "interlock_socket_pauses_total", COUNTER,
-		"Pauses in reading a socket." },
-	[METRIC_CHANNELS] = { "interlock_channels", GAUGE, "Joined channels of runs." },
-	[METRIC_HANDSHAKES] = { "interlock_handshakes_total", COUNTER, "Handshakes of workers." },
-	[METRIC_CALLERS] = { "interlock_callers", GAUGE,
-		"Connections that are not a worker's, or not yet." },
-	[METRIC_CALLERS_DROPPED] = { "interlock_callers_dropped_total", COUNTER,
-		"Such connections closed to make room (crowded) or for lack of progress "
-		"(stalled)." },
+		"Times that reading a socket was paused (backpressure), by reason." },
+	[METRIC_CHANNELS] = { "interlock_channels", GAUGE, "Joined run channels." },
+	[METRIC_HANDSHAKES] = { "interlock_handshakes_total", COUNTER,
+		"Handshakes of workers, by result." },
+	[METRIC_CALLERS] = { "interlock_http_connections", GAUGE,
+		"Open connections without a worker: HTTP requests, and before the handshake." },
+	[METRIC_CALLERS_DROPPED] = { "interlock_http_connections_dropped_total", COUNTER,
+		"Connections without a worker closed to make room (crowded) or because they made "
+		"no progress (stalled)." },
 	[METRIC_SOCKET_CLOSES] = { "interlock_socket_closes_total", COUNTER,
-		"Sockets closed by the coordinator." },
+		"Sockets of workers closed by the coordinator, by close code." },
 	[METRIC_BYTES_IN] = { "interlock_received_bytes_total", COUNTER,
 		"Bytes of messages from workers." },
 	[METRIC_BYTES_OUT] = { "interlock_sent_bytes_total", COUNTER,
 		"Bytes of messages to workers." },
-	[METRIC_TURN_SECONDS] = { "interlock_loop_turn_seconds", HISTOGRAM,
-		"How long the event loop was busy between two waits.", seconds },
+	[METRIC_TURN_SECONDS] = { "interlock_event_loop_busy_seconds", HISTOGRAM,
+		"Time that the event loop was busy between two waits.", seconds },
 	[METRIC_BUFFERED_BYTES] = { "interlock_buffered_bytes", GAUGE,
-		"Memory held by messages and replies under way." },
-	[METRIC_SNAPSHOT_BYTES] = { "interlock_snapshot_bytes", GAUGE,
-		"Bytes of the plans and secrets of the runs that have channels." },
-	[METRIC_BATCHES] = { "interlock_batches_total", COUNTER, "Batches sent to the database." },
+		"Memory used by messages and replies under way." },
+	[METRIC_SNAPSHOT_BYTES] = { "interlock_plan_cache_bytes", GAUGE,
+		"Memory used by cached plans, and by the secrets of joined runs." },
+	[METRIC_BATCHES] = { "interlock_batches_total", COUNTER,
+		"Batches sent to the database, by lane and result." },
 	[METRIC_BATCH_ITEMS] = { "interlock_batch_messages", HISTOGRAM, "Messages in a batch.",
 		items },
 	[METRIC_BATCH_WAIT_SECONDS] = { "interlock_batch_wait_seconds", HISTOGRAM,
-		"Time that the first message of a batch waited for the batch before.", seconds },
+		"Time that the first message of a batch waited for the previous batch.", seconds },
 	[METRIC_BATCH_SECONDS] = { "interlock_batch_duration_seconds", HISTOGRAM,
-		"From the sending of a batch to its commit.", seconds },
+		"Time from sending a batch to its commit.", seconds },
 	[METRIC_QUEUED_MESSAGES] = { "interlock_queued_messages", GAUGE,
-		"Messages that wait for a batch." },
+		"Messages waiting for a batch." },
 	[METRIC_COMMITTING_MESSAGES] = { "interlock_committing_messages", GAUGE,
 		"Messages in the batch that is being committed." },
 	[METRIC_RESENT_MESSAGES] = { "interlock_resent_messages_total", COUNTER,
 		"Messages resent after a lost database connection." },
 	[METRIC_DB_UP] = { "interlock_db_up", GAUGE, "1 while the database connection is up." },
 	[METRIC_DB_CONNECTS] = { "interlock_db_connects_total", COUNTER,
-		"Database connections made." },
+		"Database connections established." },
 	[METRIC_CLAIMED_RUNS] = { "interlock_claimed_runs_total", COUNTER,
-		"Runs handed out to workers." },
+		"Runs claimed by workers." },
 	[METRIC_UNDELIVERED_CLAIMS] = { "interlock_undelivered_claims_total", COUNTER,
-		"Claims released because the worker disconnected before the reply." },
+		"Runs released because the reply to the claim could not be delivered." },
 	[METRIC_LATE_REPLIES] = { "interlock_late_replies_total", COUNTER,
-		"Answers given after a reconnect to what was asked before it." },
+		"Replies sent on a worker's next connection, because the one of the request was "
+		"lost." },
 	[METRIC_MESSAGE_OUTCOMES] = { "interlock_message_outcomes_total", COUNTER,
-		"Late, superseded and repeated messages, by outcome." },
-	[METRIC_LATE_MESSAGE_SECONDS] = { "interlock_late_message_seconds", HISTOGRAM,
+		"Late, superseded and repeated messages, by event and outcome." },
+	[METRIC_LATE_MESSAGE_SECONDS] = { "interlock_late_message_delay_seconds", HISTOGRAM,
 		"Time between the loss of a run and a late message.", lateness },
 	[METRIC_WORKER_CLOCK_SKEW_SECONDS] = { "interlock_worker_clock_skew_seconds", HISTOGRAM,
-		"Difference between a worker's clock and the database's, including the transit of "
-		"the "
-		"message.",
+		"Difference between a worker's clock and the database's, including the message's "
+		"transit.",
 		skew },
 	[METRIC_DB_CLOCK_OFFSET] = { "interlock_db_clock_offset_seconds", GAUGE,
-		"By how much the database's clock is ahead of the coordinator's." },
+		"Time by which the database's clock is ahead of the coordinator's." },
 	[METRIC_LOST_RUNS] = { "interlock_lost_runs_total", COUNTER,
-		"Runs declared lost, by the clock that had run out." },
+		"Runs declared lost, by what expired (lease or deadline)." },
 	[METRIC_LATE_COMPLETIONS] = { "interlock_late_completions_total", COUNTER,
-		"Lost runs whose worker reported their end later (late completions)." },
+		"Lost runs that their worker completed later, by late policy." },
 	[METRIC_RETURNED_RUNS] = { "interlock_returned_runs_total", COUNTER,
-		"Claimed runs made available again: not joined in time, requeued, or left before "
-		"the start." },
+		"Claimed runs made available again: not joined in time (released), lost before the "
+		"start (requeued), or left by the worker (left)." },
 	[METRIC_JANITOR_DELAY_SECONDS] = { "interlock_janitor_delay_seconds", HISTOGRAM,
 		"Time between the expiry of a run's lease, deadline or join timeout and the "
 		"janitor's decision.",
 		lateness },
-	[METRIC_SWEEP_TAKEN_RUNS] = { "interlock_sweep_taken_runs", HISTOGRAM,
-		"Runs that the janitor took in one transaction.", items },
+	[METRIC_SWEEP_TAKEN_RUNS] = { "interlock_sweep_runs", HISTOGRAM,
+		"Overdue runs that the janitor took in one transaction.", items },
 	[METRIC_JANITOR_ACTIVE] = { "interlock_janitor_active", GAUGE,
-		"1 while the janitor enforces this clock, 0 during the grace period after a start "
-		"or an outage." },
+		"1 while the janitor enforces this clock (join, lease, deadline), 0 during the "
+		"grace period after a start or an outage." },
 	[METRIC_POLICY_MISMATCH] = { "interlock_policy_mismatch", GAUGE,
-		"1 while another coordinator has another late policy." },
-	[METRIC_LEASE_RENEWALS] = { "interlock_lease_renewals_total", COUNTER,
-		"Leases of runs extended." },
+		"1 while another coordinator has a different late policy." },
+	[METRIC_LEASE_RENEWALS] = { "interlock_lease_renewals_total", COUNTER, "Leases renewed." },
 	[METRIC_EMPTY_CLAIMS] = { "interlock_empty_claims_total", COUNTER,
-		"Claims answered without asking the database, because no run waits." },
+		"Claims answered without the database, because no run was available." },
 	[METRIC_LOG_WARNINGS] = { "interlock_log_line_warnings_total", COUNTER,
-		"Log lines of which something could not be stored." },
-	[METRIC_INTAKE] = { "interlock_webhook_requests_total", COUNTER, "Webhook requests." },
+		"Log lines that could not be stored unchanged, by cause." },
+	[METRIC_INTAKE] = { "interlock_webhook_requests_total", COUNTER,
+		"Webhook requests, by HTTP status." },
 	[METRIC_PROCESS_CPU] = { "process_cpu_seconds_total", COUNTER,
-		"Processor time of the process, user and system." },
+		"Total user and system CPU time." },
 	[METRIC_PROCESS_START] = { "process_start_time_seconds", GAUGE,
-		"When the process was started, since 1970." },
-	[METRIC_PROCESS_RESIDENT] = { "process_resident_memory_bytes", GAUGE, "Memory in use." },
-	[METRIC_PROCESS_VIRTUAL] = { "process_virtual_memory_bytes", GAUGE, "Addresses in use." },
-	[METRIC_PROCESS_FDS] = { "process_open_fds", GAUGE, "Open descriptors." },
+		"Start time of the process since the Unix epoch." },
+	[METRIC_PROCESS_RESIDENT] = { "process_resident_memory_bytes", GAUGE,
+		"Resident memory size." },
+	[METRIC_PROCESS_VIRTUAL] = { "process_virtual_memory_bytes", GAUGE,
+		"Virtual memory size." },
+	[METRIC_PROCESS_FDS] = { "process_open_fds", GAUGE, "Number of open file descriptors." },
 	[METRIC_PROCESS_MAX_FDS] = { "process_max_fds", GAUGE,
-		"Maximum number of open descriptors." },
+		"Maximum number of open file descriptors." },
 };
 
 struct series {
 	struct series *next;
 	const struct family *family;
-	char *labels;     /* "" for none */
+	char *labels;     /* may be "" */
 	double value;     /* of a histogram: the sum of what was observed */
 	uint64_t count[]; /* histograms: one for each bucket, not cumulated */
 };
@@ -243,8 +248,8 @@ static void print_histogram(struct buf *b, const struct series *s)
 	print_sample(b, s, "_count", (double)sum);
 }
 
-/* What an operator wants to see as 0 before it has happened: a counter that appears with its first
- * event shows no increase to a reader of increases. */
+/* Series that exist from the start, as 0: increase() does not see the first event of a counter that
+ * appears with it. */
 static const struct {
 	enum metrics_family family;
 	const char *label, *values; /* separated by blanks; NULL: the family has no labels */

@@ -78,7 +78,7 @@ static void reply_dataclip(struct request *request, const struct batch_result *r
 /* ---- fetch:credential ---- */
 
 static const struct field credential_fields[] = {
-	{ "id", FIELD_UUID, .missing = "This field can't be blank.", .nobody = true },
+	{ "id", FIELD_UUID, .missing = "This field can't be blank.", .unknown = true },
 };
 
 static void check_credential(struct request *request)

@@ -229,7 +229,7 @@ static const struct field complete_fields[] = {
 		.as = "state" },
 	{ "error_type", FIELD_TEXT, .scrub = true },
 	{ "error_message", FIELD_TEXT, .scrub = true, .limit = 8192 },
-	{ "final_dataclip_id", FIELD_UUID, .nobody = true },
+	{ "final_dataclip_id", FIELD_UUID, .unknown = true },
 };
 
 /* The columns behind the common ones of run_complete.sql. */

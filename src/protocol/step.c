@@ -9,7 +9,7 @@ static const char blank[] = "This field can't be blank.";
 static const struct field start_fields[] = {
 	{ "timestamp", FIELD_TIME, .given = true },
 	{ "step_id", FIELD_UUID, .missing = blank, .bad = "is invalid", .code = "invalid" },
-	{ "job_id", FIELD_UUID, .missing = blank, .nobody = true },
+	{ "job_id", FIELD_UUID, .missing = blank, .unknown = true },
 	{ "input_dataclip_id", FIELD_UUID, .given = true },
 	{ "credential_id", FIELD_UUID },
 };

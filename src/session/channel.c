@@ -83,7 +83,7 @@ int channel_callers(void *arg, const char *address)
 	const struct conf *conf = ((const struct server *)arg)->conf;
 	bool many = address == NULL || net_list_has(conf->trusted_proxies, address);
 
-	return (int)(many ? conf->max_callers : conf->max_callers_per_address);
+	return (int)(many ? conf->max_http_connections : conf->max_http_connections_per_address);
 }
 
 static const char too_many[] = "too many connections";

@@ -25,7 +25,7 @@ enum {
 
 static void count(const char *what)
 {
-	metrics_add(metrics_seriesf(METRIC_LATE_REPLIES, "what=\"%s\"", what), 1);
+	metrics_add(metrics_seriesf(METRIC_LATE_REPLIES, "kind=\"%s\"", what), 1);
 }
 
 /* The number in a ref, raw JSON: "12"; 0 if it is none. */

@@ -127,7 +127,7 @@ const becomes = async ({ run }, state) =>
 		await db.until(`SELECT state || ' ' || claim_epoch FROM runs WHERE id = '${run}'`, ([[is]]) => is === state, 10_000),
 		[[state]],
 	);
-const late = (coordinator, what) => coordinator.metric(`interlock_late_replies_total{what="${what}"}`);
+const late = (coordinator, what) => coordinator.metric(`interlock_late_replies_total{kind="${what}"}`);
 
 // -- Claims -------------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ test('ten cuts in a row at one reply, and only its own ref is answered', async (
 	const from = await late(a, 'reply');
 	for (let i = 0; i < 10; i++) {
 		client.proxy.cut('frames');
-		await a.untilMetric('interlock_late_replies_total{what="reply"}', (n) => n > from + i);
+		await a.untilMetric('interlock_late_replies_total{kind="reply"}', (n) => n > from + i);
 	}
 	client.proxy.cut();
 	assert.deepEqual(await asked, { status: 'ok', response: {} });

@@ -60,7 +60,7 @@ test('503 names the id, and the repetition is the same work order', async () => 
 	wire.deafen();
 	const first = await post(hasty, id.trigger);
 	assert.equal(first.status, 503);
-	assert.match(first.error, /not known to be stored/);
+	assert.match(first.error, /may not have been stored/);
 	assert.deepEqual(await committed(id), [['2']], 'it is committed all the same');
 	await wire.cut();
 	await hasty.untilMetric('interlock_ready', (is) => is === 1, 30_000);
@@ -99,7 +99,7 @@ test("another trigger's id is refused, another project's means nothing here", as
 	const first = await post(a, mine.trigger);
 	for (const headers of [{ [ID]: first.id }, { [ID]: first.id, 'Idempotency-Key': 'k' }]) {
 		const { status, id, error } = await post(a, trigger, headers);
-		assert.deepEqual([status, id, error], [409, null, `this ${ID} is not of this trigger`]);
+		assert.deepEqual([status, id, error], [409, null, `this ${ID} belongs to another trigger`]);
 	}
 	assert.deepEqual(await count(db, mine), MADE);
 	const keyed = await post(a, trigger, { 'Idempotency-Key': 'k' });

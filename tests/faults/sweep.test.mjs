@@ -95,15 +95,15 @@ test(`${LOST} runs are overdue and three janitors come for them`, async () => {
 		return each.reduce((a, b) => a + b);
 	};
 	assert.equal(await sum('interlock_lost_runs_total{clock="deadline"}'), LOST);
-	assert.equal(await sum('interlock_sweep_taken_runs_sum'), LOST);
+	assert.equal(await sum('interlock_sweep_runs_sum'), LOST);
 	// Janitors that came late for the last ones still end their transactions.
 	let all, small;
 	do {
-		all = await sum('interlock_sweep_taken_runs_count');
-		small = await sum(`interlock_sweep_taken_runs_bucket{le="${BATCH}"}`);
-	} while (all !== (await sum('interlock_sweep_taken_runs_count')));
+		all = await sum('interlock_sweep_runs_count');
+		small = await sum(`interlock_sweep_runs_bucket{le="${BATCH}"}`);
+	} while (all !== (await sum('interlock_sweep_runs_count')));
 	assert.equal(small, all, 'no transaction took more');
-	const shares = await Promise.all(coordinators.map((one) => one.metric('interlock_sweep_taken_runs_sum')));
+	const shares = await Promise.all(coordinators.map((one) => one.metric('interlock_sweep_runs_sum')));
 	console.log(`in ${all} transactions; the three janitors took ${shares.join(', ')}`);
 });
 

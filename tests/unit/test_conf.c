@@ -78,8 +78,8 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->max_message, 128 << 20);
 	assert_int_equal(conf->max_workers, 10000);
 	assert_int_equal(conf->max_workers_per_address, 10000);
-	assert_int_equal(conf->max_callers, 1000);
-	assert_int_equal(conf->max_callers_per_address, 200);
+	assert_int_equal(conf->max_http_connections, 1000);
+	assert_int_equal(conf->max_http_connections_per_address, 200);
 	assert_int_equal(conf->memory, 512 << 20);
 	assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(conf->log_target, LOG_AUTO);
@@ -379,7 +379,7 @@ static void test_reload(void **state)
 		     "[metrics]\nlisten = 127.0.0.1:3\n"
 		     "[limits]\nmax_message = 1MiB\nmax_workers = 5\n"
 		     "max_workers_per_address = 6\nmemory = 1GiB\n"
-		     "max_callers = 7\nmax_callers_per_address = 8\n"
+		     "max_http_connections = 7\nmax_http_connections_per_address = 8\n"
 		     "[log]\nlevel = debug\ntarget = journal\nsocket = /s\nburst = 0\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"),
 		&kept);
@@ -408,8 +408,8 @@ static void test_reload(void **state)
 	assert_int_equal(conf->journal_max_message, 1024);
 	assert_int_equal(conf->max_workers, 5);
 	assert_int_equal(conf->max_workers_per_address, 6);
-	assert_int_equal(conf->max_callers, 7);
-	assert_int_equal(conf->max_callers_per_address, 8);
+	assert_int_equal(conf->max_http_connections, 7);
+	assert_int_equal(conf->max_http_connections_per_address, 8);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(conf->log_target, LOG_JOURNAL);
 	assert_string_equal(conf->log_socket, "/s");

@@ -169,7 +169,7 @@ static void refusals(void **state)
 
 static void an_id_that_nobody_has(void **state)
 {
-	static const struct field field = { "id", FIELD_UUID, .missing = "blank", .nobody = true };
+	static const struct field field = { "id", FIELD_UUID, .missing = "blank", .unknown = true };
 
 	(void)state;
 	assert_true(parse(&field, 1, "{\"id\":\"job1\"}"));

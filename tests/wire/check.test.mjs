@@ -63,21 +63,21 @@ const look = (args = [], env = {}) => {
 	assert.ok(status === 0 || status === 1, `${status} ${stderr}`);
 	const said = JSON.parse(stdout);
 	assert.equal(said.failed > 0, status === 1, 'the status says whether anything fails');
-	return said.findings;
+	return said.checks;
 };
 
-const wrong = (findings) => findings.filter(({ verdict }) => verdict !== 'ok');
+const wrong = (findings) => findings.filter(({ result }) => result !== 'ok');
 
-// Exactly these are found: {check, verdict, pattern of the sentence}; and each says what to do.
+// Exactly these are found: {check, result, pattern of the sentence}; and each says what to do.
 const finds = (findings, ...wanted) => {
 	const found = wrong(findings);
 	assert.deepEqual(
-		found.map(({ check, verdict }) => [check, verdict]),
-		wanted.map(([check, verdict]) => [check, verdict]),
+		found.map(({ check, result }) => [check, result]),
+		wanted.map(([check, result]) => [check, result]),
 		JSON.stringify(found, null, 1),
 	);
-	wanted.forEach(([, , pattern], i) => pattern && assert.match(found[i].finding, pattern));
-	for (const { verdict, remedy } of found) assert.ok(verdict === 'skipped' || remedy);
+	wanted.forEach(([, , pattern], i) => pattern && assert.match(found[i].message, pattern));
+	for (const { result, hint } of found) assert.ok(result === 'skipped' || hint);
 };
 const fine = () => finds(look());
 
@@ -101,8 +101,8 @@ test('nothing is wrong to begin with', async () => {
 	fine();
 	const { status, stdout, stderr } = run();
 	assert.deepEqual([status, stderr], [0, '']);
-	assert.match(stdout, /^ok +settings +what is answered ok is durable$/m);
-	assert.match(stdout, /^0 failed, \d warned$/m);
+	assert.match(stdout, /^ok +settings +commits are durable$/m);
+	assert.match(stdout, /^0 failed, \d warnings$/m);
 });
 
 // -- Configuration, keys ------------------------------------------------------------------------------
@@ -149,18 +149,18 @@ finding(
 		chmodSync(key('run_token_key'), 0o600);
 	},
 	away('run_token_key').mend,
-	['keys', 'warn', /run_token_key: a signature by an RSA key costs ten times/],
+	['keys', 'warn', /run_token_key: signing with an RSA key takes ten times/],
 );
-for (const [mode, verdict, pattern] of [
-	[0o604, 'fail', /worker_secret: every user of this machine may read/],
-	[0o602, 'fail', /worker_secret: every user of this machine may change/],
-	[0o660, 'warn', /worker_secret: its group may change/],
+for (const [mode, result, pattern] of [
+	[0o604, 'fail', /worker_secret: every user of this machine can read/],
+	[0o602, 'fail', /worker_secret: every user of this machine can write/],
+	[0o660, 'warn', /worker_secret: its group can write/],
 ])
 	finding(
 		`a key with mode ${mode.toString(8)}`,
 		() => chmodSync(key('worker_secret'), mode),
 		() => chmodSync(key('worker_secret'), 0o600),
-		['keys', verdict, pattern],
+		['keys', result, pattern],
 	);
 finding(
 	'a secret that is short',
@@ -170,14 +170,14 @@ finding(
 		chmodSync(key('worker_secret'), 0o600);
 	},
 	away('worker_secret').mend,
-	['keys', 'warn', /worker_secret: 5 bytes are few/],
+	['keys', 'warn', /worker_secret: has only 5 bytes/],
 );
 test("systemd's credentials are looked at where it puts them", async () => {
 	const conf = readFileSync(file, 'utf8');
 	writeFileSync(file, conf.replace(/^(worker_secret|run_token_key|credential_key) = .*$/gm, ''));
 	finds(look([], { CREDENTIALS_DIRECTORY: keys }));
-	const [{ finding }] = wrong(look([], { CREDENTIALS_DIRECTORY: join(folder, 'nowhere') }));
-	assert.match(finding, /worker_secret: cannot read .*nowhere\/worker_secret/);
+	const [{ message }] = wrong(look([], { CREDENTIALS_DIRECTORY: join(folder, 'nowhere') }));
+	assert.match(message, /worker_secret: cannot read .*nowhere\/worker_secret/);
 	configure();
 });
 
@@ -222,7 +222,7 @@ for (const [version, pattern] of [
 		await sql('INSERT INTO schema_migrations SELECT * FROM kept');
 		await sql('DROP TABLE kept');
 		assert.deepEqual(found.map(({ check }) => check), ['schema', ...UPON]);
-		assert.match(found[0].finding, pattern);
+		assert.match(found[0].message, pattern);
 		fine();
 	});
 
@@ -253,19 +253,19 @@ setting('full_page_writes', /torn pages/);
 setting('autovacuum', /claims become slow/);
 setting('track_counts', /autovacuum does not know/);
 setting('synchronous_commit', /before it is durable/);
-test('the remedy names where a setting comes from, and helps', async () => {
+test('the hint names where a setting comes from, and helps', async () => {
 	for (const where of ['DATABASE interlock', 'ROLE interlock', 'ROLE interlock IN DATABASE interlock']) {
-		for (const [value, verdict] of [['off', 'fail'], ['local', 'warn']]) {
+		for (const [value, result] of [['off', 'fail'], ['local', 'warn']]) {
 			await sql(`ALTER ${where} SET synchronous_commit = ${value}`);
 			const found = look();
-			finds(found, ['settings', verdict, new RegExp(`^synchronous_commit is ${value}: `)]);
-			await sql(wrong(found)[0].remedy);
+			finds(found, ['settings', result, new RegExp(`^synchronous_commit is ${value}: `)]);
+			await sql(wrong(found)[0].hint);
 			fine();
 		}
 	}
 });
 
-for (const [offset, verdict] of [['+3', 'warn'], ['-90', 'fail']])
+for (const [offset, result] of [['+3', 'warn'], ['-90', 'fail']])
 	test(`a clock that is off by ${offset} s`, async () => {
 		const preload = execFileSync('find', ['build/tools', '-name', 'libfaketime.so.1'], { encoding: 'utf8' });
 		const env = {
@@ -273,8 +273,8 @@ for (const [offset, verdict] of [['+3', 'warn'], ['-90', 'fail']])
 			FAKETIME: offset,
 			ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0`,
 		};
-		const way = verdict === 'warn' ? /2\.\d s behind|3\.\d s behind/ : /(89|90)\.\d s ahead of/;
-		finds(look([], env), ['clock', verdict, way]);
+		const way = result === 'warn' ? /2\.\d s behind|3\.\d s behind/ : /(89|90)\.\d s ahead of/;
+		finds(look([], env), ['clock', result, way]);
 	});
 
 finding(
@@ -299,7 +299,7 @@ test("other roles' transactions are not visible to every role", async () => {
 	await sql('REVOKE pg_read_all_stats FROM interlock');
 	const found = look();
 	finds(found, ['transactions', 'skipped', /sessions of other roles cannot be looked into/]);
-	await sql(wrong(found)[0].remedy);
+	await sql(wrong(found)[0].hint);
 	fine();
 });
 
@@ -321,7 +321,7 @@ test('a prepared transaction, a slot that is not in use', async () => {
 	finds(look(), ['slots', 'warn', /standby is not in use and holds back .* of log$/]);
 	await sql(`SELECT pg_create_logical_replication_slot('reader', 'pgoutput')`);
 	finds(look(), ['slots', 'warn'], ['slots', 'warn', /reader is not in use and holds back .* of log, and vacuum/]);
-	for (const { remedy } of wrong(look())) await sql(remedy.replace(/.*, or /, ''));
+	for (const { hint } of wrong(look())) await sql(hint.replace(/.*, or /, ''));
 	fine();
 });
 
@@ -358,7 +358,7 @@ test('a hot table full of dead rows', async () => {
 	await admin.until(`SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'turns'`, ([[n]]) => n < 20000);
 	fine();
 });
-for (const [ahead, verdict, pattern] of [
+for (const [ahead, result, pattern] of [
 	[2, 'warn', /no partition for \d{4}-/],
 	[0, 'fail', /no partition for today/],
 ])
@@ -366,7 +366,7 @@ for (const [ahead, verdict, pattern] of [
 		`no partition of the journal, ${ahead} days ahead`,
 		() => sql(`DO $$ BEGIN EXECUTE 'DROP TABLE transitions_' || to_char(current_date + ${ahead}, 'YYYYMMDD'); END $$`),
 		() => sql('SELECT interlock_journal_partitions()'),
-		['journal', verdict, pattern],
+		['journal', result, pattern],
 	);
 
 test('credentials under another key, and under none', async () => {
@@ -378,9 +378,9 @@ test('credentials under another key, and under none', async () => {
 	process.env.CREDENTIAL_KEY_FILE = join(other, 'credential_key');
 	await sql(`INSERT INTO projects (id, name) VALUES ('${project}', 'x')`);
 	await sql(`INSERT INTO credentials VALUES ('${project}', '${credential}', 'x', '\\x${seal(credential, {})}')`);
-	finds(look(), ['credentials', 'fail', /^1 open with no key$/]);
+	finds(look(), ['credentials', 'fail', /^1 cannot be decrypted with either key$/]);
 	configure({ more: `credential_key_other = ${join(other, 'credential_key')}\n` });
-	finds(look(), ['credentials', 'warn', /^1 open only with the other key$/]);
+	finds(look(), ['credentials', 'warn', /^1 can be decrypted only with credential_key_other$/]);
 	execFileSync(INTERLOCK_BIN, ['-c', file, 'rekey']);
 	fine();
 	configure();
@@ -444,7 +444,7 @@ test('a standby', async () => {
 		await sql('REVOKE pg_read_all_stats FROM interlock');
 		finds(look(), ['transactions', 'skipped'], ['standbys', 'skipped', /^1 connections of standbys cannot/]);
 		await sql('GRANT pg_read_all_stats TO interlock');
-		await sql(wrong(found)[0].remedy.split('; then ')[0]);
+		await sql(wrong(found)[0].hint.split('; then ')[0]);
 		await sql('SELECT pg_reload_conf()');
 		await follows('quorum');
 		fine();

@@ -115,15 +115,15 @@ said "a command's help lists its options" 0 '*usage: interlock runs*--state STAT
 cli --version
 said 'the version names the schema' 0 'interlock *, schema [0-9]*' ''
 cli
-said 'no command is a fault of usage' 2 '' '*no command*'
+said 'no command is a fault of usage' 2 '' '*no command given*'
 cli dance
-said 'an unknown command too' 2 '' '*no command "dance"*'
+said 'an unknown command too' 2 '' '*unknown command "dance"*'
 cli runs --wat
 said 'an unknown option too' 2 '' '*--wat*'
 cli runs extra
-said 'an operand too many too' 2 '' '*takes no operand*'
+said 'an operand too many too' 2 '' '*takes no arguments;*'
 cli run
-said 'a missing operand too' 2 '' '*takes one RUN*'
+said 'a missing operand too' 2 '' '*takes exactly one argument, RUN;*'
 cli runs --limit many
 said 'a number that is none too' 2 '' '*--limit: got "many", expected a number from 1 *'
 cli run 17
@@ -180,7 +180,7 @@ sql 'DELETE FROM schema_migrations WHERE version = 999' >/dev/null
 # ---- keys
 
 cli keys
-said 'keys needs to know what to do' 2 '' '*either --dir DIR or --public*'
+said 'keys needs to know what to do' 2 '' '*either --dir DIR or --public;*'
 cli keys --public
 said 'a missing key is named' 1 '' '*run_token_key: cannot read *'
 cli keys --dir "$dir/keys"
@@ -281,23 +281,23 @@ refused 'all of them are' \
 	 .workflow = 1 | .credentials[0].body = "x" | .workflows[0] |= (.id = "w" | .jobs[0] |= del(.body) |
 	 .jobs[1].name = 7 | .triggers[0].type = "fax" | .edges[0] |= del(.source_trigger_id) |
 	 .edges[1] = "edge")' \
-	'name: must be a string that is not empty' \
+	'name: must be a non-empty string' \
 	'concurrency: must be a whole number from 1 to 2147483647' \
 	'save_dataclips: must be true or false' \
 	'options.run_timeout_ms: must be a whole number from 1 to 2147483647' \
 	'credentials[0].body: must be an object' \
 	'workflows[0].id: must be a UUID' \
 	'workflows[0].jobs[0].body: is missing' \
-	'workflows[0].jobs[1].name: must be a string that is not empty' \
+	'workflows[0].jobs[1].name: must be a non-empty string' \
 	'workflows[0].edges[1]: must be an object' \
-	'workflow: there is no such key' \
+	'workflow: unknown key' \
 	'workflows[0].triggers[0].type: must be webhook, cron or kafka' \
 	'workflows[0].edges[0]: needs either source_trigger_id or source_job_id' \
 	'workflows[0].edges[1]: needs either source_trigger_id or source_job_id'
 refused 'an edge has one source' ".workflows[0].edges[1].source_trigger_id = \"$(id T)\"" \
 	'workflows[0].edges[1]: needs either source_trigger_id or source_job_id'
 refused 'an id is used once' '.workflows[0].jobs[1].id = .workflows[0].jobs[0].id |
-	.workflows[0].edges |= .[0:1]' 'workflows[0].jobs[1].id: has been used above'
+	.workflows[0].edges |= .[0:1]' 'workflows[0].jobs[1].id: is a duplicate'
 refused 'a cycle is refused' ".workflows[0].edges += [{ id: \"$(id E3)\", source_job_id: \"$(id B)\",
 	target_job_id: \"$(id A)\" }]" 'workflows[0].edges[2]: closes a cycle'
 refused 'a job that follows itself too' ".workflows[0].edges += [{ id: \"$(id E3)\",
@@ -306,7 +306,7 @@ refused 'a credential must be somewhere' ".workflows[0].jobs[1].credential_id = 
 	'workflows[0].jobs[1].credential_id: no such credential'
 import '.credentials[0].body.password = "x" * 1048576'
 said 'a credential has a bounded size' 1 '' \
-	'*credentials?0?.body: has * bytes, and a credential may have at most 1048576'
+	'*credentials?0?.body: has * bytes, but a credential may have at most 1048576'
 refused "another project's workflow is not taken" ".id = \"$(id Q)\"" \
 	'workflows[0].id: belongs to another project' \
 	'workflows[0].triggers[0].id: belongs to another workflow'
@@ -344,7 +344,7 @@ is 'are as many' '1001 1001' \
 	"$(wc -l <"$dir/out") $(jq -r .run_id "$dir/out" | sort -u | wc -l)"
 runs=$(sql 'SELECT count(*) FROM runs')
 cli enqueue intake --input - <<<'{"n": }'
-said 'an input that is not JSON is refused' 1 '' '*is not JSON'
+said 'an input that is not JSON is refused' 1 '' '*: not valid JSON'
 cli enqueue intake --priority urgent
 said 'so is another priority' 1 '' '*priority "urgent" is neither normal nor immediate'
 cli enqueue intake --trigger "$(id unknown)"
@@ -352,7 +352,7 @@ said 'so is another trigger' 1 '' '*no such trigger*'
 cli enqueue intake --trigger T
 said 'or what is no id' 2 '' '*--trigger: got "T", expected a UUID'
 cli enqueue unknown
-said 'so is another workflow' 1 '' '*no workflow is called "unknown"'
+said 'so is another workflow' 1 '' '*no workflow has the name "unknown"'
 cli enqueue "$(id unknown)"
 said 'also by its id' 1 '' '*no workflow *'
 app=interlock_app_$$
@@ -381,7 +381,7 @@ second=".id = \"$(id Q)\" | .workflows[0] |= (.id = \"$(id V)\" | .triggers[0].i
 import "$second"
 said 'another project may have a workflow of that name' 0 '*' ''
 cli enqueue intake
-said 'then the name is not enough' 1 '' '*2 workflows are called "intake": give the id'
+said 'then the name is not enough' 1 '' '*2 workflows have the name "intake": use the id'
 
 # ---- trigger-key
 
@@ -415,7 +415,7 @@ said 'no other trigger has one' 1 '' "*no trigger $(id unknown)"
 cli trigger-key 17
 said 'or what is no id' 2 '' '*TRIGGER: got "17", expected a UUID'
 cli trigger-key "$(id T)" --only --none
-said 'or for both' 2 '' '*either --only or --none'
+said 'or for both' 2 '' '*either --only or --none, not both'
 
 # ---- runs, run
 

@@ -240,8 +240,8 @@ test('more connections than descriptors, and none of them says anything: a worke
 	const worker = await a.worker();
 	assert.equal((await worker.join('worker:queue', { capacity: 1 })).status, 'ok');
 	console.log(`let in after ${Date.now() - begun} ms`);
-	assert.ok((await a.metric('interlock_callers_dropped_total{reason="crowded"}')) > 0);
-	assert.ok((await a.metric('interlock_callers')) <= 64);
+	assert.ok((await a.metric('interlock_http_connections_dropped_total{reason="crowded"}')) > 0);
+	assert.ok((await a.metric('interlock_http_connections')) <= 64);
 	for (const { socket } of idle) socket.destroy();
 	await worker.cut();
 	await a.stop();
@@ -265,7 +265,7 @@ test('bodies without a token stay within a quarter of the memory', async () => {
 	assert.ok(held >= 4 * MB && held < 4.5 * MB, `${held} bytes in flight`);
 	assert.equal(await webhook(a.address, id), 200, 'a small one finds room');
 	for (const { socket } of all) socket.destroy();
-	assert.equal(await a.untilMetric('interlock_callers', (n) => n === 1), 1);
+	assert.equal(await a.untilMetric('interlock_http_connections', (n) => n === 1), 1);
 	// And while they wait for the database.
 	await db.query('BEGIN');
 	await db.query('LOCK TABLE dataclips IN SHARE MODE');

@@ -34,7 +34,7 @@ test what is not JSON: ${body}
 	= {} {}
 	= {"a":1,}
 	= {"a":${[*3000}${]*3000}}
-	http POST /i/${trigger} ${body} -> 400 {"error":"the body is not JSON"}
+	http POST /i/${trigger} ${body} -> 400 {"error":"the body is not valid JSON"}
 	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
 	= 1
 
@@ -57,7 +57,7 @@ test a trigger that is off, that is none for webhooks, that leads nowhere
 	sql UPDATE triggers SET enabled = true, type = 'cron' WHERE id = '${trigger}'
 	http POST /i/${trigger} {} -> 404 {"error":"no such trigger"}
 	sql UPDATE triggers SET type = 'webhook', runnable = false WHERE id = '${trigger}'
-	http POST /i/${trigger} {} -> 422 {"error":"no enabled edge leaves this trigger"}
+	http POST /i/${trigger} {} -> 422 {"error":"this trigger has no enabled edge"}
 	sql> SELECT count(*) FROM runs WHERE project_id = '${project}'
 	= 1
 
@@ -148,7 +148,7 @@ test health, readiness, metrics
 
 test a trigger with keys wants one of them
 	sql UPDATE triggers SET keys = ARRAY[encode(sha256('open sesame'), 'hex'), encode(sha256('another'), 'hex')] WHERE id = '${trigger}'
-	http POST /i/${trigger} {} -> 401 {"error":"this trigger needs a key: Authorization: Bearer, or X-Api-Key"}
+	http POST /i/${trigger} {} -> 401 {"error":"this trigger requires a key: Authorization: Bearer, or X-Api-Key"}
 	http POST /i/${trigger} [X-Api-Key: open sesame] {} -> 200
 	http POST /i/${trigger} [x-api-key: another] {} -> 200
 	http POST /i/${trigger} [Authorization: Bearer another] {} -> 200

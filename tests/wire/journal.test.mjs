@@ -135,7 +135,7 @@ test('the metrics count repetitions, superseded messages and how far the clocks 
 		'worker_clock_skew_seconds_bucket{le="60"}',
 		'worker_clock_skew_seconds_bucket{le="300"}',
 		'worker_clock_skew_seconds_count',
-		'late_message_seconds_count',
+		'late_message_delay_seconds_count',
 	];
 	const held = await Held.join(a, await given());
 	const before = await counts(...series);
@@ -152,7 +152,7 @@ test('the metrics count repetitions, superseded messages and how far the clocks 
 });
 
 test('the lost and those of them that ended after all are counted', async () => {
-	const series = ['late_completions_total{policy="acknowledge"}', 'late_message_seconds_count'];
+	const series = ['late_completions_total{policy="acknowledge"}', 'late_message_delay_seconds_count'];
 	const held = await started();
 	await lose(db, held.id, { deadline: '-1s' });
 	const before = await counts(...series);
@@ -246,7 +246,7 @@ test('interlock journal says what it does not understand', async () => {
 		[['--outcome', 'lateness'], 2, /--outcome: got "lateness", expected one of late, /],
 		[['--since', 'monday'], 2, /--since: got "monday"/],
 		[['x'], 2, /RUN: got "x", expected a UUID/],
-		[[randomUUID(), randomUUID()], 2, /takes at most one \[RUN\]/],
+		[[randomUUID(), randomUUID()], 2, /takes at most one argument, \[RUN\]/],
 		[[randomUUID()], 1, /no run /],
 	]) {
 		const { status: got, out, err } = await interlock('journal', ...args);
@@ -437,7 +437,7 @@ for (const [whom, query] of [
 		const given_up = await pruning;
 		assert.equal(given_up.status, 1);
 		assert.equal(given_up.out, '');
-		assert.equal(given_up.err, `interlock: ${old} is in use: the next prune goes on with it\n`);
+		assert.equal(given_up.err, `interlock: ${old} is in use; the next prune will continue with it\n`);
 		// The reader's snapshot is unchanged, and later sessions do not wait either.
 		assert.deepEqual(await reader.query(query(old)), [[seen]]);
 		assert.equal((await verify('--project', held.id.project)).status, 0);

@@ -21,7 +21,7 @@ const MB = 2 ** 20;
 // The bound of the longest turn of the loop so far, in seconds.
 const longestTurn = async () => {
 	const text = await (await fetch(`http://${a.address}/metrics`)).text();
-	const buckets = [...text.matchAll(/interlock_loop_turn_seconds_bucket\{le="([^"]+)"\} (\d+)/g)];
+	const buckets = [...text.matchAll(/interlock_event_loop_busy_seconds_bucket\{le="([^"]+)"\} (\d+)/g)];
 	const all = Number(buckets.at(-1)[2]);
 	return Number(buckets.find(([, , n]) => Number(n) === all)[1].replace('+Inf', 'Infinity'));
 };

@@ -259,7 +259,7 @@ test('the metrics count the race by event, outcome and policy', async () => {
 	for (const [policy, runs] of [['yield', 2], ['acknowledge', 6], ['reject', 4]])
 		assert.equal(await a.metric(`interlock_late_completions_total{policy="${policy}"}`), runs);
 	for (const [le, messages] of [['60', 0], ['300', 24], ['3600', 24], ['21600', 48], ['+Inf', 48]])
-		assert.equal(await a.metric(`interlock_late_message_seconds_bucket{le="${le}"}`), messages);
+		assert.equal(await a.metric(`interlock_late_message_delay_seconds_bucket{le="${le}"}`), messages);
 });
 
 const playRevival = async (cell) => {

@@ -60,7 +60,7 @@ test('counts what waits and what is in flight, and for how long the oldest has w
 	assert.equal(lines.length, 51, 'beyond fifty names the other queues are counted together');
 	const [[rows]] = await db.query('SELECT count(*) FROM waiting');
 	assert.equal(lines.reduce((n, line) => n + Number(line.match(/ (\d+)$/)[1]), 0), Number(rows));
-	const ages = (await scrape()).split('\n').filter((line) => line.startsWith('interlock_oldest_waiting_run_seconds{'));
+	const ages = (await scrape()).split('\n').filter((line) => line.startsWith('interlock_oldest_waiting_run_age_seconds{'));
 	const age = Math.max(...ages.map((line) => Number(line.match(/ ([\d.]+)$/)[1])));
 	assert.ok(age >= 500 && age < 540, String(age));
 

@@ -80,7 +80,7 @@ test('cancel withdraws a run that waits', async () => {
 	);
 	const again = await interlock('cancel', id.run);
 	assert.equal(again.status, 1);
-	assert.match(again.err, /is cancelled: only a run that waits can be cancelled/);
+	assert.match(again.err, /is cancelled: only an available run can be cancelled/);
 });
 
 test('cancel leaves alone what is claimed, started, unknown or no id', async () => {
@@ -89,7 +89,7 @@ test('cancel leaves alone what is claimed, started, unknown or no id', async () 
 		const { status, err } = await interlock('cancel', held.id.run);
 		assert.deepEqual(
 			[status, err],
-			[1, `interlock: run ${held.id.run} is ${state}: only a run that waits can be cancelled\n`],
+			[1, `interlock: run ${held.id.run} is ${state}: only an available run can be cancelled\n`],
 		);
 		await held.say('run:start', stage.runStart());
 	}

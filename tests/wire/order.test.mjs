@@ -120,7 +120,7 @@ test('a late message is counted although its worker is gone before the reply', a
 		'interlock_message_outcomes_total{event="run:complete",outcome="yielded",policy="yield"}',
 		'interlock_message_outcomes_total{event="run:complete",outcome="invalid",policy="yield"}',
 		'interlock_late_completions_total{policy="yield"}',
-		'interlock_late_message_seconds_count',
+		'interlock_late_message_delay_seconds_count',
 		'interlock_finished_runs_total{state="success"}',
 	];
 	const [held, other] = [await begun(gone), await begun(gone)];

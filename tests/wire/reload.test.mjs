@@ -179,10 +179,10 @@ option('limits.max_workers limits.max_workers_per_address server.trusted_proxies
 	await change({ limits: { max_workers: '100', max_workers_per_address: '100' }, server: { trusted_proxies: '' } });
 });
 
-option('limits.max_callers limits.max_callers_per_address', async () => {
+option('limits.max_http_connections limits.max_http_connections_per_address', async () => {
 	const [host, port] = a.address.split(':');
-	const crowded = 'interlock_callers_dropped_total{reason="crowded"}';
-	for (const limits of [{ max_callers: '1' }, { max_callers: '100', max_callers_per_address: '1' }]) {
+	const crowded = 'interlock_http_connections_dropped_total{reason="crowded"}';
+	for (const limits of [{ max_http_connections: '1' }, { max_http_connections: '100', max_http_connections_per_address: '1' }]) {
 		await change({ limits });
 		const before = await a.metric(crowded);
 		const silent = connect(port, host).on('error', () => {});
@@ -190,7 +190,7 @@ option('limits.max_callers limits.max_callers_per_address', async () => {
 		assert.equal(await a.untilMetric(crowded, (n) => n > before), before + 1, 'another one takes its place');
 		if (!silent.closed) await once(silent, 'close');
 	}
-	await change({ limits: { max_callers: '1000', max_callers_per_address: '200' } });
+	await change({ limits: { max_http_connections: '1000', max_http_connections_per_address: '200' } });
 });
 
 const keyNames = ['worker_secret', 'run_token_key', 'credential_key'];

@@ -114,7 +114,7 @@ test('all keys are exchanged under load, and no worker is refused', async () => 
 	secret = readSecret(fresh.worker_secret);
 	await progress(PACE * WORKERS); // every worker has been restarted
 	const { stdout } = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey']);
-	assert.match(stdout, /^sealed 1 of 1 credentials$/m);
+	assert.match(stdout, /^re-encrypted 1 of 1 credentials$/m);
 	await everywhere(pair(fresh, {})); // the old ones are gone
 	stopping = true;
 	await Promise.all(workers);
@@ -125,7 +125,7 @@ test('all keys are exchanged under load, and no worker is refused', async () => 
 test('sealing again finds nothing to do', async () => {
 	const before = await db.query('SELECT body FROM credentials');
 	const { stdout } = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey']);
-	assert.match(stdout, /^sealed 0 of 1 credentials$/m);
+	assert.match(stdout, /^re-encrypted 0 of 1 credentials$/m);
 	assert.deepEqual(await db.query('SELECT body FROM credentials'), before);
 });
 
@@ -168,7 +168,7 @@ test('what opens with neither key is named and left alone', async () => {
 	await a.reload(pair(old, {}));
 	const { code, stderr } = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey']).catch((error) => error);
 	assert.equal(code, 1);
-	assert.match(stderr, new RegExp(`credential ${id.credential} .* opens with neither key`));
+	assert.match(stderr, new RegExp(`credential ${id.credential} .* cannot be decrypted with either key`));
 	assert.deepEqual(await db.query('SELECT body FROM credentials'), [[before]]);
 });
 
@@ -183,7 +183,7 @@ test('many credentials are sealed again in batches, from where it was stopped', 
 	const values = seals.map((each) => `('${each}'::uuid, '\\x${seal(each, body)}'::bytea)`);
 	await db.query(`UPDATE credentials c SET body = v.body FROM (VALUES ${values}) v(id, body) WHERE c.id = v.id`);
 	const dry = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey', '--dry-run']);
-	assert.match(dry.stdout, /^would seal 200 of 201 credentials$/m);
+	assert.match(dry.stdout, /^would re-encrypt 200 of 201 credentials$/m);
 
 	// Held up at the last one of them, and killed there.
 	const holder = new Database(urls.migrate_url);
@@ -197,8 +197,8 @@ test('many credentials are sealed again in batches, from where it was stopped', 
 	killed.kill('SIGKILL');
 	await holder.query('ROLLBACK');
 	const { stdout } = await run(INTERLOCK_BIN, ['-c', a.file, 'rekey']);
-	assert.match(stdout, /^sealed [01] of 201 credentials$/m);
-	assert.match((await run(INTERLOCK_BIN, ['-c', a.file, 'rekey'])).stdout, /^sealed 0 of 201/m);
+	assert.match(stdout, /^re-encrypted [01] of 201 credentials$/m);
+	assert.match((await run(INTERLOCK_BIN, ['-c', a.file, 'rekey'])).stdout, /^re-encrypted 0 of 201/m);
 });
 
 await stage.play(100);

@@ -45,7 +45,7 @@ test('as text it has no escapes where there is no terminal', async () => {
 	assert.deepEqual([status, stderr], [0, '']);
 	assert.match(stdout, /^interlock  \d{4}-\d\d-\d\d .* transitions\/s$/m);
 	assert.match(stdout, /^available +1 +\d+ +2h 0m$/m);
-	assert.match(stdout, /^lost, given back, late$/m);
+	assert.match(stdout, /^lost, released, late$/m);
 	assert.match(stdout, /claimed +lost +accepted +- +w-dead$/m);
 	assert.ok(!stdout.includes('\x1b'));
 });
@@ -152,7 +152,7 @@ test('a database that goes away and comes back', async () => {
 	await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = current_database() AND application_name = 'interlock command'`);
 	admin.close();
-	await terminal.shows(() => terminal.text.includes('the database does not answer'));
+	await terminal.shows(() => terminal.text.includes('the database is not available'));
 	await terminal.shows((lines) => lines.some((line) => /^available/.test(line)));
 	process.kill(terminal.pid, 'SIGTERM');
 	await terminal.exited;
