@@ -440,7 +440,7 @@ static void start(struct daemon *d)
 						.silence = SILENCE,
 						.stall = STALL,
 						.max_sockets = files - files / 8 - FD_RESERVE,
-						.max_callers = files / 8,
+						.max_http_connections = files / 8,
 						.ops = &ws_ops,
 						.arg = &d->server,
 					});

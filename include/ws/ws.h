@@ -53,7 +53,7 @@ struct ws_ops {
 	 * progress is given up, with its peer. May be NULL: never. */
 	bool (*scarce)(void *arg);
 	/* How many connections there may be that are no peers: from this address; from all, if it
-	 * is NULL. May be NULL: as many as max_callers says. */
+	 * is NULL. May be NULL: as many as max_http_connections says. */
 	int (*callers)(void *arg, const char *address);
 	/* ws_buffered has changed. May be NULL. */
 	void (*held)(void *arg);
@@ -81,7 +81,7 @@ struct ws_config {
 	int stall;       /* seconds in which what has begun must make progress (64 KiB, or its
 			  * rest): a request's body, an answer, and a message if memory is scarce */
 	int max_sockets; /* handshakes beyond this are answered 503 */
-	int max_callers; /* connections that are no peers, as far as there are descriptors; one more
+	int max_http_connections; /* connections that are no peers, as far as there are descriptors; one more
 			  * takes the place of the oldest that has no whole request yet */
 	const struct ws_ops *ops;
 	void *arg;

@@ -141,9 +141,9 @@ static int limit_of(const struct ws *ws, const char *address)
 {
 	const struct ws_config *config = &ws->config;
 	int n = config->ops->callers != NULL ? config->ops->callers(config->arg, address)
-					     : config->max_callers;
+					     : config->max_http_connections;
 
-	return n < config->max_callers ? n : config->max_callers;
+	return n < config->max_http_connections ? n : config->max_http_connections;
 }
 
 static int callers_from(const struct ws *ws, const char *address)

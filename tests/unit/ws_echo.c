@@ -273,7 +273,7 @@ int main(int argc, char **argv)
 		.silence = 60,
 		.stall = 10,
 		.max_sockets = 1000,
-		.max_callers = 1000,
+		.max_http_connections = 1000,
 		.ops = &ops };
 	struct buf bound = { 0 };
 	uv_signal_t terminate;
@@ -291,8 +291,8 @@ int main(int argc, char **argv)
 			config.stall = value;
 		else if (sscanf(argv[i], "max_peers=%d", &value) == 1)
 			config.max_sockets = value;
-		else if (sscanf(argv[i], "max_callers=%d", &value) == 1)
-			config.max_callers = value;
+		else if (sscanf(argv[i], "max_http_connections=%d", &value) == 1)
+			config.max_http_connections = value;
 	}
 	uv_loop_init(&loop);
 	server = ws_new(&loop, &config);

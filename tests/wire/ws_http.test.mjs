@@ -130,8 +130,8 @@ test('a body, and whoever reads an answer, has to make progress', async () => {
 	await server.stop();
 });
 
-test('max_callers: who sends no request makes room, the oldest first', async () => {
-	const server = await serve(['max_callers=4']);
+test('max_http_connections: who sends no request makes room, the oldest first', async () => {
+	const server = await serve(['max_http_connections=4']);
 	const closed = [];
 	const silent = Array.from({ length: 4 }, (_, i) => net.connect(server.port, '127.0.0.1')
 		.on('error', () => {}).on('close', () => closed.push(i)));
