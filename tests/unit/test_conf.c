@@ -249,7 +249,8 @@ static void test_unreadable(void **state)
 	struct buf err = { 0 };
 
 	assert_null(conf_load("no/such/file", &err));
-	assert_string_equal(err.p, "no/such/file: cannot read the file: No such file or directory\n");
+	assert_string_equal(
+		err.p, "no/such/file: cannot read the file: No such file or directory\n");
 	buf_free(&err);
 	assert_null(conf_load("/", &err));
 	assert_string_equal(err.p, "/: cannot read the file: Is a directory\n");
