@@ -103,6 +103,22 @@ bool cli_duration(
 	return false;
 }
 
+bool cli_is_word(const struct cli *cli, const char *name, const char *const *words)
+{
+	const char *text = cli_option(cli, name);
+	struct buf list = { 0 };
+	bool found = text == NULL;
+
+	for (size_t i = 0; !found && words[i]; i++) {
+		found = strcmp(text, words[i]) == 0;
+		buf_addf(&list, "%s%s", i > 0 ? ", " : "", words[i]);
+	}
+	if (!found)
+		cli_error("--%s: got \"%s\", expected one of %s", name, text, list.p);
+	buf_free(&list);
+	return found;
+}
+
 bool cli_is_id(const char *what, const char *text)
 {
 	struct uuid id;

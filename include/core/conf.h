@@ -46,7 +46,7 @@ struct conf {
 	/* [claims] */
 	int64_t join_timeout, poll;
 	/* [journal] */
-	int64_t keep, journal_max_message;
+	int64_t retention, journal_max_message;
 	/* [intake] */
 	char *intake_listen; /* as listen; "" for the same place */
 	int64_t max_body;

@@ -1,4 +1,4 @@
--- Is there room for one more coordinator, as one is while a new version takes over?
+-- Are there enough connections for another coordinator, as during an upgrade?
 WITH room AS (
 	SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 			- (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS server,
@@ -10,7 +10,7 @@ WITH room AS (
 	WHERE d.datname = current_database() AND r.rolname = current_user
 )
 SELECT 'warn',
-	format('%s more connections are possible, and a coordinator takes %s',
+	format('%s connections are free, but a coordinator needs %s',
 		greatest(least(server, base, role), 0), current_setting('interlock.connections')),
 	'raise max_connections (or the CONNECTION LIMIT of the database or role), or lower [database] writers'
 FROM room

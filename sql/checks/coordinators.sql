@@ -1,5 +1,5 @@
--- Is there one, do all of them have the same late policy, and is any session connected that would
--- take what waits? Each says every ten seconds that it is there.
+-- Is a coordinator running, do all have the same late policy, and is a worker connected for the waiting runs?
+-- Each coordinator updates its row every ten seconds.
 WITH live AS MATERIALIZED (
 	SELECT name, policy, workers::json AS workers
 	FROM coordinators
@@ -10,18 +10,18 @@ WITH live AS MATERIALIZED (
 	GROUP BY policy
 )
 SELECT 'warn',
-	'none has been seen within the last minute',
-	'start interlockd; if it runs, its log says why it is not ready'
+	'no coordinator has been active within the last minute',
+	'start interlockd; if it is running, see in its log why it is not ready'
 WHERE NOT EXISTS (SELECT FROM live)
 UNION ALL
 SELECT 'fail',
-	'late policies differ between ' || string_agg(names, ' and by ' ORDER BY names),
-	'give all of them the same options in [transitions], [lost] and [project …], and reload them'
+	'late policies differ: ' || string_agg(names, ' versus ' ORDER BY names),
+	'set the same options in [transitions], [lost] and [project …] on all of them, and reload'
 FROM policies
 HAVING count(*) > 1
 UNION ALL
 SELECT 'warn',
-	'runs wait, and no worker is connected',
-	'start a worker, or see in its log why it is not let on'
+	'runs are waiting, but no worker is connected',
+	'start a worker, or see in its log why it cannot connect'
 WHERE EXISTS (SELECT FROM live) AND EXISTS (SELECT FROM waiting)
 	AND NOT EXISTS (SELECT FROM live WHERE json_array_length(workers) > 0)

@@ -1,5 +1,5 @@
--- Without a partition of the day nothing can be journaled, so nothing can be stored. A daemon makes them a
--- week ahead.
+-- Without today's partition nothing can be journaled, so nothing can be stored. Daemons create partitions a week
+-- ahead.
 WITH days AS (
 	SELECT current_date + i AS day, i AS ahead
 	FROM generate_series(0, 3) i
@@ -17,6 +17,6 @@ WITH days AS (
 )
 SELECT CASE WHEN ahead = 0 THEN 'fail' ELSE 'warn' END,
 	format('the journal has no partition for %s', CASE WHEN ahead = 0 THEN 'today' ELSE day::text END),
-	'SELECT interlock_journal_partitions() makes it; a running daemon does so every hour: see its log'
+	'SELECT interlock_journal_partitions() creates it; a running daemon does so every hour: see its log'
 FROM missing
 WHERE ahead IS NOT NULL

@@ -1,20 +1,20 @@
--- Is it a server that the schema was made for, and one that takes writes?
+-- Is the server supported, and writable?
 SELECT 'fail',
-	format('it is PostgreSQL %s, and 15 is the oldest that does', current_setting('server_version')),
+	format('PostgreSQL %s is too old: 15 or newer is required', current_setting('server_version')),
 	'upgrade the server'
 WHERE current_setting('server_version_num')::int < 150000
 UNION ALL
 SELECT 'fail',
-	format('the encoding is %s, and workers speak UTF-8', current_setting('server_encoding')),
-	'create another database with ENCODING ''UTF8'' TEMPLATE template0'
+	format('the encoding is %s, but must be UTF8', current_setting('server_encoding')),
+	'create a database with ENCODING ''UTF8'' TEMPLATE template0'
 WHERE current_setting('server_encoding') <> 'UTF8'
 UNION ALL
 SELECT 'fail',
-	'it is a standby, which takes no writes',
-	'name the primary in [database] url, or both of them: the daemon takes the one that is writable'
+	'the server is a standby, which is read-only',
+	'set [database] url to the primary, or to both servers: the daemon connects to the writable one'
 WHERE pg_is_in_recovery()
 UNION ALL
 SELECT 'fail',
 	'sessions are read-only by default',
-	'ALTER ROLE … RESET default_transaction_read_only, and the same of the database'
+	'ALTER ROLE … RESET default_transaction_read_only, and ALTER DATABASE likewise'
 WHERE current_setting('default_transaction_read_only')::boolean AND NOT pg_is_in_recovery()

@@ -1,5 +1,5 @@
--- Is what was answered `ok` on a standby too? Backups and logical replication are no standbys. How a standby
--- follows is seen only with pg_read_all_stats.
+-- Is a standby synchronous, so that a failover loses no acknowledged commit? Backups and logical replication do not
+-- count. The state of standbys is visible only with pg_read_all_stats.
 WITH standby AS MATERIALIZED (
 	SELECT r.application_name AS name, r.sync_state
 	FROM pg_stat_replication r
@@ -7,15 +7,15 @@ WITH standby AS MATERIALIZED (
 	WHERE s.slot_type IS DISTINCT FROM 'logical' AND r.state IS DISTINCT FROM 'backup'
 )
 SELECT 'warn',
-	format('none of the standbys (%s) is synchronous: a failover may lose what was answered ok',
+	format('no standby (%s) is synchronous: a failover may lose acknowledged commits',
 		string_agg(name, ', ' ORDER BY name)),
 	'ALTER SYSTEM SET synchronous_standby_names = ''ANY 1 (*)''; then SELECT pg_reload_conf(); '
-		'interlockd(8), Replication, says what it costs'
+		'see REPLICATION in interlockd(8) for the cost'
 FROM standby
 HAVING bool_and(sync_state NOT IN ('sync', 'quorum'))
 UNION ALL
 SELECT 'skipped',
-	format('%s connections of standbys cannot be looked into: one that is not synchronous is not found', count(*)),
+	format('cannot see the state of %s standby connections, and whether one is synchronous', count(*)),
 	format('GRANT pg_read_all_stats TO %I', current_user)
 FROM standby
 WHERE sync_state IS NULL

@@ -1,15 +1,15 @@
--- Who holds an old snapshot keeps vacuum from cleaning up behind the claims. Other roles' sessions are
--- seen only with pg_read_all_stats.
+-- An old transaction keeps vacuum from removing the dead rows of claims. Other roles' sessions are visible only with
+-- pg_read_all_stats.
 SELECT 'warn',
 	format('process %s (%s, %s) has been in one transaction for %s: %s', pid, usename,
 		coalesce(nullif(application_name, ''), 'no name'), date_trunc('second', now() - xact_start), state),
-	format('end it, or SELECT pg_terminate_backend(%s); idle_in_transaction_session_timeout prevents it', pid)
+	format('end it, or SELECT pg_terminate_backend(%s); set idle_in_transaction_session_timeout to prevent it', pid)
 FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
 	AND xact_start < now() - current_setting('interlock.old')::interval
 UNION ALL
 SELECT 'skipped',
-	format('%s sessions of other roles cannot be looked into: an old transaction of theirs is not found', count(*)),
+	format('cannot see %s sessions of other roles, nor old transactions in them', count(*)),
 	format('GRANT pg_read_all_stats TO %I', current_user)
 FROM pg_stat_activity
 WHERE datname = current_database() AND NOT pg_has_role(usesysid, 'usage')

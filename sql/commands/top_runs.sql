@@ -1,5 +1,5 @@
--- interlock top: how many runs are in each state, which were reached within the last ten seconds, and how old
--- the oldest of those is that wait. `sampled` is the daemon's own sample, with its bounds.
+-- interlock top: how many runs are in each state, how many reached it within the last ten seconds, and the age of
+-- the oldest waiting run. `sampled` is the daemon's own sample, with its bounds.
 SELECT s.state, n.now, coalesce(r.n, 0) AS last_10s, n.oldest
 FROM unnest('{available,claimed,started,success,failed,crashed,cancelled,killed,exception,lost}'::text[])
 	WITH ORDINALITY AS s(state, ord)

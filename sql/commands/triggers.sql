@@ -1,5 +1,4 @@
--- Where webhooks may be sent, and what else starts runs. $1, a workflow's id or its name: only
--- its own; NULL: all. A trigger that is not runnable has no enabled edge.
+-- The triggers of the workflow $1 (id or name; NULL: all). A trigger that is not runnable has no enabled edge.
 SELECT g.id AS trigger, g.type, w.name AS workflow, p.name AS project, g.enabled, g.runnable, cardinality(g.keys) AS keys
 FROM triggers g
 JOIN workflows w ON w.project_id = g.project_id AND w.id = g.workflow_id

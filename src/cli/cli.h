@@ -75,6 +75,10 @@ bool cli_number(const struct cli *cli, const char *name, int min, int max, int d
 bool cli_duration(const struct cli *cli, const char *name, int64_t min, const char *expected,
 	int64_t *ms) __attribute__((warn_unused_result));
 
+/* Is the option absent, or one of the words (NULL at the end)? False (reported) if not. */
+bool cli_is_word(const struct cli *cli, const char *name, const char *const *words)
+	__attribute__((warn_unused_result));
+
 /* Is the argument a UUID, or absent? False (reported, by this name) if it is something else. */
 bool cli_is_id(const char *what, const char *text) __attribute__((warn_unused_result));
 

@@ -9,23 +9,7 @@
 
 /* The journal's outcomes; `late` stands for several (journal.sql). */
 static const char *const outcomes[] = { "late", "refused", "yielded", "too_late", "revived",
-	"replayed", "observed", "implicit", "accepted", "released", "requeued" };
-
-static bool is_outcome(const char *word)
-{
-	struct buf list = { 0 };
-
-	for (size_t i = 0; i < countof(outcomes); i++) {
-		if (strcmp(word, outcomes[i]) == 0) {
-			buf_free(&list);
-			return true;
-		}
-		buf_addf(&list, "%s%s", i > 0 ? ", " : "", outcomes[i]);
-	}
-	cli_error("--outcome: got \"%s\", expected one of %s", word, list.p);
-	buf_free(&list);
-	return false;
-}
+	"replayed", "observed", "implicit", "accepted", "released", "requeued", NULL };
 
 struct filter {
 	const char *run, *outcome;
@@ -95,7 +79,7 @@ static bool read_options(const struct cli *cli, struct filter *w)
 	};
 	return cli_is_id("RUN", w->run) &&
 	       cli_duration(cli, "since", 1, "like 10m or 1d", &w->since) &&
-	       (!w->outcome || is_outcome(w->outcome)) &&
+	       cli_is_word(cli, "outcome", outcomes) &&
 	       cli_number(cli, "limit", 1, 1000000, w->run ? 1000 : 20, &w->limit);
 }
 

@@ -16,6 +16,9 @@ static const char newest[] =
 	"WHERE ($1::text IS NULL OR r.state = $1) AND ($2::uuid IS NULL OR r.project_id = $2) "
 	"ORDER BY r.seq DESC LIMIT $3::int";
 
+static const char *const states[] = { "available", "claimed", "started", "success", "failed",
+	"crashed", "cancelled", "killed", "exception", "lost", NULL };
+
 enum limit { UNLIMITED, CHARS, LINES };
 
 /* The views of one run: $1 the project, $2 the run, $3 the limit, if there is one. */
@@ -75,7 +78,8 @@ static int run_runs(const struct cli *cli)
 	char count[12];
 	int limit;
 
-	if (!cli_number(cli, "limit", 1, 100000, 20, &limit) || !cli_is_id("--project", project))
+	if (!cli_number(cli, "limit", 1, 100000, 20, &limit) || !cli_is_id("--project", project) ||
+		!cli_is_word(cli, "state", states))
 		return CLI_USAGE;
 	snprintf(count, sizeof(count), "%d", limit);
 	const char *values[] = { cli_option(cli, "state"), project, count };

@@ -103,7 +103,7 @@ const struct option conf_options[] = {
 	  .doc = "How often to look for new runs without a notification." },
 
 	{ .section = "journal", .name = "retention", .type = OPTION_DURATION, .reload = true,
-	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, keep),
+	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, retention),
 	  .doc = "How long the journal of transitions is kept; interlock prune drops the rest." },
 	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
 	  .def = "64KiB", .min = "0", .max = "16MiB",

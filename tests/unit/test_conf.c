@@ -72,7 +72,7 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->interval, 5000);
 	assert_int_equal(conf->join_timeout, 30000);
 	assert_int_equal(conf->poll, 1000);
-	assert_int_equal(conf->keep, 30 * 86400000LL);
+	assert_int_equal(conf->retention, 30 * 86400000LL);
 	assert_int_equal(conf->journal_max_message, 64 << 10);
 	assert_int_equal(conf->max_body, 10 << 20);
 	assert_int_equal(conf->max_message, 128 << 20);
@@ -249,10 +249,11 @@ static void test_unreadable(void **state)
 	struct buf err = { 0 };
 
 	assert_null(conf_load("no/such/file", &err));
-	assert_string_equal(err.p, "no/such/file: cannot be read: No such file or directory\n");
+	assert_string_equal(
+		err.p, "no/such/file: cannot read the file: No such file or directory\n");
 	buf_free(&err);
 	assert_null(conf_load("/", &err));
-	assert_string_equal(err.p, "/: cannot be read: Is a directory\n");
+	assert_string_equal(err.p, "/: cannot read the file: Is a directory\n");
 	buf_free(&err);
 }
 
@@ -404,7 +405,7 @@ static void test_reload(void **state)
 	assert_int_equal(conf->interval, 10);
 	assert_int_equal(conf->join_timeout, 1000);
 	assert_int_equal(conf->poll, 2000);
-	assert_int_equal(conf->keep, 86400000);
+	assert_int_equal(conf->retention, 86400000);
 	assert_int_equal(conf->journal_max_message, 1024);
 	assert_int_equal(conf->max_workers, 5);
 	assert_int_equal(conf->max_workers_per_address, 6);

@@ -252,7 +252,7 @@ setting('fsync', /destroy the database/);
 setting('full_page_writes', /torn pages/);
 setting('autovacuum', /claims become slow/);
 setting('track_counts', /autovacuum does not know/);
-setting('synchronous_commit', /before it is durable/);
+setting('synchronous_commit', /before the commit is durable/);
 test('the hint names where a setting comes from, and helps', async () => {
 	for (const where of ['DATABASE interlock', 'ROLE interlock', 'ROLE interlock IN DATABASE interlock']) {
 		for (const [value, result] of [['off', 'fail'], ['local', 'warn']]) {
@@ -281,7 +281,7 @@ finding(
 	'no room for another coordinator',
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT 7'),
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT -1'),
-	['connections', 'warn', /^\d more connections are possible, and a coordinator takes 7/],
+	['connections', 'warn', /^\d connections are free, but a coordinator needs 7/],
 );
 
 test('a transaction that is open for long', async () => {
@@ -298,7 +298,7 @@ test('a transaction that is open for long', async () => {
 test("other roles' transactions are not visible to every role", async () => {
 	await sql('REVOKE pg_read_all_stats FROM interlock');
 	const found = look();
-	finds(found, ['transactions', 'skipped', /sessions of other roles cannot be looked into/]);
+	finds(found, ['transactions', 'skipped', /cannot see \d+ sessions of other roles/]);
 	await sql(wrong(found)[0].hint);
 	fine();
 });
@@ -318,9 +318,9 @@ test('a prepared transaction, a slot that is not in use', async () => {
 	fine();
 	await sql(`ROLLBACK PREPARED 'it''s held'`);
 	await sql(`SELECT pg_create_physical_replication_slot('standby', true)`);
-	finds(look(), ['slots', 'warn', /standby is not in use and holds back .* of log$/]);
+	finds(look(), ['slots', 'warn', /standby is inactive and retains .* of WAL$/]);
 	await sql(`SELECT pg_create_logical_replication_slot('reader', 'pgoutput')`);
-	finds(look(), ['slots', 'warn'], ['slots', 'warn', /reader is not in use and holds back .* of log, and vacuum/]);
+	finds(look(), ['slots', 'warn'], ['slots', 'warn', /reader is inactive and retains .* of WAL, and blocks vacuum/]);
 	for (const { hint } of wrong(look())) await sql(hint.replace(/.*, or /, ''));
 	fine();
 });
@@ -331,7 +331,7 @@ finding(
 	'rights that are missing',
 	() => sql('REVOKE INSERT, UPDATE ON runs, steps FROM interlock'),
 	() => sql('GRANT INSERT, UPDATE ON runs, steps TO interlock'),
-	['role', 'fail', /^interlock may not INSERT, UPDATE: runs, steps$/],
+	['role', 'fail', /^interlock lacks INSERT, UPDATE on runs, steps$/],
 );
 test('a role that may too much', async () => {
 	configure({ url: as('interlock_owner') });
@@ -352,7 +352,7 @@ test('a hot table full of dead rows', async () => {
 	await sql('INSERT INTO turns SELECT id, 1 FROM projects');
 	await sql('DELETE FROM turns');
 	await admin.until(`SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'turns'`, ([[n]]) => n > 20000);
-	finds(look(), ['vacuum', 'fail'], ['vacuum', 'warn', /turns has 2\d+ dead rows .* vacuumed never/]);
+	finds(look(), ['vacuum', 'fail'], ['vacuum', 'warn', /turns has 2\d+ dead rows .* vacuum never/]);
 	await sql('ALTER TABLE turns RESET (autovacuum_enabled)');
 	await sql('VACUUM turns');
 	await admin.until(`SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'turns'`, ([[n]]) => n < 20000);
@@ -394,7 +394,7 @@ test('credentials under another key, and under none', async () => {
 test('coordinators: none, one, two of different opinions; runs without workers', async () => {
 	const base = { url: urls.DATABASE_URL, migrate_url: as('interlock_owner') };
 	await sql('DELETE FROM coordinators');
-	finds(look(), ['coordinators', 'warn', /none has been seen/]);
+	finds(look(), ['coordinators', 'warn', /no coordinator has been active/]);
 	const seen = (name, workers) =>
 		admin.until(
 			`SELECT json_array_length(workers::json) FROM coordinators WHERE name = '${name}'`,
@@ -405,14 +405,14 @@ test('coordinators: none, one, two of different opinions; runs without workers',
 	fine();
 	const b = await stage.Coordinator.start('check-b', { lost: { late_completion: 'reject' } }, base);
 	await seen('check-b', 0);
-	finds(look(), ['coordinators', 'fail', /^late policies differ between check-[ab] and by check-[ab]$/]);
+	finds(look(), ['coordinators', 'fail', /^late policies differ: check-[ab] versus check-[ab]$/]);
 	await b.stop();
 	await sql(`DELETE FROM coordinators WHERE name = 'check-b'`);
 	fine();
 	await fixture(admin);
 	await sql('UPDATE snapshot_jobs SET credential_id = NULL');
 	await sql('DELETE FROM credentials'); // sealed with another key than this folder's
-	finds(look(), ['coordinators', 'warn', /runs wait, and no worker is connected/]);
+	finds(look(), ['coordinators', 'warn', /runs are waiting, but no worker is connected/]);
 	const worker = await a.worker();
 	await seen('check-a', 1);
 	fine();
@@ -440,16 +440,16 @@ test('a standby', async () => {
 	try {
 		await follows('async');
 		const found = look();
-		finds(found, ['standbys', 'warn', /^none of the standbys \(walreceiver\) is synchronous: /]);
+		finds(found, ['standbys', 'warn', /^no standby \(walreceiver\) is synchronous: /]);
 		await sql('REVOKE pg_read_all_stats FROM interlock');
-		finds(look(), ['transactions', 'skipped'], ['standbys', 'skipped', /^1 connections of standbys cannot/]);
+		finds(look(), ['transactions', 'skipped'], ['standbys', 'skipped', /^cannot see the state of 1 standby connections/]);
 		await sql('GRANT pg_read_all_stats TO interlock');
 		await sql(wrong(found)[0].hint.split('; then ')[0]);
 		await sql('SELECT pg_reload_conf()');
 		await follows('quorum');
 		fine();
 		configure({ url: urls.DATABASE_URL.replace(/port=\d+/, 'port=5999') });
-		finds(look(), ['server', 'fail', /it is a standby/]);
+		finds(look(), ['server', 'fail', /the server is a standby/]);
 	} finally {
 		bin('pg_ctl', '-D', standby, '-s', '-m', 'immediate', 'stop');
 		await sql('ALTER SYSTEM RESET synchronous_standby_names');

@@ -126,6 +126,8 @@ cli run
 said 'a missing operand too' 2 '' '*takes exactly one argument, RUN;*'
 cli runs --limit many
 said 'a number that is none too' 2 '' '*--limit: got "many", expected a number from 1 *'
+cli runs --state ready
+said 'a state that is unknown too' 2 '' '*--state: got "ready", expected one of available, claimed, *'
 cli run 17
 said 'an id that is none too' 2 '' '*got "17", expected a UUID*'
 
