@@ -4,6 +4,8 @@
  */
 #include "ws_private.h"
 
+#include "ws/http_head.h"
+
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -173,21 +175,6 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->timer.data = ws->turn.data = ws->room.data = ws;
 	uv_timer_start(&ws->timer, on_timer, period(ws), period(ws));
 	return ws;
-}
-
-bool ws_has_requests(const struct ws *ws)
-{
-	const struct ws_http *http;
-
-	TAILQ_FOREACH (http, &ws->callers, link)
-		if (http->state == WS_WAITING || http->state == WS_ANSWERED)
-			return true;
-	return false;
-}
-
-int ws_other_connections(const struct ws *ws)
-{
-	return ws->ncallers;
 }
 
 bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now)

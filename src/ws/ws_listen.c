@@ -1,7 +1,7 @@
 /*
  * ws: the listening sockets. They are ours and not lws's: one way for several addresses, for unix
  * sockets and for those that systemd hands over, and none of lws's opinions about interfaces. What
- * they accept is a caller (ws_caller.c).
+ * they accept is a caller (ws_http.c).
  */
 #include "ws_private.h"
 
