@@ -47,7 +47,6 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_notice(...) log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
 #define log_warnx(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_errorx(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 

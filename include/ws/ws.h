@@ -113,8 +113,6 @@ int ws_other_connections(const struct ws *ws);
 void ws_reserve_header(struct buf *b);
 /* Takes b (and zeroes it). Written at once when the socket takes it, queued otherwise. */
 void ws_send(struct ws_socket *peer, struct buf *b, bool binary);
-/* Bytes queued for the peer. */
-size_t ws_queued(const struct ws_socket *peer);
 /* Bytes held: for all peers, messages that are coming, and what is queued for them; for requests,
  * bodies that are coming, and heads and answers. A frame and a body count whole as soon as they
  * have begun (and may); a frame that comes in a single piece does not count. */

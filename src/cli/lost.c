@@ -45,7 +45,6 @@ const struct cli_command cli_lost = {
 	.help = "Shows which runs the janitor would take now: by which clock, and by how much.",
 	.options = {
 		{ "within", "TIME", "or within this time, without activity (0)" },
-		{ "dry-run", NULL, "changes nothing, which is so in any case" },
 		{ "limit", "N", "at most N (100)" },
 		{ "json", NULL, "prints a JSON array" },
 	},

@@ -157,8 +157,3 @@ void crypto_base64(const void *p, size_t n, struct buf *out)
 	buf_reserve(out, (n + 2) / 3 * 4);
 	out->n += (size_t)EVP_EncodeBlock((uint8_t *)out->p + out->n, p, (int)n);
 }
-
-bool crypto_equal(struct slice a, struct slice b)
-{
-	return a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;
-}

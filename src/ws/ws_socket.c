@@ -355,11 +355,6 @@ void ws_send(struct ws_socket *peer, struct buf *b, bool binary)
 	}
 }
 
-size_t ws_queued(const struct ws_socket *peer)
-{
-	return peer->out.queued;
-}
-
 int64_t ws_quiet(const struct ws_socket *peer)
 {
 	uint64_t last = peer->active_at > peer->written_at ? peer->active_at : peer->written_at;
