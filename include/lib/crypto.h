@@ -1,5 +1,5 @@
 /*
- * crypt: what libcrypto is used for beside tokens. Credentials at rest (AES-256-GCM), digests,
+ * crypto: what libcrypto is used for beside tokens. Credentials at rest (AES-256-GCM), digests,
  * base64.
  */
 #ifndef CRYPTO_H

@@ -1,6 +1,6 @@
 /*
- * head: the head of an HTTP/1.1 request, and of the answer. One strict parser for every connection:
- * a request has one meaning, or it is refused.
+ * http_head: the head of an HTTP/1.1 request, and of the answer. One strict parser for every
+ * connection: a request has one meaning, or it is refused.
  */
 #ifndef HEAD_H
 #define HEAD_H

@@ -49,7 +49,7 @@ struct ws_ops {
 	/* A message has begun that will have this size, or more; again when more fragments of it
 	 * follow than that. False: the rest of it is not read before ws_resume. May be NULL. */
 	bool (*begin)(void *user, size_t size);
-	/* Is somebody waiting for the memory that others hold? Then a message that makes no
+	/* Does another peer wait for memory? Then a message that makes no
 	 * progress is given up, with its peer. May be NULL: never. */
 	bool (*scarce)(void *arg);
 	/* How many connections there may be that are no peers: from this address; from all, if it

@@ -1,5 +1,5 @@
 /*
- * crypt: libcrypto for everything but tokens. Invariant: nothing that fails to authenticate leaves
+ * crypto: libcrypto for everything but tokens. Invariant: nothing that fails to authenticate leaves
  * this file, and a failure of libcrypto itself (out of memory, a broken provider) is our own fault
  * and fatal, so that callers have one kind of refusal to handle and never half a result.
  */

@@ -1,7 +1,7 @@
 /*
- * stats: the metrics, and their text form. The table below is the only place where a family exists;
- * the enum in stats.h is its index. A series is a number (or a row of buckets) that lives as long
- * as the process, so a caller keeps a pointer and never looks anything up.
+ * metrics: the metrics, and their text form. The table below is the only place where a family
+ * exists; the enum in stats.h is its index. A series is a number (or a row of buckets) that lives
+ * as long as the process, so a caller keeps a pointer and never looks anything up.
  */
 #include "lib/metrics.h"
 

@@ -1,7 +1,7 @@
 /*
- * head: the head of a request, and that of an answer. Invariants: what is accepted can be read in
- * one way only, by us and by any proxy before us; the text is looked at once, and never beyond its
- * end.
+ * http_head: the head of a request, and that of an answer. Invariants: what is accepted can be read
+ * in one way only, by us and by any proxy before us; the text is looked at once, and never beyond
+ * its end.
  */
 #include "ws/http_head.h"
 
@@ -34,7 +34,7 @@ size_t head_size(const char *p, size_t n, size_t seen)
 }
 
 /* Ends the next line of the text as a string and returns it; NULL if it holds a NUL, a CR or an LF,
- * all of which somebody else could take for its end. */
+ * all of which another parser could take for its end. */
 static char *next_line(char **text, const char *end)
 {
 	char *line = *text, *cr = memchr(line, '\r', (size_t)(end - line));

@@ -57,7 +57,7 @@ struct ws_http {
 	struct buf out;
 	size_t written;
 	void *user;
-	struct ws_buffered counted; /* what of ws->held is this caller's */
+	struct ws_buffered counted; /* what of ws->buffered is this caller's */
 };
 
 static void on_event(uv_poll_t *poll, int status, int events);
@@ -95,7 +95,7 @@ static void count(struct ws_http *http)
 	if (http->state == WS_BODY)
 		now.bodies = http->length;
 	if (ws_count(http->ws, &http->counted, now))
-		ws_tell_held(http->ws);
+		ws_notify_buffered(http->ws);
 }
 
 static void enter(struct ws_http *http, enum ws_state state)
@@ -116,7 +116,7 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct ws_http *http = handle->data;
 
-	buf_free(&http->in); /* which whoever closed it may have been looking at */
+	buf_free(&http->in); /* its closer may still have been looking at it */
 	free(http);
 }
 
@@ -132,7 +132,7 @@ static int release(struct ws_http *http)
 	buf_free(&http->body);
 	buf_free(&http->out);
 	if (ws_count(http->ws, &http->counted, (struct ws_buffered){ 0 }))
-		ws_tell_held(http->ws);
+		ws_notify_buffered(http->ws);
 	return http->fd;
 }
 
@@ -296,7 +296,7 @@ static void hand_on(struct ws_http *http)
 	ws_count(http->ws, &http->counted,
 		(struct ws_buffered){ .requests = http->counted.requests });
 	config->ops->request(config->arg, http, &head, &http->body);
-	ws_tell_held(http->ws);
+	ws_notify_buffered(http->ws);
 }
 
 static void read_body(struct ws_http *http)

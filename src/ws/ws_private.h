@@ -29,16 +29,16 @@ struct ws {
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
 	uv_timer_t timer;
-	uv_prepare_t turn;             /* runs while a peer is due */
-	uv_timer_t room;               /* runs while nobody is accepted, for want of a place */
-	TAILQ_HEAD(, ws_socket) due;   /* to be written to at the end of the turn */
+	uv_prepare_t turn;           /* runs while a peer is due */
+	uv_timer_t room;             /* runs while no connection is accepted, for want of a place */
+	TAILQ_HEAD(, ws_socket) due; /* to be written to at the end of the turn */
 	TAILQ_HEAD(, ws_socket) peers; /* accepted handshakes, until they are destroyed */
 	TAILQ_HEAD(, ws_http) callers; /* all other connections, the oldest first */
 	LIST_HEAD(, listener) listeners;
 	int nsockets, ncallers;
-	struct ws_buffered held; /* the sums of what its peers and callers hold */
-	int spare;               /* a descriptor to give up when there are no others left */
-	bool exhausted;          /* the log knows that there are none */
+	struct ws_buffered buffered; /* the sums of what its peers and callers hold */
+	int spare;                   /* a descriptor to give up when there are no others left */
+	bool exhausted;              /* the log knows that there are none */
 	bool stopping;
 	struct ws_socket *adopting; /* whose socket is being handed to lws */
 	struct series *stat_in, *stat_out, *stat_output_full, *stat_output_pauses, *stat_callers;
@@ -51,10 +51,10 @@ enum { WS_PROGRESS = 64 * 1024 };
 void ws_run_timer(struct ws *ws);
 /* Has ws_sockets_write called before the loop waits again. */
 void ws_schedule_write(struct ws *ws);
-/* Replaces what somebody holds, *counted, in the server's sums; true if that changes them. */
+/* Replaces what a connection holds, *counted, in the server's sums; true if that changes them. */
 bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now);
 /* Has the owner look at the sums. */
-void ws_tell_held(struct ws *ws);
+void ws_notify_buffered(struct ws *ws);
 
 /* ws_http.c: connections that are no peers. Takes an accepted descriptor. */
 void ws_caller_new(struct ws *ws, int fd, unsigned serves);
