@@ -49,12 +49,6 @@ struct move {
 extern const struct move fsm_moves[];
 extern const size_t fsm_nmoves;
 
-const char *fsm_state_name(enum run_state state); /* "available" */
-const char *fsm_event_name(enum run_event event); /* "run:start" */
-
-/* May a run go from one state to the other, by whatever event? Staying is not going. */
-bool fsm_can(enum run_state from, enum run_state to);
-
 /* The state that a run:complete's reason leads to; NULL if it is none that a worker may say. */
 const char *fsm_state_of_reason(struct slice reason);
 

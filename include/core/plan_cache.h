@@ -1,5 +1,5 @@
 /*
- * snapshot: what the channels of one workflow's runs have in common: the larger part of the plan,
+ * plan_cache: what the channels of one workflow's runs have in common: the larger part of the plan,
  * and the secrets of its credentials. Of equal ones there is one, however many channels hold it.
  */
 #ifndef PLAN_CACHE_H

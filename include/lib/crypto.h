@@ -1,5 +1,5 @@
 /*
- * crypt: what libcrypto is used for beside tokens. Credentials at rest (AES-256-GCM), digests,
+ * crypto: what libcrypto is used for beside tokens. Credentials at rest (AES-256-GCM), digests,
  * base64.
  */
 #ifndef CRYPTO_H
@@ -31,8 +31,5 @@ void crypto_sha256_hex(const void *p, size_t n, char out[65]);
 
 /* Appends standard base64 with padding. */
 void crypto_base64(const void *p, size_t n, struct buf *out);
-
-/* Same length and bytes, in time that depends on the length only. */
-bool crypto_equal(struct slice a, struct slice b);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * slice: JSON by byte ranges. Looks at a document once, validates it strictly (RFC 8259, UTF-8,
+ * jscan: JSON by byte ranges. Looks at a document once, validates it strictly (RFC 8259, UTF-8,
  * escapes, depth) and hands out ranges of the caller's bytes; nothing is built, nothing is copied.
  * Whoever has a range that jscan_value accepted may walk it without further checks.
  */

@@ -1,5 +1,5 @@
 /*
- * slice_cut: an object that was too large to be kept, from its two ends. Whatever member is whole
+ * jscan_cut: an object that was too large to be kept, from its two ends. Whatever member is whole
  * at either end is found; nothing is ever read across the gap between them.
  */
 #ifndef JSCAN_CUT_H

@@ -47,7 +47,6 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_notice(...) log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
 #define log_warnx(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_errorx(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 
@@ -66,8 +65,8 @@ void log_about(enum log_level level, const struct log_about *about, const char *
 /* The last words before an exit: past every limit, err != 0 as its sentence. */
 void log_last(int err, const char *fmt, va_list ap);
 
-/* Says how many lines were held back, of each kind whose ten seconds are over, or of all. Nobody
- * else says it if no further line of the kind comes: to be called every now and then. */
+/* Reports how many lines were suppressed, of each kind whose ten seconds are over, or of all. To be
+ * called periodically, since a kind of which no further line comes is not reported otherwise. */
 void log_report_suppressed(bool all);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * turn: how long the loop is busy at a stretch. Whoever sends something to the coordinator may wait
- * for as long, whatever it is.
+ * loop_monitor: how long the loop is busy at a stretch. Whoever sends something to the coordinator
+ * may wait for as long, whatever it is.
  */
 #ifndef TURN_H
 #define TURN_H

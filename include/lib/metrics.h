@@ -1,5 +1,5 @@
 /*
- * stats: the metrics. One table of families; a caller makes its series once and keeps the
+ * metrics: the metrics. One table of families; a caller makes its series once and keeps the
  * pointer, so that counting is an addition. Printed in Prometheus' text format 0.0.4.
  */
 #ifndef METRIC_H

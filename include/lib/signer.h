@@ -1,5 +1,5 @@
 /*
- * sign: signs tokens on libuv's pool of threads. An RS256 signature is a quarter of a millisecond
+ * signer: signs tokens on libuv's pool of threads. An RS256 signature is a quarter of a millisecond
  * of arithmetic: a batch of claims would block the loop for all of its signatures.
  */
 #ifndef SIGNER_H

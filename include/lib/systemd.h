@@ -1,5 +1,5 @@
 /*
- * sd: the little of systemd that a daemon needs: readiness, the watchdog, sockets handed over,
+ * systemd: the little of systemd that a daemon needs: readiness, the watchdog, sockets handed over,
  * credentials.
  */
 #ifndef SYSTEMD_H

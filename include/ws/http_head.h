@@ -1,6 +1,6 @@
 /*
- * head: the head of an HTTP/1.1 request. One strict parser for every connection: a request has one
- * meaning, or it is refused.
+ * http_head: the head of an HTTP/1.1 request, and of the answer. One strict parser for every
+ * connection: a request has one meaning, or it is refused.
  */
 #ifndef HEAD_H
 #define HEAD_H
@@ -45,5 +45,10 @@ bool head_lists(const struct head *head, const char *name, const char *word);
 /* The value of the first query parameter with this name, decoded ('+' is a space); NULL if it is
  * not there. Owned by the caller. */
 char *head_parameter(const struct head *head, const char *name) __attribute__((warn_unused_result));
+
+/* Appends the head of an answer, after which the connection closes. content_type: NULL for
+ * text/plain; extra_header ("Retry-After: 1"): NULL for none; length: of the body, in bytes. */
+void head_answer(struct buf *b, int status, const char *content_type, const char *extra_header,
+	size_t length);
 
 #endif

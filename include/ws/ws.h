@@ -49,7 +49,7 @@ struct ws_ops {
 	/* A message has begun that will have this size, or more; again when more fragments of it
 	 * follow than that. False: the rest of it is not read before ws_resume. May be NULL. */
 	bool (*begin)(void *user, size_t size);
-	/* Is somebody waiting for the memory that others hold? Then a message that makes no
+	/* Does another peer wait for memory? Then a message that makes no
 	 * progress is given up, with its peer. May be NULL: never. */
 	bool (*scarce)(void *arg);
 	/* How many connections there may be that are no peers: from this address; from all, if it
@@ -81,8 +81,9 @@ struct ws_config {
 	int stall;       /* seconds in which what has begun must make progress (64 KiB, or its
 			  * rest): a request's body, an answer, and a message if memory is scarce */
 	int max_sockets; /* handshakes beyond this are answered 503 */
-	int max_http_connections; /* connections that are no peers, as far as there are descriptors; one more
-			  * takes the place of the oldest that has no whole request yet */
+	int max_http_connections; /* connections that are no peers, as far as there are descriptors;
+				   * one more takes the place of the oldest that has no whole
+				   * request yet */
 	const struct ws_ops *ops;
 	void *arg;
 };
@@ -113,8 +114,6 @@ int ws_other_connections(const struct ws *ws);
 void ws_reserve_header(struct buf *b);
 /* Takes b (and zeroes it). Written at once when the socket takes it, queued otherwise. */
 void ws_send(struct ws_socket *peer, struct buf *b, bool binary);
-/* Bytes queued for the peer. */
-size_t ws_queued(const struct ws_socket *peer);
 /* Bytes held: for all peers, messages that are coming, and what is queued for them; for requests,
  * bodies that are coming, and heads and answers. A frame and a body count whole as soon as they
  * have begun (and may); a frame that comes in a single piece does not count. */

@@ -45,7 +45,6 @@ const struct cli_command cli_lost = {
 	.help = "List overdue runs, and what the janitor will do with them.",
 	.options = {
 		{ "within", "TIME", "also runs that become overdue within TIME, like 10m (default: 0)" },
-		{ "dry-run", NULL, "changes nothing, which is so in any case" },
 		{ "limit", "N", "at most N rows (default: 100)" },
 		{ "json", NULL, "print a JSON array" },
 	},

@@ -84,24 +84,6 @@ static const struct {
 	{ FINISHED | LOST, "already_final" },
 };
 
-const char *fsm_state_name(enum run_state state)
-{
-	return state_names[state];
-}
-
-const char *fsm_event_name(enum run_event event)
-{
-	return event_names[event];
-}
-
-bool fsm_can(enum run_state from, enum run_state to)
-{
-	for (size_t i = 0; i < countof(fsm_moves); i++)
-		if (from != to && fsm_moves[i].from & 1u << from && fsm_moves[i].to & 1u << to)
-			return true;
-	return false;
-}
-
 const char *fsm_state_of_reason(struct slice reason)
 {
 	for (size_t i = 0; i < countof(reasons); i++)

@@ -1,10 +1,10 @@
 /*
- * snapshot: found by the digest of what it is made of, and gone with the last who holds it.
+ * plan_cache: found by the digest of what it is made of, and gone with the last who holds it.
  * Invariants: what is found is what would have been made. So one of whose credentials some do not
  * open stays its first holder's alone: with other keys the next one may be whole. And it never
  * changes: others may be reading it, in threads of their own; whoever needs more secrets in it
  * takes another one. Large credentials are opened and made into a set by libuv's pool of threads:
- * until it is done, the entry's scrub and what is said of it are that thread's alone.
+ * until it is done, the entry's scrubber and its warnings are that thread's alone.
  */
 #include "core/plan_cache.h"
 
@@ -29,11 +29,13 @@ struct entry {
 	/* While it is being made. */
 	TAILQ_HEAD(, plan_cache_wait) waits;
 	struct keyring *keys;
-	struct buf credentials, said;
+	struct buf credentials, warnings;
 	bool whole;
 	uv_work_t work;
 };
 
+/* Of the process: entries are found by the digest of their contents, so databases may share them.
+ */
 static int open_jobs;
 
 static LIST_HEAD(, entry) table[BUCKETS];
@@ -87,13 +89,13 @@ static bool add_secret(struct entry *e, struct slice id, struct slice hex)
 	struct buf body = { 0 };
 	bool added = false;
 
-	if (plan_cache_open_credential(e->keys, id, hex, &body, &e->said)) {
+	if (plan_cache_open_credential(e->keys, id, hex, &body, &e->warnings)) {
 		added = scrubber_add(e->snapshot.scrub, (struct slice){ body.p, body.n });
 		if (!added)
-			buf_addf(&e->said,
+			buf_addf(&e->warnings,
 				"%scredential %.*s is not handed out: it is not valid JSON, or the "
 				"credentials of its run have more than %d bytes together",
-				e->said.n > 0 ? "; " : "", (int)id.n, id.p, SCRUB_MAX);
+				e->warnings.n > 0 ? "; " : "", (int)id.n, id.p, SCRUB_MAX);
 		explicit_bzero(body.p, body.cap);
 	}
 	buf_free(&body);
@@ -123,8 +125,8 @@ static void ready(struct entry *e)
 {
 	const struct scrubber *scrub = e->snapshot.scrub;
 
-	if (e->said.n > 0)
-		log_warnx("%s", e->said.p);
+	if (e->warnings.n > 0)
+		log_warnx("%s", e->warnings.p);
 	if (scrub != NULL && scrubber_is_full(scrub))
 		log_warnx("the secrets of a run are too many or too large: encoded forms of some "
 			  "are not replaced");
@@ -135,7 +137,7 @@ static void ready(struct entry *e)
 	keyring_free(e->keys);
 	e->keys = NULL;
 	buf_free(&e->credentials);
-	buf_free(&e->said);
+	buf_free(&e->warnings);
 	e->size =
 		sizeof(*e) + strlen(e->snapshot.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0);
 	metrics_add(metrics_series(METRIC_SNAPSHOT_BYTES, NULL), (double)e->size);
@@ -147,7 +149,7 @@ static void on_work(uv_work_t *work)
 	make(container_of(work, struct entry, work));
 }
 
-/* Nobody cancels it, so there is one outcome. */
+/* Jobs are never cancelled, so there is one outcome. */
 static void on_worked(uv_work_t *work, int status)
 {
 	struct entry *e = container_of(work, struct entry, work);
@@ -248,7 +250,7 @@ const struct cached_plan *plan_cache_keep(const struct cached_plan *snapshot)
 	return snapshot;
 }
 
-/* Of an entry that is not listed the digest does not tell all. */
+/* Of an entry that is not listed the digest does not identify the contents. */
 bool plan_cache_extend(const struct cached_plan **held, struct slice body)
 {
 	struct entry *old = entry_of(*held), *e;

@@ -1,5 +1,5 @@
 /*
- * crypt: libcrypto for everything but tokens. Invariant: nothing that fails to authenticate leaves
+ * crypto: libcrypto for everything but tokens. Invariant: nothing that fails to authenticate leaves
  * this file, and a failure of libcrypto itself (out of memory, a broken provider) is our own fault
  * and fatal, so that callers have one kind of refusal to handle and never half a result.
  */
@@ -156,9 +156,4 @@ void crypto_base64(const void *p, size_t n, struct buf *out)
 	must(n <= INPUT_MAX, "encoding so much");
 	buf_reserve(out, (n + 2) / 3 * 4);
 	out->n += (size_t)EVP_EncodeBlock((uint8_t *)out->p + out->n, p, (int)n);
-}
-
-bool crypto_equal(struct slice a, struct slice b)
-{
-	return a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;
 }

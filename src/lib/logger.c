@@ -1,8 +1,8 @@
 /*
  * logger: lines for the operator (logger.h). What is logged is one line whatever the text holds,
  * made on the stack and written at once, because it must work when memory is out. Of one kind (a
- * format, an event, a code) only so many lines come in ten seconds; what is held back is counted
- * and said.
+ * format, an event, a code) only so many lines come in ten seconds; the others are counted
+ * and their number is reported.
  */
 #include "lib/logger.h"
 
@@ -247,7 +247,7 @@ static uint64_t mix(uint64_t h, const char *s)
 	return h * 0x100000001b3 + 1;
 }
 
-static void tell(struct kind *k)
+static void report_kind(struct kind *k)
 {
 	char text[512];
 
@@ -282,7 +282,7 @@ static struct kind *admit(enum log_level level, const struct log_about *about, c
 	int64_t now = clock_ms();
 
 	if (k->key != key || now - k->since >= WINDOW_MS) {
-		tell(k);
+		report_kind(k);
 		k->key = key;
 		k->since = now;
 		k->level = level;
@@ -301,7 +301,7 @@ void log_report_suppressed(bool all)
 
 	for (struct kind *k = kinds; k < kinds + KINDS; k++)
 		if (k->since != 0 && (all || now - k->since >= WINDOW_MS))
-			tell(k);
+			report_kind(k);
 }
 
 /* ---- the calls ---- */
@@ -320,7 +320,7 @@ static void format(char text[TEXT], int err, const char *fmt, va_list ap)
 static void emit(
 	enum log_level level, const struct log_about *about, int err, const char *fmt, va_list ap)
 {
-	/* Whoever asks for debug lines wants all of them. */
+	/* At level debug nothing is suppressed. */
 	bool limited = to.burst > 0 && level != LOG_LEVEL_DEBUG;
 	struct kind *k = NULL;
 	char text[TEXT];

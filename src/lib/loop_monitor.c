@@ -1,6 +1,6 @@
 /*
- * turn: a turn is from one wait for events to the next, without the wait itself, which libuv
- * measures.
+ * loop_monitor: a turn is from one wait for events to the next, without the wait itself, which
+ * libuv measures.
  */
 #include "lib/loop_monitor.h"
 

@@ -1,5 +1,7 @@
 /*
  * stats: what the kernel says of this process, under the names that every exporter gives it.
+ * metrics.c calls it when it writes, and it sets series of metrics.c: a circle by nature, the
+ * process being one more family.
  */
 #include "lib/metrics.h"
 
@@ -45,7 +47,7 @@ static double seconds(struct timeval t)
 	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-/* The start is when this was first asked: at the beginning (metrics_begin). */
+/* The start is the time of the first call, by metrics_begin. */
 void metrics_process(void)
 {
 	static double start;

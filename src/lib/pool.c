@@ -1,7 +1,8 @@
 /*
  * pool: a queue before libuv's own, of which so many jobs at a time are handed on. Invariant:
- * between pool_start and done a job, and whatever it refers to, is its thread's alone or changed by
- * nobody.
+ * between pool_start and done a job, and whatever it refers to, is used by its thread alone or is
+ * constant. The pool of threads is libuv's, one for the process, and so is this queue before it:
+ * the statics are no database's.
  */
 #include "lib/pool.h"
 
@@ -38,7 +39,7 @@ static void hand_on(uv_loop_t *loop)
 	}
 }
 
-/* Nobody cancels a job, so there is one outcome. */
+/* Jobs are never cancelled, so there is one outcome. */
 static void on_worked(uv_work_t *request, int status)
 {
 	struct pool_job *job = container_of(request, struct pool_job, request);

@@ -1,11 +1,13 @@
 /*
- * sign: a job is one piece of work for libuv's pool. Invariant: between signer_start and done a job
- * is its thread's alone, and threads have nothing in common but the key, which they only copy from.
+ * signer: a job is one piece of work for libuv's pool. Invariant: between signer_start and done a
+ * job is its thread's alone, and threads have nothing in common but the key, which they only copy
+ * from.
  */
 #include "lib/signer.h"
 
 enum { TOKEN_SIZE = 1024 }; /* of a run's; where the bytes are is the loop's heap, not a thread's */
 
+/* Of the process, as the pool of threads is. */
 static int open_jobs;
 
 int signer_open_jobs(void)
@@ -21,7 +23,7 @@ static void on_work(uv_work_t *work)
 		jwt_sign(job->key, job->tokens[i].claims, &job->tokens[i].text);
 }
 
-/* Nobody cancels it, so there is one outcome. */
+/* Jobs are never cancelled, so there is one outcome. */
 static void on_worked(uv_work_t *work, int status)
 {
 	struct signer_job *job = container_of(work, struct signer_job, work);

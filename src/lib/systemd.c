@@ -1,5 +1,5 @@
 /*
- * sd: what a daemon needs of systemd, without its library: tell it how we are, take over the
+ * systemd: what a daemon needs of systemd, without its library: tell it how we are, take over the
  * sockets it listens on, read the secrets it hands out. Without systemd each of these does nothing,
  * and a secret's bytes never leave the caller's buffer.
  */

@@ -1,6 +1,7 @@
 /*
- * head: the head of a request. Invariants: what is accepted can be read in one way only, by us and
- * by any proxy before us; the text is looked at once, and never beyond its end.
+ * http_head: the head of a request, and that of an answer. Invariants: what is accepted can be read
+ * in one way only, by us and by any proxy before us; the text is looked at once, and never beyond
+ * its end.
  */
 #include "ws/http_head.h"
 
@@ -33,7 +34,7 @@ size_t head_size(const char *p, size_t n, size_t seen)
 }
 
 /* Ends the next line of the text as a string and returns it; NULL if it holds a NUL, a CR or an LF,
- * all of which somebody else could take for its end. */
+ * all of which another parser could take for its end. */
 static char *next_line(char **text, const char *end)
 {
 	char *line = *text, *cr = memchr(line, '\r', (size_t)(end - line));
@@ -279,4 +280,48 @@ char *head_parameter(const struct head *head, const char *name)
 		p += n;
 	}
 	return NULL;
+}
+
+static const char *reason(int status)
+{
+	static const struct {
+		int status;
+		const char *text;
+	} reasons[] = {
+		{ 200, "OK" },
+		{ 202, "Accepted" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 411, "Length Required" },
+		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
+		{ 422, "Unprocessable Content" },
+		{ 426, "Upgrade Required" },
+		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 500, "Internal Server Error" },
+		{ 503, "Service Unavailable" },
+		{ 505, "HTTP Version Not Supported" },
+	};
+
+	for (size_t i = 0; i < countof(reasons); i++)
+		if (reasons[i].status == status)
+			return reasons[i].text;
+	return "Status";
+}
+
+void head_answer(struct buf *b, int status, const char *content_type, const char *extra_header,
+	size_t length)
+{
+	buf_addf(b, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
+		reason(status), content_type != NULL ? content_type : "text/plain", length);
+	if (extra_header != NULL)
+		buf_addf(b, "%s\r\n", extra_header);
+	buf_adds(b, "Connection: close\r\n\r\n");
 }

@@ -4,6 +4,8 @@
  */
 #include "ws_private.h"
 
+#include "ws/http_head.h"
+
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -175,34 +177,19 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	return ws;
 }
 
-bool ws_has_requests(const struct ws *ws)
-{
-	const struct ws_http *http;
-
-	TAILQ_FOREACH (http, &ws->callers, link)
-		if (http->state == WS_WAITING || http->state == WS_ANSWERED)
-			return true;
-	return false;
-}
-
-int ws_other_connections(const struct ws *ws)
-{
-	return ws->ncallers;
-}
-
 bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now)
 {
 	bool changed = memcmp(counted, &now, sizeof(now)) != 0;
 
-	ws->held.incoming += now.incoming - counted->incoming;
-	ws->held.queued += now.queued - counted->queued;
-	ws->held.bodies += now.bodies - counted->bodies;
-	ws->held.requests += now.requests - counted->requests;
+	ws->buffered.incoming += now.incoming - counted->incoming;
+	ws->buffered.queued += now.queued - counted->queued;
+	ws->buffered.bodies += now.bodies - counted->bodies;
+	ws->buffered.requests += now.requests - counted->requests;
 	*counted = now;
 	return changed;
 }
 
-void ws_tell_held(struct ws *ws)
+void ws_notify_buffered(struct ws *ws)
 {
 	if (ws->config.ops->held != NULL)
 		ws->config.ops->held(ws->config.arg);
@@ -210,7 +197,7 @@ void ws_tell_held(struct ws *ws)
 
 struct ws_buffered ws_buffered(const struct ws *ws)
 {
-	return ws->held;
+	return ws->buffered;
 }
 
 void ws_shutdown(struct ws *ws)

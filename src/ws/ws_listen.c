@@ -1,7 +1,7 @@
 /*
  * ws: the listening sockets. They are ours and not lws's: one way for several addresses, for unix
  * sockets and for those that systemd hands over, and none of lws's opinions about interfaces. What
- * they accept is a caller (ws_caller.c).
+ * they accept is a caller (ws_http.c).
  */
 #include "ws_private.h"
 
@@ -49,7 +49,7 @@ static void on_room(uv_timer_t *timer)
 	ws_listen_again(timer->data);
 }
 
-/* There is no place: whoever connects waits, in the kernel, until somebody leaves or has been
+/* There is no place: connections wait, in the kernel, until one leaves or has been
  * silent for long enough. */
 static void wait_for_room(struct ws *ws)
 {

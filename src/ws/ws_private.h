@@ -1,19 +1,19 @@
 /*
- * What the files of ws share: ws.c is the server and what is common to its sockets, ws_listen.c the
- * listening sockets, ws_caller.c the connections that are accepted until they are answered or a
- * websocket, ws_http.c the plain requests, ws_upgrade.c the handshakes, ws_socket.c the websockets,
- * ws_out.c what waits to be written to one. Nobody else includes this.
+ * What the files of ws share: ws.c is the server and what is common to its connections, ws_listen.c
+ * the listening sockets, ws_http.c the connections that are accepted until they are answered or a
+ * websocket, ws_socket.c the websockets, ws_out.c what waits to be written to one. No other file
+ * includes this. They call each other in circles by nature: the server owns the connections and
+ * runs their timer, and a connection updates the server's sums and asks for the timer.
  *
  * lws sees a connection only when its handshake was accepted, and only a head of our own making. It
  * closes a socket at once and destroys it a turn of the loop later. All that we keep for a peer is
- * freed then and only then, so `closed` comes from the loop and exactly once, whoever closed it and
- * from wherever. And no peer is ever closed inside one of lws's callbacks: the wish is noted, and
+ * freed then and only then, so `closed` comes from the loop and exactly once, by whatever
+ * it was closed. And no peer is ever closed inside one of lws's callbacks: the wish is noted, and
  * the server's timer grants it (ws_run_timer).
  */
 #ifndef WS_PRIVATE_H
 #define WS_PRIVATE_H
 
-#include "ws/http_head.h"
 #include "lib/metrics.h"
 #include "ws/ws.h"
 
@@ -29,50 +29,19 @@ struct ws {
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
 	uv_timer_t timer;
-	uv_prepare_t turn;             /* runs while a peer is due */
-	uv_timer_t room;               /* runs while nobody is accepted, for want of a place */
-	TAILQ_HEAD(, ws_socket) due;   /* to be written to at the end of the turn */
+	uv_prepare_t turn;           /* runs while a peer is due */
+	uv_timer_t room;             /* runs while no connection is accepted, for want of a place */
+	TAILQ_HEAD(, ws_socket) due; /* to be written to at the end of the turn */
 	TAILQ_HEAD(, ws_socket) peers; /* accepted handshakes, until they are destroyed */
 	TAILQ_HEAD(, ws_http) callers; /* all other connections, the oldest first */
 	LIST_HEAD(, listener) listeners;
 	int nsockets, ncallers;
-	struct ws_buffered held; /* the sums of what its peers and callers hold */
-	int spare;               /* a descriptor to give up when there are no others left */
-	bool exhausted;          /* the log knows that there are none */
+	struct ws_buffered buffered; /* the sums of what its peers and callers hold */
+	int spare;                   /* a descriptor to give up when there are no others left */
+	bool exhausted;              /* the log knows that there are none */
 	bool stopping;
 	struct ws_socket *adopting; /* whose socket is being handed to lws */
 	struct series *stat_in, *stat_out, *stat_output_full, *stat_output_pauses, *stat_callers;
-};
-
-/* What a caller has to do next. */
-enum ws_state {
-	WS_HEAD,      /* send its head */
-	WS_BODY,      /* send its body */
-	WS_WAITING,   /* wait for the answer */
-	WS_ANSWERED,  /* read the answer */
-	WS_LINGERING, /* close: it must not lose the answer for something that it still sends */
-	WS_CLOSED
-};
-
-/* A connection that is no peer. */
-struct ws_http {
-	TAILQ_ENTRY(ws_http) link;
-	struct ws *ws;
-	uv_poll_t poll;
-	int fd;
-	unsigned serves;
-	char address[INET6_ADDRSTRLEN];
-	enum ws_state state;
-	uint64_t since; /* uv_now() when the wait began, or last made progress, and the … */
-	size_t moved;   /* … bytes that have come or gone since */
-	struct buf in;  /* the head, and what came with it */
-	struct head head;
-	struct buf body;
-	size_t length; /* of the body */
-	struct buf out;
-	size_t written;
-	void *user;
-	struct ws_buffered counted; /* what of ws->held is this caller's */
 };
 
 /* Bytes that a peer moves in config.stall seconds, if it makes progress. */
@@ -82,41 +51,22 @@ enum { WS_PROGRESS = 64 * 1024 };
 void ws_run_timer(struct ws *ws);
 /* Has ws_sockets_write called before the loop waits again. */
 void ws_schedule_write(struct ws *ws);
-/* Replaces what somebody holds, *counted, in the server's sums; true if that changes them. */
+/* Replaces what a connection holds, *counted, in the server's sums; true if that changes them. */
 bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now);
 /* Has the owner look at the sums. */
-void ws_tell_held(struct ws *ws);
+void ws_notify_buffered(struct ws *ws);
 
-/* ws_caller.c: connections that are no peers. Takes an accepted descriptor. */
+/* ws_http.c: connections that are no peers. Takes an accepted descriptor. */
 void ws_caller_new(struct ws *ws, int fd, unsigned serves);
 bool ws_callers_full(const struct ws *ws);
-/* Are those that have sent a request so many that another one has to be refused? */
-bool ws_callers_busy(const struct ws *ws);
 /* Closes the oldest that may be closed, of this address (NULL: of any), if it has been silent for
  * so many milliseconds. False if there is none. */
 bool ws_caller_drop(struct ws *ws, const char *address, uint64_t silent);
-void ws_caller_enter(struct ws_http *http, enum ws_state state);
-void ws_caller_count(struct ws_http *http);
-/* The descriptor becomes the caller's; http is dead. */
-int ws_caller_release(struct ws_http *http) __attribute__((warn_unused_result));
-void ws_caller_close(struct ws_http *http);
-/* What came, at most n bytes; 0 if nothing did, or the caller is gone and closed. */
-size_t ws_caller_receive(struct ws_http *http, void *p, size_t n);
 void ws_callers_tick(struct ws *ws);
 void ws_callers_close(struct ws *ws);
 
 /* ws_listen.c: accepts again what waits since there was no place for it. */
 void ws_listen_again(struct ws *ws);
-
-/* ws_http.c: plain requests. The head is there, and behind it the rest of what came. */
-void ws_http_begin(struct ws_http *http, struct slice rest);
-void ws_http_body(struct ws_http *http);
-void ws_http_write(struct ws_http *http);
-/* Answers by ourselves: a sentence and a header (NULL for none). */
-void ws_http_refuse(struct ws_http *http, int status, const char *why, const char *extra_header);
-
-/* ws_upgrade.c: a request to become a websocket, with what came behind its head. */
-void ws_upgrade(struct ws_http *http, struct slice rest);
 
 /* ws_socket.c: what lws reports of a websocket. */
 struct ws_socket *ws_peer_new(struct ws *ws, void *user);

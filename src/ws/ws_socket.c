@@ -29,12 +29,12 @@ struct ws_socket {
 	struct buf in;                /* of the message that is coming */
 	bool incoming, admitted, cut; /* more of it follows; and may be read */
 	size_t expected;              /* how large it will be, as far as that is known */
-	struct ws_buffered counted;   /* what of ws->held is this peer's */
+	struct ws_buffered counted;   /* what of ws->buffered is this peer's */
 	uint64_t since; /* uv_now() when the message was admitted, or last made progress, … */
 	size_t moved;   /* … and the bytes of it since */
 	uint64_t active_at, written_at; /* uv_now() of the last activity, and of the last write */
 	bool pinged;                    /* since then */
-	bool held, output_full,
+	bool paused, output_full,
 		not_reading; /* paused by the owner, by the soft limit; as set in lws */
 
 	struct ws_out out;
@@ -75,7 +75,7 @@ static bool update_buffered(struct ws_socket *peer)
 static void notify_buffered(struct ws_socket *peer)
 {
 	if (update_buffered(peer))
-		ws_tell_held(peer->ws);
+		ws_notify_buffered(peer->ws);
 }
 
 static void drop_queue(struct ws_socket *peer)
@@ -184,7 +184,8 @@ static void collect(struct ws_socket *peer, const void *p, size_t n)
 /* Without the flag lws would only take note and not tell the loop. */
 static void apply_pause(struct ws_socket *peer)
 {
-	bool not_reading = (peer->held || peer->output_full) && !(peer->incoming && peer->admitted);
+	bool not_reading =
+		(peer->paused || peer->output_full) && !(peer->incoming && peer->admitted);
 
 	if (peer->wsi == NULL || not_reading == peer->not_reading)
 		return;
@@ -219,7 +220,7 @@ static void admit(struct ws_socket *peer)
 	expect(peer);
 }
 
-/* More of the message follows: of its only frame, or in further ones, whose number nobody knows. */
+/* More of the message follows: of its only frame, or in further ones, whose number is not known. */
 static void message_continues(struct ws_socket *peer)
 {
 	const struct ws_ops *ops = peer->ws->config.ops;
@@ -274,13 +275,13 @@ void ws_socket_receive(struct ws_socket *peer, const void *p, size_t n)
 
 void ws_pause(struct ws_socket *peer)
 {
-	peer->held = true;
+	peer->paused = true;
 	apply_pause(peer);
 }
 
 void ws_resume(struct ws_socket *peer)
 {
-	peer->held = false;
+	peer->paused = false;
 	touch(peer);
 	if (peer->incoming && !peer->admitted && peer->wsi != NULL)
 		admit(peer);
@@ -353,11 +354,6 @@ void ws_send(struct ws_socket *peer, struct buf *b, bool binary)
 		drop_queue(peer);
 		ws_close(peer, 1013);
 	}
-}
-
-size_t ws_queued(const struct ws_socket *peer)
-{
-	return peer->out.queued;
 }
 
 int64_t ws_quiet(const struct ws_socket *peer)

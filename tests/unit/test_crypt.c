@@ -142,15 +142,6 @@ static void what_was_touched_stays_shut(void **state)
 	buf_free(&out);
 }
 
-static void equality(void **state)
-{
-	(void)state;
-	assert_true(crypto_equal(slice_of("abc"), slice_of("abc")));
-	assert_false(crypto_equal(slice_of("abc"), slice_of("abd")));
-	assert_false(crypto_equal(slice_of("abc"), slice_of("ab")));
-	assert_true(crypto_equal(slice_of(""), (struct slice){ 0 }));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,7 +150,6 @@ int main(void)
 		cmocka_unit_test(sealed_text_opens),
 		cmocka_unit_test(nothing_at_all_opens),
 		cmocka_unit_test(what_was_touched_stays_shut),
-		cmocka_unit_test(equality),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,18 @@ static const char *const reachable[RUN_STATES] = {
 	[RUN_LOST] = "claimed started success failed crashed cancelled killed exception ",
 };
 
+static const char *const names[RUN_STATES] = { "available", "claimed", "started", "success",
+	"failed", "crashed", "cancelled", "killed", "exception", "lost" };
+
+/* May a run go from one state to the other, by any event? Staying is not going. */
+static bool leads(enum run_state from, enum run_state to)
+{
+	for (size_t i = 0; i < fsm_nmoves; i++)
+		if (from != to && fsm_moves[i].from & 1u << from && fsm_moves[i].to & 1u << to)
+			return true;
+	return false;
+}
+
 static void moves(void **state)
 {
 	(void)state;
@@ -30,10 +42,10 @@ static void moves(void **state)
 
 		buf_adds(&b, "");
 		for (enum run_state to = 0; to < RUN_STATES; to++)
-			if (fsm_can(from, to))
-				buf_addf(&b, "%s ", fsm_state_name(to));
+			if (leads(from, to))
+				buf_addf(&b, "%s ", names[to]);
 		if (strcmp(b.n > 0 ? b.p : "", reachable[from]) != 0)
-			fail_msg("from %s: %s", fsm_state_name(from), b.p);
+			fail_msg("from %s: %s", names[from], b.p);
 		buf_free(&b);
 	}
 }
@@ -44,7 +56,7 @@ static void every_move_has_a_sentence(void **state)
 	for (size_t i = 0; i < fsm_nmoves; i++) {
 		assert_true(fsm_moves[i].from != 0 && fsm_moves[i].to != 0);
 		assert_true(strlen(fsm_moves[i].sentence) > 5);
-		assert_non_null(fsm_event_name(fsm_moves[i].by));
+		assert_true(fsm_moves[i].by < RUN_EVENTS);
 	}
 }
 

@@ -198,7 +198,7 @@ static void a_journal_stream_gets_priorities(void **state)
 	configure(LOG_STDERR, "", 0);
 	log_errorx("e");
 	log_warnx("w");
-	log_notice("n");
+	log_line(LOG_LEVEL_NOTICE, "n");
 	log_info("i");
 	/* The socket is not there: nothing is lost. */
 	configure(LOG_AUTO, "/no/such/socket", 0);

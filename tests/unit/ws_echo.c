@@ -80,8 +80,8 @@ static void send_text(struct peer *peer, const char *p, size_t n, bool binary)
 	ws_reserve_header(&b);
 	buf_add(&b, p, n);
 	ws_send(peer->ws, &b, binary);
-	if (ws_queued(peer->ws) > most_queued)
-		most_queued = ws_queued(peer->ws);
+	if (ws_buffered(server).queued > most_queued)
+		most_queued = ws_buffered(server).queued;
 }
 
 static void on_later(uv_timer_t *timer)
@@ -100,7 +100,7 @@ static void report(struct peer *peer)
 	int n = snprintf(text, sizeof(text),
 		"{\"handshakes\":%d,\"opens\":%d,\"closes\":%d,\"messages\":%d,\"gone\":%d,"
 		"\"queued\":%zu,\"most\":%zu}",
-		handshakes, opens, closes, messages, gone, ws_queued(peer->ws), most_queued);
+		handshakes, opens, closes, messages, gone, ws_buffered(server).queued, most_queued);
 
 	send_text(peer, text, (size_t)n, false);
 }

@@ -28,7 +28,7 @@ test('lost shows which runs would be taken, by which clock, and by how much', as
 	const held = await Held.join(a, await given());
 	await held.say('run:start', stage.runStart());
 	assert.deepEqual(await overdue(held), []);
-	const [soon] = await overdue(held, '--within', '10m', '--dry-run');
+	const [soon] = await overdue(held, '--within', '10m');
 	const { overdue: by, ...rest } = soon;
 	assert.deepEqual(rest, { run: held.id.run, state: 'started', worker: 'w1', clock: 'lease', action: 'lost' });
 	assert.ok(by > -91 && by < -60, `in ${-by} s`);
