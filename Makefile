@@ -92,7 +92,7 @@ $(BUILD)/bench/%:
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
+-include $(filter-out $(BUILD)/tools/%,$(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d))
 
 libraries:
 	@pkg-config --exists --print-errors '$(PKGS)' || { echo 'Libraries are missing: run `make deps`.' >&2; exit 1; }
