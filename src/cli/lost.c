@@ -25,7 +25,7 @@ static int run_lost(const struct cli *cli)
 	const char *params[] = { numbers[0], numbers[1],
 		conf->lease ? "join lease deadline" : "join deadline",
 		conf_after_claim_name(conf->after_claim), numbers[2], "0", "0", numbers[3] };
-	query = xasprintf("SELECT id AS run, state, worker_name AS worker, clock, overdue, fate "
+	query = xasprintf("SELECT id AS run, state, worker_name AS worker, clock, overdue, action "
 			  "FROM (%s) found",
 		stmt_get("sweep_find")->sql);
 	status = cli_list(cli, query, countof(params), params);

@@ -95,7 +95,7 @@ export const doors = [
 			// By themselves the idle ones would go after 10 s.
 			for (const end = Date.now() + HEARTBEAT_MS; !worker && Date.now() < end; ) {
 				const opened = stage.a.worker().catch(() => null);
-				worker = await Promise.race([opened, pause(2000, null)]);
+				worker = await Promise.race([opened, pause(end - Date.now(), null)]);
 			}
 			stage.must(worker, 'a new worker gets in beside them');
 			await worker?.cut();

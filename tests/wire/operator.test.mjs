@@ -30,14 +30,14 @@ test('lost tells which runs would be taken, by which clock, and by how much', as
 	assert.deepEqual(await overdue(held), []);
 	const [soon] = await overdue(held, '--within', '10m', '--dry-run');
 	const { overdue: by, ...rest } = soon;
-	assert.deepEqual(rest, { run: held.id.run, state: 'started', worker: 'w1', clock: 'lease', fate: 'lost' });
+	assert.deepEqual(rest, { run: held.id.run, state: 'started', worker: 'w1', clock: 'lease', action: 'lost' });
 	assert.ok(by > -91 && by < -60, `in ${-by} s`);
 	await db.query(`UPDATE runs SET deadline_at = now() - interval '1 minute' WHERE id = '${held.id.run}'`);
 	const [now] = await overdue(held);
 	assert.equal(now.clock, 'deadline');
 	assert.ok(now.overdue > 59 && now.overdue < 80, `${now.overdue} s ago`);
 	const { out } = await interlock('lost', '--limit', '100000');
-	assert.match(out, /^run +state +worker +clock +overdue +fate\n/);
+	assert.match(out, /^run +state +worker +clock +overdue +action\n/);
 	assert.match(out, new RegExp(`${held.id.run}  started  w1 +deadline  1m \\d+s +lost`));
 	const [[state]] = await db.query(`SELECT state FROM runs WHERE id = '${held.id.run}'`);
 	assert.equal(state, 'started', 'nothing was taken');
@@ -48,10 +48,10 @@ test('lost tells which runs would be taken, by which clock, and by how much', as
 test('lost knows claims that nobody joined, and runs that would be given back', async () => {
 	const held = await Held.claim(a, await given());
 	const [unjoined] = await overdue(held, '--within', '1m');
-	assert.deepEqual([unjoined.clock, unjoined.fate], ['join', 'released']);
+	assert.deepEqual([unjoined.clock, unjoined.action], ['join', 'released']);
 	assert.equal((await held.join()).status, 'ok');
 	const [silent] = await overdue(held, '--within', '10m');
-	assert.deepEqual([silent.clock, silent.fate], ['lease', 'requeued']);
+	assert.deepEqual([silent.clock, silent.action], ['lease', 'requeued']);
 	await held.say('run:complete', stage.runComplete());
 });
 
@@ -139,14 +139,14 @@ test('workers lists who is connected to which coordinator, with capacity and run
 	const workers = await ask('workers');
 	const busy = workers.find(({ coordinator, runs }) => coordinator === 'operator-a' && runs === 1);
 	assert.deepEqual([busy.capacity, busy.address], [5, '127.0.0.1']);
-	assert.ok(busy.last_heard >= 0 && busy.last_heard < 60 && busy.connected >= busy.last_heard);
+	assert.ok(busy.idle >= 0 && busy.idle < 60 && busy.connected >= busy.idle);
 	const other = workers.find(({ worker }) => worker === 'idle-one');
 	assert.deepEqual([other.coordinator, other.capacity, other.runs], ['operator-b', 7, 0]);
 	const { out } = await interlock('workers');
-	assert.match(out, /^worker +coordinator +address +capacity +runs +connected +last_heard\n/);
+	assert.match(out, /^worker +coordinator +address +capacity +runs +connected +idle\n/);
 	assert.match(out, /idle-one +operator-b +127\.0\.0\.1 +7 +0 /);
 
-	await b.says(/coordinator \S+ decides late words by another policy/);
+	await b.says(/coordinator \S+ has another late policy than this one/);
 	assert.equal(await b.metric('interlock_policy_mismatch'), 1);
 	await b.stop();
 	await held.say('run:complete', stage.runComplete());
