@@ -30,9 +30,10 @@ struct ws_socket {
 	bool incoming, admitted, cut; /* more of it follows; and may be read */
 	size_t expected;              /* how large it will be, as far as that is known */
 	struct ws_buffered counted;   /* what of ws->held is this peer's */
-	uint64_t since; /* uv_now() when the message began, was admitted, or last made progress, … */
-	size_t moved;   /* … and the bytes of it since */
-	uint64_t patience; /* ms it may take to the next progress */
+	uint64_t
+		since; /* uv_now() when the message began, was admitted, or last made progress, … */
+	size_t moved;                   /* … and the bytes of it since */
+	uint64_t patience;              /* ms it may take to the next progress */
 	uint64_t active_at, written_at; /* uv_now() of the last activity, and of the last write */
 	bool pinged;                    /* since then */
 	bool held, output_full,
