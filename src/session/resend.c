@@ -171,13 +171,16 @@ static struct undelivered *create(const struct channel *channel)
 	return u;
 }
 
+/* Only what was asked on an earlier connection: this one may have a request of its own by any other
+ * ref. */
 static void resend(const struct channel *channel, const struct kept *k)
 {
 	struct slice join_ref = slice_of(channel->join_ref), topic = slice_of(channel->topic);
 	struct slice ref = { k->bytes, k->ref }, body = { k->bytes + k->ref, k->size };
+	int64_t n = number_of(ref);
 	struct buf b = { 0 };
 
-	if (channel->session->peer == NULL)
+	if (channel->session->peer == NULL || n == 0 || n >= channel->session->first_ref)
 		return;
 	ws_reserve_header(&b);
 	if (!k->binary) {
@@ -222,12 +225,8 @@ void undelivered_join(struct channel *channel)
 	u->channel = channel;
 	channel->undelivered = u;
 	u->join_ref = number_of(slice_of(channel->join_ref));
-	TAILQ_FOREACH (k, &u->replies, entry) {
-		int64_t ref = number_of((struct slice){ k->bytes, k->ref });
-
-		if (ref > 0 && ref < channel->session->first_ref) /* asked on a lost connection */
-			resend(channel, k);
-	}
+	TAILQ_FOREACH (k, &u->replies, entry)
+		resend(channel, k);
 }
 
 void undelivered_part(struct channel *channel, bool left)

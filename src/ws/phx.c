@@ -104,7 +104,7 @@ static struct slice whole_members(char *p, const char *gap, const char *end)
 	struct slice object;
 	char *to = p;
 
-	if (first.p == NULL)
+	if (first.p == NULL || first.n + 2 > (size_t)(end - p)) /* nothing behind: no room */
 		return (struct slice){ 0 };
 	while (end > gap && end[-1] != ']')
 		end--;

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
-#define SILENT_MS 250 /* after which a caller without a request makes room for another */
+#define SILENT_MS 50 /* after which a caller without a request makes room for another */
 
 struct listener {
 	LIST_ENTRY(listener) link;

@@ -29,9 +29,11 @@ struct ws_socket {
 	struct buf in;                /* of the message that is coming */
 	bool incoming, admitted, cut; /* more of it follows; and may be read */
 	size_t expected;              /* how large it will be, as far as that is known */
-	struct ws_buffered counted;   /* what of ws->buffered is this peer's */
-	uint64_t since; /* uv_now() when the message was admitted, or last made progress, … */
-	size_t moved;   /* … and the bytes of it since */
+	struct ws_buffered counted;   /* what of ws->buffered is this socket's */
+	uint64_t
+		since; /* uv_now() when the message began, was admitted, or last made progress, … */
+	size_t moved;                   /* … and the bytes of it since */
+	uint64_t patience;              /* ms it may take to the next progress */
 	uint64_t active_at, written_at; /* uv_now() of the last activity, and of the last write */
 	bool pinged;                    /* since then */
 	bool paused, output_full,
@@ -212,10 +214,16 @@ static void expect(struct ws_socket *peer)
 	notify_buffered(peer);
 }
 
+/* What a message waited for room counts: its peer has had that time to send, too, so those that
+ * stall behind one another are given up at about the same time. */
 static void admit(struct ws_socket *peer)
 {
+	uint64_t now = uv_now(peer->ws->loop), stall = (uint64_t)peer->ws->config.stall * 1000;
+	uint64_t waited = now - peer->since;
+
 	peer->admitted = true;
-	peer->since = uv_now(peer->ws->loop);
+	peer->patience = waited < stall - stall / 5 ? stall - waited : stall / 5;
+	peer->since = now;
 	peer->moved = 0;
 	expect(peer);
 }
@@ -227,6 +235,8 @@ static void message_continues(struct ws_socket *peer)
 	bool first = !peer->incoming;
 
 	peer->incoming = true;
+	if (first)
+		peer->since = uv_now(peer->ws->loop);
 	if (!first && !peer->admitted)
 		return;
 	if (ops->begin != NULL && (first || size_of(peer) > peer->expected))
@@ -444,14 +454,14 @@ static bool stalls(struct ws_socket *peer, uint64_t now)
 {
 	const struct ws_config *config = &peer->ws->config;
 
-	if (!peer->incoming || !peer->admitted || peer->expected < WS_PROGRESS ||
-		now - peer->since < (uint64_t)config->stall * 1000)
+	if (!peer->incoming || !peer->admitted || peer->expected < WS_PROGRESS)
 		return false;
-	if (peer->moved < WS_PROGRESS)
-		return config->ops->scarce != NULL && config->ops->scarce(config->arg);
-	peer->since = now;
-	peer->moved = 0;
-	return false;
+	if (peer->moved >= WS_PROGRESS) {
+		peer->since = now;
+		peer->moved = 0;
+	}
+	return now - peer->since >= peer->patience && config->ops->scarce != NULL &&
+	       config->ops->scarce(config->arg);
 }
 
 static void tick(struct ws_socket *peer, uint64_t now)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jwtVerify } from 'jose';
 import * as stage from '../wire/stage.mjs';
-import { Coordinator, given, test } from '../wire/stage.mjs';
+import { Coordinator, claimOne, given, test } from '../wire/stage.mjs';
 
 const { INTERLOCK_BIN } = process.env;
 
@@ -37,9 +37,9 @@ const claim = async (coordinator) => {
 	const id = await given();
 	const worker = await coordinator.worker();
 	await worker.join('worker:queue', { capacity: 5 });
-	const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, queues: [id.queue] });
-	assert.deepEqual(response.runs.map(({ id: run }) => run), [id.run]);
-	return { id, worker, token: response.runs[0].token };
+	const runs = await claimOne(worker, { queues: [id.queue] });
+	assert.deepEqual(runs.map(({ id: run }) => run), [id.run]);
+	return { id, worker, token: runs[0].token };
 };
 
 const complete = async ({ id, worker, token }) => {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { connect, join, push, readSecret, workerParams } from '../client/lib.mjs';
-import { Coordinator, db, given, play, runComplete, runStart, stepStart, test } from '../wire/stage.mjs';
+import { Coordinator, claimOne, db, given, play, runComplete, runStart, stepStart, test } from '../wire/stage.mjs';
 import { check } from './checker.mjs';
 import { Load, runs, stamp } from './load.mjs';
 
@@ -22,7 +22,10 @@ const id = await given();
 const socket = await connect(a.url, workerParams(readSecret(process.env.WORKER_SECRET_FILE)));
 const queue = await join(socket, 'worker:queue', { capacity: 5 });
 const claim = { demand: 1, worker_name: 'phoenix', queues: [id.queue] };
-const { response: { runs: [{ token }] } } = await push(queue, 'claim', claim);
+let claimed = [];
+// Of a run that was inserted a moment ago the coordinator may not know yet.
+while (!claimed.length) claimed = (await push(queue, 'claim', claim)).response.runs;
+const [{ token }] = claimed;
 const channel = await join(socket, `run:${id.run}`, { token });
 // Resolves when it has joined again by itself.
 const rejoined = () => new Promise((resolve) => channel.joinPush.receive('ok', resolve));
@@ -71,9 +74,9 @@ test('no backend outlives the daemon that it worked for, not even one that waits
 	const waiting = await given();
 	const held = await a.worker();
 	await held.join('worker:queue', { capacity: 5 });
-	const { response } = await held.ask('worker:queue', 'claim', { ...claim, queues: [waiting.queue] });
+	const [{ token }] = await claimOne(held, { ...claim, queues: [waiting.queue] });
 	const topic = `run:${waiting.run}`;
-	await held.join(topic, { token: response.runs[0].token });
+	await held.join(topic, { token });
 	await db.query('BEGIN');
 	await db.query(`SELECT FROM work_orders WHERE id = '${waiting.work_order}' FOR UPDATE`);
 	held.ask(topic, 'run:start', runStart({ timestamp: stamp() })).catch(() => {});

@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { quote } from '../client/db.mjs';
-import { runComplete, runStart, stepComplete, stepStart } from '../wire/stage.mjs';
+import { claimOne, runComplete, runStart, stepComplete, stepStart } from '../wire/stage.mjs';
 import { MiB } from './hostile_stage.mjs';
 
 const size = (small, [few, many]) => (small ? few : many);
@@ -96,8 +96,7 @@ export const work = [
 			await stage.store(id, { key: 'k'.repeat(size(small, [900_000, 600_000])) });
 			const worker = await stage.a.worker();
 			await worker.join('worker:queue', { capacity: 1 });
-			const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, queues: [id.queue] });
-			const [{ id: run, token }] = response.runs;
+			const [{ id: run, token }] = await claimOne(worker, { queues: [id.queue] });
 			answered(stage, await stage.said(worker.join(`run:${run}`, { token })), 'the join');
 			await worker.cut();
 		},
@@ -203,8 +202,7 @@ export const work = [
 			await stage.store(id, body);
 			const worker = await stage.a.worker();
 			await worker.join('worker:queue', { capacity: 1 });
-			const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, queues: [id.queue] });
-			const [{ id: run, token }] = response.runs;
+			const [{ id: run, token }] = await claimOne(worker, { queues: [id.queue] });
 			answered(stage, await stage.said(worker.join(`run:${run}`, { token })), 'the join');
 			await worker.cut();
 		},

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker as Thread } from 'node:worker_threads';
-import { Coordinator, db, play, runComplete, runStart, stepComplete, stepStart, test } from '../wire/stage.mjs';
+import { Coordinator, claimOne, db, play, runComplete, runStart, stepComplete, stepStart, test } from '../wire/stage.mjs';
 import { check } from './checker.mjs';
 import { Said, runs, stamp } from './load.mjs';
 
@@ -27,8 +27,7 @@ class Crowd {
 		for (let i = 0; i < n; i++) {
 			const worker = await a.worker();
 			await worker.join('worker:queue', { capacity: 1 });
-			const claim = { demand: 1, worker_name: 'crowd', queues: [crowd.id.queue] };
-			const { response: { runs: [{ id, token }] } } = await worker.ask('worker:queue', 'claim', claim);
+			const [{ id, token }] = await claimOne(worker, { worker_name: 'crowd', queues: [crowd.id.queue] });
 			await worker.join(`run:${id}`, { token });
 			crowd.members.push({ worker, run: id });
 		}

@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import net from 'node:net';
 import { Database } from '../client/db.mjs';
 import { Wire, readSecret, workerParams } from '../client/lib.mjs';
-import { Coordinator, Held, databaseUrl, db, given, play, runComplete, runStart, stepComplete, stepStart, test } from '../wire/stage.mjs';
+import { Coordinator, Held, claimOne, databaseUrl, db, given, play, runComplete, runStart, stepComplete, stepStart, test } from '../wire/stage.mjs';
 import { check } from './checker.mjs';
 import { Load, Said, runs, stamp } from './load.mjs';
 
@@ -87,7 +87,12 @@ beside('a flood: thousands of messages at once, not read beyond 64, in order, al
 	const worker = await a.worker();
 	await worker.join('worker:queue', { capacity: 20 });
 	const claim = { demand: 20, worker_name: 'flood', queues: [id.queue] };
-	const { response } = await worker.ask('worker:queue', 'claim', claim);
+	const flooded = [];
+	while (flooded.length < 20) {
+		const more = await claimOne(worker, claim);
+		assert.ok(more.length, 'every run is claimed');
+		flooded.push(...more);
+	}
 	const flood = { id, said: [] };
 	let replied = 0;
 	const say = async (run, event, payload) => {
@@ -98,7 +103,7 @@ beside('a flood: thousands of messages at once, not read beyond 64, in order, al
 		Object.assign(said, { reply, replied: ++replied });
 	};
 	const line = (step_id) => ({ message: [`flood ${stamp()}`], timestamp: stamp(), level: 'info', step_id });
-	const everything = response.runs.map(async ({ id: run, token }) => {
+	const everything = flooded.map(async ({ id: run, token }) => {
 		await worker.join(`run:${run}`, { token });
 		const words = [say(run, 'run:start', runStart({ timestamp: stamp() }))];
 		for (let i = 0; i < 30; i++) {

@@ -9,8 +9,10 @@ const { url, address, queue, usual } = workerData;
 const worker = await new Worker(url, readSecret(process.env.WORKER_SECRET_FILE)).opened;
 await worker.join('worker:queue', { capacity: 1 });
 const claim = { demand: 1, worker_name: 'witness', queues: [queue] };
-const { response } = await worker.ask('worker:queue', 'claim', claim);
-const [{ id: run, token }] = response.runs;
+let runs = [];
+// Of a run that was inserted a moment ago the coordinator may not know yet.
+while (!runs.length) ({ runs } = (await worker.ask('worker:queue', 'claim', claim)).response);
+const [{ id: run, token }] = runs;
 await worker.join(`run:${run}`, { token });
 
 const said = [];

@@ -5,7 +5,7 @@ import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { encodeBinary, readSecret, sign, workerClaims } from '../client/lib.mjs';
 import { forge } from '../wire/token.mjs';
-import { Line } from './line.mjs';
+import { Ledger, Line } from './line.mjs';
 import { EVENTS, make, mangle, mutate, replay } from './payloads.mjs';
 import { Random } from './random.mjs';
 
@@ -25,6 +25,7 @@ export class World {
 	lost = 0;
 	sent = 0;
 	counts = { ok: 0, error: 0, voided: 0, untracked: 0, healed: 0, quiet: 20 };
+	ledger = new Ledger();
 	answers = new Map(); // how often each event was answered so
 	failures = [];
 	stopped = false;
@@ -140,6 +141,7 @@ export class Attacker {
 		this.#joins.clear();
 		this.#last = null; // its ref may be answered on this connection as one of the lost
 		this.line = new Line(`${this.url}/websocket?${query}`, this.#ref + 1, {
+			ledger: this.world.ledger,
 			answered: (...reply) => this.#answered(...reply),
 			healed: () => this.world.counts.healed++,
 			broken: (what) => this.world.broken(what),

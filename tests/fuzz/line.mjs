@@ -4,6 +4,8 @@
 import { WebSocket, decodeBinary } from '../client/lib.mjs';
 
 const ANSWER_MS = 60_000; // more than any patience of the coordinator's
+const LEDGER = 200_000; // requests that are remembered: those of more than a minute
+const BELOW = 64; // refs before a connection's first that a join may answer
 const PUSHES = ['work-available', 'phx_close', 'phx_error'];
 // These have answers of their own, which the worker knows.
 const OWN_ERRORS = ['phx_join', 'fetch:credential'];
@@ -20,6 +22,35 @@ const fault = ({ event }, status, response) => {
 	if (!isObject(response.errors)) return 'it has no errors';
 };
 
+// Who asked what by which ref, and what the answer was, of all attackers together: they share their claims, and a
+// claim's replies are sent again to whoever joins its run on a later connection.
+export class Ledger {
+	#requests = new Map(); // topic and ref → [{request, answer}]
+
+	asked(request) {
+		const key = `${request.topic} ${request.ref}`;
+		this.#requests.set(key, [...(this.#requests.get(key) ?? []), { request }]);
+		if (this.#requests.size > LEDGER) this.#requests.delete(this.#requests.keys().next().value);
+	}
+
+	answered(request, status, response) {
+		const entries = this.#requests.get(`${request.topic} ${request.ref}`) ?? [];
+		const entry = entries.find((each) => each.request === request && !each.answer);
+		if (entry) entry.answer = JSON.stringify([status, response]);
+	}
+
+	// May this reply come on a connection whose first ref is `first`? Either a request of that ref was not
+	// answered, or equally; or every request that can be open on that topic may be answered so.
+	heals({ ref, topic, status, response }, first) {
+		if (Number(ref) >= first) return false;
+		const below = status === 'ok' && Number(ref) >= first - BELOW;
+		if (below && topic === 'worker:queue' && JSON.stringify(response) === '{"runs":[]}') return true;
+		if (below && topic.startsWith('run:') && response.warnings?.message?.[0] === 'could not be stored: lost') return true;
+		const entries = this.#requests.get(`${topic} ${ref}`) ?? [];
+		return entries.some(({ answer }) => !answer || answer === JSON.stringify([status, response]));
+	}
+}
+
 export class Line {
 	#asked = new Map(); // ref → the requests that have it and are not answered, oldest first
 	#answered = new Set();
@@ -28,8 +59,8 @@ export class Line {
 	voided = 0; // requests whose answer was lost with the socket
 
 	// `first`: the first ref of this connection; replies to older ones heal what an earlier connection lost.
-	constructor(url, first, { answered, healed, broken }) {
-		Object.assign(this, { first, answered, healed, broken });
+	constructor(url, first, { ledger, answered, healed, broken }) {
+		Object.assign(this, { first, ledger, answered, healed, broken });
 		this.ws = new WebSocket(url);
 		this.opened = new Promise((resolve) => {
 			this.ws.on('open', () => resolve(true));
@@ -76,14 +107,14 @@ export class Line {
 		const [request, ...others] = this.#asked.get(ref) ?? [];
 		const said = `${status} to ${ref} on ${topic}: ${JSON.stringify(response).slice(0, 300)}`;
 		if (!request) {
-			if (Number(ref) < this.first) return this.healed();
-			if (topic === 'worker:queue' && response?.runs?.length === 0) return this.healed();
+			if (this.ledger.heals({ ref, topic, status, response }, this.first)) return this.healed();
 			return this.broken(`${this.#answered.has(ref) ? 'answered twice' : 'never asked'}: ${said}`);
 		}
 		if (others.length) this.#asked.set(ref, others);
 		else this.#asked.delete(ref);
 		this.#answered.add(ref);
 		this.asked--;
+		this.ledger.answered(request, status, response);
 		const wrong = fault(request, status, response);
 		if (wrong) this.broken(`${wrong}: ${request.event}, ${said}`);
 		if (topic !== request.topic) this.broken(`another topic than ${request.topic}: ${said}`);
@@ -119,6 +150,7 @@ export class Line {
 		if (!this.isOpen) return;
 		this.#asked.set(request.ref, [...(this.#asked.get(request.ref) ?? []), request]);
 		this.asked++;
+		this.ledger.asked(request);
 		this.ws.send(frame);
 	}
 

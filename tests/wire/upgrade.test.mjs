@@ -74,11 +74,17 @@ test('two builds on one schema: a load goes from the one to the next while the s
 	const base = new Database(database.migrate_url);
 	const old = await Coordinator.start('upgrade-old', {}, database);
 	const next = (program) => join(dirname(INTERLOCKD_BIN), 'next', program);
-	const load = new Load({ url: old.url, id: await runs(base, 1500), workers: 8 });
-	await load.progress();
+	const id = await runs(base, 1500);
+	const load = new Load({ url: old.url, id, workers: 8 });
+	// However much of it was done meanwhile, more waits than is awaited.
+	const progress = async () => {
+		await base.query(`SELECT interlock_enqueue('${id.workflow}', '{}', queue => '${id.queue}') FROM generate_series(1, 100)`);
+		await load.progress();
+	};
+	await progress();
 	const migrate = await promisify(execFile)(next('interlock'), ['-c', old.file, 'migrate']);
 	assert.match(migrate.stdout, /applied 900_next/);
-	await load.progress();
+	await progress();
 	const young = await Coordinator.start('upgrade-next', { database }, null, [], next('interlockd'));
 	const build = async ({ address }) => (await (await fetch(`http://${address}/metrics`)).text()).match(/^interlock_build_info.*$/m)[0];
 	assert.match(await build(young), /version=".*\+next",schema="900"/);
@@ -86,11 +92,11 @@ test('two builds on one schema: a load goes from the one to the next while the s
 	load.url = young.url;
 	// Half of the workers go over: both builds are at work.
 	await Promise.all(load.lines.slice(0, 4).map((line) => line.cut()));
-	await load.progress();
+	await progress();
 	assert.ok((await old.metric('interlock_sockets')) >= 4 && (await young.metric('interlock_sockets')) >= 1);
 	await old.stop();
 	for (const { closes } of load.lines.slice(4)) assert.deepEqual(closes, [1001]);
-	await load.progress();
+	await progress();
 	await load.finish();
 	await check(base, load);
 	await young.stop();
