@@ -3,7 +3,7 @@
  * find what looking at every place for every pattern finds; and of a set of these secrets, or of
  * the whole input as a credential, no secret may survive in the text.
  */
-#include "../../src/scrub_private.h"
+#include "../../src/core/scrubber_private.h"
 
 #include <stdlib.h>
 
