@@ -11,7 +11,8 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 
 PKGS = libwebsockets libuv libpq jansson libcrypto inih
 override CFLAGS += -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-	-Wpointer-arith -Wwrite-strings -Wvla -Wno-missing-field-initializers -fno-strict-aliasing \
+	-Wpointer-arith -Wwrite-strings -Wvla -Wconversion -Wundef -Wnull-dereference -Wredundant-decls \
+	-Wold-style-definition -Wformat=2 -Wno-format-nonliteral -Wno-missing-field-initializers -fno-strict-aliasing \
 	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE -DINTERLOCK_VERSION=\"$(VERSION)\" -Iinclude -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 override LDFLAGS += -Wl,-z,relro,-z,now
@@ -39,7 +40,7 @@ $(BUILD)/interlockd: $(call obj,$(DAEMON_SRC))
 $(BUILD)/interlock: $(call obj,$(CLI_SRC) $(SHARED_SRC))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/%.o: src/%.c | libraries $(BUILD)/gen/sql.h
+$(BUILD)/%.o: src/%.c Makefile | libraries $(BUILD)/gen/sql.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -77,7 +78,7 @@ $(BUILD)/next/interlock: $(call next_obj,$(call obj,$(CLI_SRC) $(SHARED_SRC)))
 $(BUILD)/next/interlockd $(BUILD)/next/interlock:
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/next/%.o: src/%.c | libraries $(BUILD)/next/gen/sql.h
+$(BUILD)/next/%.o: src/%.c Makefile | libraries $(BUILD)/next/gen/sql.h
 	@mkdir -p $(@D)
 	$(CC) -I$(BUILD)/next/gen $(CFLAGS) -UINTERLOCK_VERSION -DINTERLOCK_VERSION=\"$(VERSION)+next\" -MMD -MP -c -o $@ $<
 
@@ -143,7 +144,7 @@ deb: all docs
 
 # What a fresh Debian 12 lacks. Only this, and what calls it, needs a network.
 deps:
-	tests/deps
+	@tests/deps
 
 # PostgreSQL of its own and the daemon on 127.0.0.1:4000, until it is interrupted.
 run: all
@@ -166,7 +167,15 @@ FOR = 60
 fuzz: deps
 	FOR=$(FOR) tests/run fuzz
 
+<<<<<<< HEAD
 # The state machine in src/README.md; the lint of that name says when it is stale.
+=======
+# How much of each folder the unit tests and those of the wire execute.
+coverage: deps
+	tests/coverage
+
+# What README shows of the state machine; the lint of that name says when it is stale.
+>>>>>>> w-lints
 picture: $(BUILD)/interlockd
 	sh src/picture.sh $< src/README.md > $(BUILD)/README.md && cp $(BUILD)/README.md src/README.md
 
@@ -185,11 +194,16 @@ help:
 	@echo 'make check       every test; tests/run GROUP... for some of them'
 	@echo 'make unit        the unit tests'
 	@echo 'make fuzz        hostile input of every kind, for FOR=60 seconds each (or 10m, 1h)'
+<<<<<<< HEAD
 	@echo 'make picture     redraws the state machine in src/README.md'
+=======
+	@echo 'make coverage    how much of each folder the unit and wire tests execute'
+	@echo 'make picture     redraws the state machine in README.md'
+>>>>>>> w-lints
 	@echo 'make bench       how fast it is here'
 	@echo 'make install     into DESTDIR and PREFIX (/usr/local), with units, manual and completion'
 	@echo 'make deb         a Debian package in build/'
 	@echo 'make clean       removes build/'
 
-.PHONY: all docs install deb units fuzzers next libraries deps run demo check unit fuzz picture bench clean help
+.PHONY: all docs install deb units fuzzers next libraries deps run demo check unit fuzz coverage picture bench clean help
 .DELETE_ON_ERROR:

@@ -7,7 +7,7 @@ twice=$(printf '%s\n' "$@" | sed -n 's:.*/migrations/\([0-9]*\)_.*:\1:p' | sort 
 echo '/* Made by src/embed.sh. */'
 echo 'struct sql_file { const char *name, *text; };'
 for dir in migrations statements fragments commands checks; do
-	echo "static const struct sql_file sql_$dir[] __attribute__((unused)) = {"
+	echo "static const struct sql_file sql_${dir}[] __attribute__((unused)) = {"
 	for file in "$@"; do
 		case $file in */"$dir"/*.sql) ;; *) continue ;; esac
 		name=${file##*/}

@@ -29,7 +29,7 @@ for file in tests/fuzz/fuzz_*.c; do
 	mkdir -p "$at/corpus/$target" "$at/seeds/$target"
 	dictionary=()
 	[ ! -e "tests/fuzz/$target.dict" ] || dictionary=("-dict=tests/fuzz/$target.dict")
-	if ASAN_OPTIONS= UBSAN_OPTIONS=print_stacktrace=1 "$at/fuzz_$target" "${limits[@]}" "${dictionary[@]}" \
+	if ASAN_OPTIONS='' UBSAN_OPTIONS=print_stacktrace=1 "$at/fuzz_$target" "${limits[@]}" "${dictionary[@]}" \
 		-max_total_time="$for" -print_final_stats=1 -verbosity=0 -artifact_prefix="$at/$target-" \
 		"$at/corpus/$target" "$at/seeds/$target" >"$at/$target.log" 2>&1 </dev/null; then
 		echo "ok $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$at/$target.log") inputs"

@@ -130,7 +130,7 @@ static void test_families(void **state)
 	size_t types = 0;
 
 	for (int f = 0; f < METRIC_FAMILIES; f++)
-		metrics_series(f, NULL);
+		metrics_series((enum metrics_family)f, NULL);
 	metrics_print(&out);
 	assert_null(strstr(out.p, "(null)"));
 	for (const char *p = out.p; (p = strstr(p, "# TYPE ")); p++)
@@ -152,8 +152,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--print") == 0) {
 		struct buf out = { 0 };
 		for (int f = 0; f < METRIC_FAMILIES; f++) {
-			metrics_series(f, NULL);
-			metrics_series(f, "lane=\"a \\\"quoted\\\" one\"");
+			metrics_series((enum metrics_family)f, NULL);
+			metrics_series((enum metrics_family)f, "lane=\"a \\\"quoted\\\" one\"");
 		}
 		metrics_print(&out);
 		fwrite(out.p, 1, out.n, stdout);
