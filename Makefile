@@ -167,15 +167,11 @@ FOR = 60
 fuzz: deps
 	FOR=$(FOR) tests/run fuzz
 
-<<<<<<< HEAD
-# The state machine in src/README.md; the lint of that name says when it is stale.
-=======
 # How much of each folder the unit tests and those of the wire execute.
 coverage: deps
 	tests/coverage
 
-# What README shows of the state machine; the lint of that name says when it is stale.
->>>>>>> w-lints
+# The state machine in src/README.md; the lint of that name says when it is stale.
 picture: $(BUILD)/interlockd
 	sh src/picture.sh $< src/README.md > $(BUILD)/README.md && cp $(BUILD)/README.md src/README.md
 
@@ -194,12 +190,8 @@ help:
 	@echo 'make check       every test; tests/run GROUP... for some of them'
 	@echo 'make unit        the unit tests'
 	@echo 'make fuzz        hostile input of every kind, for FOR=60 seconds each (or 10m, 1h)'
-<<<<<<< HEAD
-	@echo 'make picture     redraws the state machine in src/README.md'
-=======
 	@echo 'make coverage    how much of each folder the unit and wire tests execute'
-	@echo 'make picture     redraws the state machine in README.md'
->>>>>>> w-lints
+	@echo 'make picture     redraws the state machine in src/README.md'
 	@echo 'make bench       how fast it is here'
 	@echo 'make install     into DESTDIR and PREFIX (/usr/local), with units, manual and completion'
 	@echo 'make deb         a Debian package in build/'

@@ -83,11 +83,7 @@ static struct lane *lane_of(
 	uint32_t hash;
 
 	if (kind != LANE_WRITE)
-<<<<<<< HEAD
-		return b->lanes[b->writers + kind - 1];
-=======
-		return &b->lanes[b->writers + (int)kind - 1];
->>>>>>> w-lints
+		return b->lanes[b->writers + (int)kind - 1];
 	/* The last bytes of a UUID, of whatever version, are random. */
 	memcpy(&hash, work_order->b + 12, sizeof(hash));
 	return b->lanes[hash % (uint32_t)b->writers];

@@ -71,7 +71,7 @@ static void count_dropped(const char *reason)
 
 static void read_address(char text[INET6_ADDRSTRLEN], int fd)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = { 0 };
 	socklen_t len = sizeof(a);
 	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&a)->sin6_addr;
 
