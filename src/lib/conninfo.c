@@ -131,8 +131,13 @@ void conninfo_print(struct buf *out, const char *url)
 		}
 		buf_add(out, url, (size_t)(value - url));
 		buf_adds(out, given ? "***" : "");
+		const char *from = value;
 		while (given && *value && !strchr(end, *value))
 			value += *value == '\\' && value[1] ? 2 : 1;
+		/* Another key's value may end in "password=", and this is a key: nothing more is
+		 * shown. */
+		if (given && end == blanks && memchr(from, '=', (size_t)(value - from)))
+			return;
 		url = value;
 	}
 	buf_adds(out, url);
