@@ -1,6 +1,6 @@
 /*
- * keyring: the secrets of [keys], loaded together or not at all. Of each there may be two that hold at
- * the same time, so that they can be exchanged while workers work: what is made is made with the
+ * keyring: the secrets of [keys], loaded together or not at all. Of each there may be two that hold
+ * at the same time, so that they can be exchanged while workers work: what is made is made with the
  * first one, what comes is good under either.
  */
 #ifndef KEYRING_H
