@@ -24,7 +24,7 @@ static void count_dropped(const char *reason)
 
 static void read_address(char text[INET6_ADDRSTRLEN], int fd)
 {
-	struct sockaddr_storage a = { 0 };
+	struct sockaddr_storage a;
 	socklen_t len = sizeof(a);
 	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&a)->sin6_addr;
 
@@ -35,6 +35,7 @@ static void read_address(char text[INET6_ADDRSTRLEN], int fd)
 	else if (a.ss_family == AF_INET)
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a)->sin_addr, text,
 			INET6_ADDRSTRLEN);
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getpeername fills it. */
 	else if (IN6_IS_ADDR_V4MAPPED(v6)) /* on a socket of systemd's */
 		inet_ntop(AF_INET, &v6->s6_addr[12], text, INET6_ADDRSTRLEN);
 	else
