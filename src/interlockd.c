@@ -6,9 +6,9 @@
 #include "lib/periodic.h"
 #include "http/health.h"
 #include "core/fsm.h"
+#include "core/plan_cache.h"
 #include "http/intake.h"
 #include "services/janitor.h"
-#include "services/lease.h"
 #include "http/endpoints.h"
 #include "protocol/routes.h"
 #include "services/registry.h"
@@ -48,7 +48,11 @@ static struct {
 	const char *conf_path;
 	struct conf *conf;
 	char name[300];
+	struct context context;
 	struct server server;
+	struct queue *queue;
+	struct listener *listener;
+	struct registry *registry;
 	struct route *routes;
 	uv_signal_t sigterm, sigint, sighup;
 	uv_timer_t stage_timer;
@@ -112,6 +116,16 @@ static int64_t poll_ms(void)
 	return d.conf->poll;
 }
 
+static void poll_waiting_runs(void)
+{
+	listener_poll(d.listener);
+}
+
+static void release_undelivered_claims(void)
+{
+	queue_release_due(d.queue);
+}
+
 static void make_partitions(void)
 {
 	ask(&d.partitions_item, "journal_partitions", on_partitions);
@@ -119,7 +133,7 @@ static void make_partitions(void)
 
 static void publish(void)
 {
-	registry_publish(&d.server, d.name);
+	registry_publish(d.registry);
 }
 
 static void beat(void)
@@ -138,14 +152,14 @@ static void forgive(void)
 }
 
 static struct periodic_task periodic_tasks[] = {
-	{ .run = listener_poll, .every = poll_ms },
+	{ .run = poll_waiting_runs, .every = poll_ms },
 	{ .run = janitor_sweep, .every = janitor_interval },
 	{ .run = make_partitions, .ms = HOUR_MS },
 	{ .run = publish, .ms = REGISTRY_MS },
 	{ .run = beat, .every = watchdog_interval },
 	{ .run = sample, .ms = SAMPLER_MS },
 	{ .run = forgive, .ms = 100 },
-	{ .run = queue_give_back, .ms = GIVE_BACK_MS },
+	{ .run = release_undelivered_claims, .ms = GIVE_BACK_MS },
 	{ .run = channel_resend_expire, .ms = 1000 },
 };
 
@@ -176,11 +190,16 @@ static void on_head(void *arg, struct ws_http *http, const struct ws_head *head,
 		health_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
 }
 
+static void on_enqueued(void)
+{
+	listener_run_available(d.listener);
+}
+
 static void on_request(
 	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
 {
 	(void)arg;
-	intake_request(&d.server, http, head, body, listener_run_available);
+	intake_request(&d.server, http, head, body, on_enqueued);
 }
 
 static const struct ws_ops ws_ops = {
@@ -256,7 +275,7 @@ static void on_stage(uv_timer_t *timer)
 		d.databases_open = 3;
 		janitor_close(on_database_closed, NULL);
 		batch_close(d.server.batch, on_database_closed, NULL);
-		listener_close(on_database_closed, NULL);
+		listener_close(d.listener, on_database_closed, NULL);
 		periodic_stop(periodic_tasks, countof(periodic_tasks));
 		enter(CLOSING_DATABASE);
 		break;
@@ -311,7 +330,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 	} else {
 		conf_reload(d.conf, next, &kept);
 		keyring_free(d.server.keys);
-		d.server.keys = keys;
+		d.server.keys = d.context.keyring = keys;
 		configure_log();
 		periodic_reschedule(periodic_tasks, countof(periodic_tasks));
 		log_info("configuration reloaded");
@@ -324,6 +343,11 @@ static void on_reload(uv_signal_t *handle, int signum)
 }
 
 /* ---- the beginning ---- */
+
+static const struct listener_ops queue_ops = {
+	.capacity = queue_capacity,
+	.offer = queue_offer,
+};
 
 static void gather_routes(void)
 {
@@ -351,10 +375,16 @@ static void start(void)
 	uv_loop_init(&d.loop);
 	signal(SIGPIPE, SIG_IGN);
 	metrics_begin(INTERLOCK_VERSION, schema_version());
+	d.context = (struct context){
+		.loop = &d.loop,
+		.conf = d.conf,
+		.keyring = d.server.keys,
+		.coordinator = d.name,
+	};
 	d.server.loop = &d.loop;
 	d.server.conf = d.conf;
-	d.server.on_activity = lease_touch;
-	d.server.left = queue_on_left;
+	d.server.kinds = protocol_kinds;
+	d.queue = queue_new(&d.server);
 	gather_routes();
 	channel_init(&d.server);
 	d.server.ws = ws_new(&d.loop, &(struct ws_config){
@@ -370,14 +400,17 @@ static void start(void)
 				      });
 	snprintf(d.name, sizeof(d.name), "%s", d.conf->name);
 	endpoints_open(d.server.ws, d.conf, d.name, sizeof(d.name));
-	d.server.batch = batch_new(&d.loop, &(struct batch_config){
-						    .conninfo = d.conf->url,
-						    .coordinator = d.name,
-						    .writers = (int)d.conf->writers,
-						    .patience = d.conf->patience,
-						    .up = on_database,
-					    });
-	listener_open(&d.server, d.conf->url);
+	d.server.batch = d.context.batch =
+		batch_new(&d.loop, &(struct batch_config){
+					   .conninfo = d.conf->url,
+					   .coordinator = d.name,
+					   .writers = (int)d.conf->writers,
+					   .patience = d.conf->patience,
+					   .up = on_database,
+				   });
+	d.listener = listener_open(&d.context, &queue_ops, d.queue);
+	queue_set_listener(d.queue, d.listener);
+	d.registry = registry_new(&d.context, queue_print_workers, d.queue);
 	janitor_open(&d.server, d.conf->url, d.name);
 	uv_signal_init(&d.loop, &d.sigterm);
 	uv_signal_init(&d.loop, &d.sigint);
@@ -397,6 +430,9 @@ static void finish(void)
 
 	ws_free(d.server.ws);
 	batch_free(d.server.batch);
+	registry_free(d.registry);
+	listener_free(d.listener);
+	queue_free(d.queue);
 	rc = uv_loop_close(&d.loop);
 	assert(rc == 0);
 	(void)rc;
