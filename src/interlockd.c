@@ -190,16 +190,11 @@ static void on_head(void *arg, struct ws_http *http, const struct ws_head *head,
 		health_request(http, head, d.not_ready[0] != '\0' ? d.not_ready : NULL);
 }
 
-static void on_enqueued(void)
-{
-	listener_run_available(d.listener);
-}
-
 static void on_request(
 	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
 {
 	(void)arg;
-	intake_request(&d.server, http, head, body, on_enqueued);
+	intake_request(&d.server, http, head, body, listener_run_available, d.listener);
 }
 
 static const struct ws_ops ws_ops = {

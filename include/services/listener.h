@@ -23,8 +23,8 @@ struct listener *listener_open(
 	const struct context *context, const struct listener_ops *ops, void *arg);
 /* Nothing waits, as far as is known: at most until the next poll that is not true. */
 bool listener_nothing_waits(const struct listener *listener);
-/* A run has become available. */
-void listener_run_available(struct listener *listener);
+/* A run has become available; the argument is the listener, for callbacks. */
+void listener_run_available(void *listener);
 /* Queries, without a notification. */
 void listener_poll(struct listener *listener);
 /* Closes the connection; on_closed follows from the loop. */

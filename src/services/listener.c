@@ -89,8 +89,10 @@ bool listener_nothing_waits(const struct listener *listener)
 	return listener->nothing_waits;
 }
 
-void listener_run_available(struct listener *listener)
+void listener_run_available(void *arg)
 {
+	struct listener *listener = arg;
+
 	listener->nothing_waits = false;
 	query(listener);
 }
