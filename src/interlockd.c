@@ -7,9 +7,9 @@
 #include "lib/periodic.h"
 #include "http/health.h"
 #include "core/fsm.h"
+#include "core/plan_cache.h"
 #include "http/intake.h"
 #include "services/janitor.h"
-#include "services/lease.h"
 #include "http/endpoints.h"
 #include "protocol/routes.h"
 #include "services/registry.h"
@@ -56,6 +56,9 @@ struct daemon {
 	struct context context;
 	struct server server;
 	struct route *routes;
+	struct queue *queue;
+	struct listener *listener;
+	struct registry *registry;
 	struct janitor *janitor;
 	struct sampler *sampler;
 	struct periodic_task tasks[TASKS];
@@ -125,8 +128,9 @@ static int64_t poll_interval(void *arg)
 
 static void poll_waiting_runs(void *arg)
 {
-	(void)arg;
-	listener_poll();
+	const struct daemon *d = arg;
+
+	listener_poll(d->listener);
 }
 
 static void create_partitions(void *arg)
@@ -138,9 +142,9 @@ static void create_partitions(void *arg)
 
 static void publish(void *arg)
 {
-	struct daemon *d = arg;
+	const struct daemon *d = arg;
 
-	registry_publish(&d->server, d->name);
+	registry_publish(d->registry);
 }
 
 static void beat(void *arg)
@@ -164,8 +168,9 @@ static void forgive(void *arg)
 
 static void release_undelivered_claims(void *arg)
 {
-	(void)arg;
-	queue_give_back();
+	const struct daemon *d = arg;
+
+	queue_release_due(d->queue);
 }
 
 static void expire_kept_replies(void *arg)
@@ -240,7 +245,7 @@ static void on_request(
 {
 	struct daemon *d = daemon_of(arg);
 
-	intake_request(&d->server, http, head, body, listener_run_available);
+	intake_request(&d->server, http, head, body, listener_run_available, d->listener);
 }
 
 static const struct ws_ops ws_ops = {
@@ -318,7 +323,7 @@ static void on_stage(uv_timer_t *timer)
 		d->connections_open = 3;
 		janitor_close(d->janitor, on_connection_closed, d);
 		batch_close(d->server.batch, on_connection_closed, d);
-		listener_close(on_connection_closed, d);
+		listener_close(d->listener, on_connection_closed, d);
 		periodic_stop(d->tasks, TASKS);
 		enter(d, CLOSING_DATABASE);
 		break;
@@ -388,6 +393,11 @@ static void on_reload(uv_signal_t *handle, int signum)
 
 /* ---- the beginning ---- */
 
+static const struct listener_ops queue_ops = {
+	.capacity = queue_capacity,
+	.offer = queue_offer,
+};
+
 static void collect_routes(struct daemon *d)
 {
 	const struct {
@@ -429,8 +439,8 @@ static void start(struct daemon *d)
 	};
 	d->server.loop = &d->loop;
 	d->server.conf = d->conf;
-	d->server.on_activity = lease_touch;
-	d->server.left = queue_on_left;
+	d->server.kinds = protocol_kinds;
+	d->queue = queue_new(&d->server);
 	collect_routes(d);
 	channel_init(&d->server);
 	d->server.ws = ws_new(&d->loop, &(struct ws_config){
@@ -455,7 +465,9 @@ static void start(struct daemon *d)
 					    .up = on_database,
 					    .arg = d,
 				    });
-	listener_open(&d->server, d->conf->url);
+	d->listener = listener_open(&d->context, &queue_ops, d->queue);
+	queue_set_listener(d->queue, d->listener);
+	d->registry = registry_new(&d->context, queue_print_workers, d->queue);
 	d->janitor = janitor_open(&d->context, on_db_clock, d);
 	d->sampler = sampler_new(&d->context);
 	handle_signal(d, &d->sigterm, SIGTERM, on_terminate);
@@ -474,6 +486,9 @@ static void finish(struct daemon *d)
 
 	ws_free(d->server.ws);
 	batch_free(d->server.batch);
+	registry_free(d->registry);
+	listener_free(d->listener);
+	queue_free(d->queue);
 	sampler_free(d->sampler);
 	rc = uv_loop_close(&d->loop);
 	assert(rc == 0);

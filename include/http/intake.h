@@ -12,10 +12,10 @@
 void intake_head(
 	struct server *server, struct ws_http *http, const struct ws_head *head, size_t length);
 
-/* Replies to the request, now or later; takes its body. Keeps server; enqueued is called when a run
- * has become available, before the reply. */
+/* Replies to the request, now or later; takes its body. Keeps server; enqueued(arg) is called
+ * when a run has become available, before the reply. */
 void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
-	struct buf *body, void (*enqueued)(void));
+	struct buf *body, void (*enqueued)(void *arg), void *arg);
 
 /* The client has disconnected; user is what intake set. */
 void intake_gone(void *user);

@@ -1,13 +1,14 @@
 /*
- * lease: renews the leases of runs whose workers are active. A run's lease is extended at most
- * once in a quarter of its length, and many of them in one statement.
+ * lease: renews the leases of runs whose workers are active, many of them in one statement.
  */
 #ifndef LEASE_H
 #define LEASE_H
 
-#include "session/channel.h"
+#include "core/batch.h"
+#include "core/run_claim.h"
 
-/* What server.heard wants. Returns at once; a renewal that fails is made good by the next. */
-void lease_touch(struct channel *channel);
+/* Extends the lease of the claim's run by so many milliseconds. Copies the claim and returns at
+ * once; a renewal that fails is made good by the next. */
+void lease_renew(struct batch *batch, const struct run_claim *claim, int64_t lease);
 
 #endif

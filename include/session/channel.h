@@ -1,6 +1,7 @@
 /*
- * chan: sockets, channels and the way of one message: frame → channel → route → batch → reply. It
- * knows no message: it is handed the table of routes. Exactly one reply goes out for each ref.
+ * channel: sockets, channels and the way of one message: frame → channel → route → batch → reply.
+ * It knows no message: it is handed the table of routes and the kinds of channels. Exactly one
+ * reply goes out for each ref.
  */
 #ifndef CHANNEL_H
 #define CHANNEL_H
@@ -13,7 +14,7 @@
 #include "ws/phx.h"
 #include "lib/pool.h"
 #include "core/error_reply.h"
-#include "core/plan_cache.h"
+#include "core/run_claim.h"
 #include "lib/metrics.h"
 #include "ws/ws.h"
 
@@ -66,7 +67,6 @@ struct server {
 	struct keyring *keys; /* replaced by a reload */
 	const struct route *routes;
 	int nroutes;
-	TAILQ_HEAD(queue_list, channel) queues; /* joined worker:queue channels */
 	TAILQ_HEAD(, session) conns;
 	TAILQ_HEAD(, session) large;     /* those that wait for room for a large message */
 	TAILQ_HEAD(, session) slowed;    /* those that are refused too often */
@@ -77,14 +77,33 @@ struct server {
 	int nsessions, open_requests;
 	int64_t db_clock_offset; /* by how many microseconds the database's clock is before ours */
 	bool draining, reading_stopped, memory_full; /* deaf: nothing is read any more */
-	/* There was activity of a run's worker: a message for the run, or a heartbeat of the socket
-	 * that holds its channel. */
-	void (*on_activity)(struct channel *channel);
-	/* A run's worker left its channel: nobody will work on what has not begun. */
-	void (*left)(struct channel *channel);
+	const struct channel_kind *const *kinds;     /* NULL-terminated */
+	void *protocol;                              /* what the kinds share; theirs */
 };
 
-/* A joined topic. The middle part is worker:queue's, the last a run's. */
+/* What the channels of one kind of topic have in common. The operations may be NULL. */
+struct channel_kind {
+	const char *topic; /* a topic, or the beginning of one when it ends in ':' */
+	size_t size;       /* of a channel's private data (channel->data), which begins zeroed */
+	/* The channel goes: releases what its data holds, but not the data. */
+	void (*end)(struct channel *channel);
+	/* Joined: a message for it came, or a heartbeat of its socket. */
+	void (*on_activity)(struct channel *channel);
+	/* Joined: its worker leaves it. */
+	void (*on_left)(struct channel *channel);
+	/* Joined: the daemon is going to shut down. */
+	void (*on_drain)(struct channel *channel);
+	/* Joined: will the worker say something soon, although it has every answer? */
+	bool (*message_expected)(const struct channel *channel);
+	/* Joined: whether its replies are kept for a reconnect (under its claim). */
+	bool (*keeps_replies)(const struct channel *channel);
+	/* The claim that the channel speaks for. NULL: of none, it is no run's. */
+	const struct run_claim *(*claim)(const struct channel *channel);
+	/* What is replaced in its texts. */
+	const struct scrubber *(*scrubber)(const struct channel *channel);
+};
+
+/* A joined topic. Its private data is its kind's and nobody else's. */
 struct channel {
 	TAILQ_ENTRY(channel) entry; /* of the connection's */
 	struct session *session;
@@ -94,20 +113,8 @@ struct channel {
 	TAILQ_HEAD(request_list, request) requests; /* open */
 	struct request_list pending;                /* came before the join was answered */
 
-	TAILQ_ENTRY(channel) queue_entry; /* of the server's queues */
-	int capacity;
-	int64_t notified_at; /* mono_ms(), when it was notified of runs; 0: it has had a reply to a
-				claim since */
-
-	struct uuid project_id, run_id, work_order_id, claim;
-	int epoch;
-	int64_t lease_renewed_at; /* mono_ms(), when its lease was last extended */
-	bool stale;               /* the claim is over: an empty plan, and every event superseded */
-	bool run_started;         /* the run has started or ended, as far as this channel shows */
-	bool save_dataclips;
-	bool has_dataclip;
-	struct uuid dataclip_id, starting_id;
-	const struct cached_plan *snapshot;
+	const struct channel_kind *kind;
+	void *data;
 	struct undelivered *undelivered; /* replies; NULL: none are kept */
 };
 
@@ -265,8 +272,6 @@ void reply_joined(struct request *request, struct slice response);
 /* The join is refused: the channel goes. */
 void reply_join_error(struct request *request, const char *code);
 
-/* Tells a worker:queue channel that runs wait. */
-void channel_notify(struct channel *queue);
 /* Pushes an event to a channel. */
 void channel_push(struct channel *channel, const char *event, const char *payload);
 
@@ -290,20 +295,15 @@ void backpressure_forgive(struct server *server);
 bool channel_body_fits(const struct server *server, size_t size);
 void channel_hold_bodies(struct server *server, ptrdiff_t bytes);
 
-/* Runs whose channels the socket holds. */
+/* Joined channels of runs. */
 int session_run_count(const struct session *session);
-/* The joined worker:queue channel; NULL if there is none. */
-const struct channel *session_queue_channel(const struct session *session);
+/* Its joined channel of this kind; NULL if there is none. */
+const struct channel *session_channel(
+	const struct session *session, const struct channel_kind *kind);
 
 void channel_init(struct server *server);
-/* Was this worker:queue channel told of runs a moment ago, with no claim answered since? */
-bool channel_claim_expected(const struct channel *queue);
-/* Has it fewer runs than it offered to execute? */
-bool channel_has_capacity(const struct channel *queue);
-
-/* No more workers, and no more runs for those that are there. Whoever has capacity left is told of
- * runs, so that it claims now and hears that there are none, rather than while its socket is being
- * closed: a claim without an answer costs the worker a slot for an hour. */
+/* No more workers, and no more runs for those that are there: their channels are told so
+ * (on_drain). */
 void session_drain(struct server *server);
 /* Closes the sockets (1001) at which nothing is open and for so many milliseconds nothing was heard
  * or said: an event that is on its way when its socket is closed is lost, since workers say nothing

@@ -22,7 +22,8 @@ struct hook {
 	struct ws_http *http; /* NULL: the client has disconnected */
 	struct server *server;
 	size_t size; /* what it counts against the memory bound */
-	void (*enqueued)(void);
+	void (*enqueued)(void *arg);
+	void *arg;
 };
 
 /* work_order: the text of the id under which it is stored, or would be; NULL if there is none. */
@@ -86,7 +87,7 @@ static void respond_result(struct hook *hook, const struct batch_result *r)
 			"this x-meta-work-order-id belongs to another trigger");
 		return;
 	}
-	hook->enqueued();
+	hook->enqueued(hook->arg);
 	work_order = PQgetvalue(r->res, r->first, 2);
 	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}", work_order,
 		PQgetvalue(r->res, r->first, 3));
@@ -259,7 +260,7 @@ void intake_head(
 }
 
 void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
-	struct buf *body, void (*enqueued)(void))
+	struct buf *body, void (*enqueued)(void *arg), void *arg)
 {
 	struct uuid trigger, id;
 	struct buf request = { 0 };
@@ -282,6 +283,7 @@ void intake_request(struct server *server, struct ws_http *http, const struct ws
 	hook->server = server;
 	hook->size = sizeof(*hook) + 2 * body->n; /* a copy is sent to the database */
 	hook->enqueued = enqueued;
+	hook->arg = arg;
 	hook->item.stmt = stmt_get("intake");
 	hook->item.values = hook->values;
 	hook->item.rows = 1;

@@ -2,23 +2,23 @@
  * What a worker fetches before it begins: the plan (from memory, so that it cannot fail: an error
  * ends the whole worker), the run's input, the credentials of its jobs.
  */
-#include "protocol/routes.h"
+#include "run_channel.h"
 
+#include "core/plan_cache.h"
 #include "lib/crypto.h"
 
 #include <stdlib.h>
 
-void plan_add(const struct channel *channel, struct buf *out)
+void plan_add(const struct run_channel *run, struct buf *out)
 {
-	char run[UUID_TEXT], project[UUID_TEXT], dataclip[UUID_TEXT], starting[UUID_TEXT];
+	char id[UUID_TEXT], project[UUID_TEXT], dataclip[UUID_TEXT], starting[UUID_TEXT];
 
 	buf_addf(out, "\"id\":\"%s\",\"project_id\":\"%s\",\"starting_node_id\":\"%s\",",
-		uuid_format(&channel->run_id, run), uuid_format(&channel->project_id, project),
-		uuid_format(&channel->starting_id, starting));
-	if (channel->has_dataclip)
-		buf_addf(out, "\"dataclip_id\":\"%s\",",
-			uuid_format(&channel->dataclip_id, dataclip));
-	buf_adds(out, channel->snapshot->plan);
+		uuid_format(&run->claim.run_id, id), uuid_format(&run->claim.project_id, project),
+		uuid_format(&run->starting_id, starting));
+	if (run->has_dataclip)
+		buf_addf(out, "\"dataclip_id\":\"%s\",", uuid_format(&run->dataclip_id, dataclip));
+	buf_adds(out, run->plan->plan);
 }
 
 static void check_plan(struct request *request)
@@ -26,7 +26,7 @@ static void check_plan(struct request *request)
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	plan_add(request->channel, &b);
+	plan_add(run_channel(request->channel), &b);
 	buf_addc(&b, '}');
 	reply_ok(request, (struct slice){ b.p, b.n });
 	buf_free(&b);
@@ -37,8 +37,8 @@ static void check_plan(struct request *request)
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	value_uuid(&request->item.values[0], &request->channel->project_id);
-	value_uuid(&request->item.values[1], &request->channel->run_id);
+	value_uuid(&request->item.values[0], &run_channel(request->channel)->claim.project_id);
+	value_uuid(&request->item.values[1], &run_channel(request->channel)->claim.run_id);
 	request_submit(request);
 }
 
@@ -112,7 +112,8 @@ static void reply_credential(struct request *request, const struct batch_result 
 	memcpy(id.b, request->item.values[4].p, sizeof(id.b));
 	if (plan_cache_open_credential(
 		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
-		plan_cache_extend(&request->channel->snapshot, (struct slice){ body.p, body.n }))
+		plan_cache_extend(
+			&run_channel(request->channel)->plan, (struct slice){ body.p, body.n }))
 		reply_ok(request, (struct slice){ body.p, body.n });
 	else
 		reply_error_code(request, "not_found", NULL);

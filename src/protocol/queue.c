@@ -19,10 +19,15 @@ enum {
  * token that its own clock calls invalid. */
 enum { TOKEN_BACK = 86400, TOKEN_AHEAD = 7 * 86400, TOKEN_FOREVER = 10 * 365 * 86400 };
 
-/* A run that a claim got. */
-struct grant {
-	struct uuid project_id, run_id, work_order_id, claim;
-	int epoch;
+/* A worker that was notified of runs has so long to claim them. */
+enum { NOTIFIED_MS = 1000 };
+
+struct queue_channel {
+	struct channel *channel;
+	TAILQ_ENTRY(queue_channel) entry; /* of the queue's; of none before it is joined */
+	int capacity;
+	int64_t notified_at; /* mono_ms(), when it was notified of runs; 0: it has had a reply to a
+				claim since */
 };
 
 /* Why a run goes back, and what is said of it. */
@@ -45,13 +50,24 @@ struct pending_release {
 
 /* For a worker that is back to join what it has claimed. */
 enum { JOIN_MS = 1000 };
-static TAILQ_HEAD(giving_list, pending_release) delayed = TAILQ_HEAD_INITIALIZER(delayed);
+
+struct queue {
+	struct server *server;
+	const struct listener *listener;
+	TAILQ_HEAD(queue_list, queue_channel) channels; /* those to be notified next first */
+	TAILQ_HEAD(, pending_release) delayed;
+};
+
+static struct queue *queue_of(const struct server *server)
+{
+	return server->protocol;
+}
 
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
 struct claim {
 	char timeout[24], grace[24], lease[24];
 	struct request *request;
-	struct grant *grants;
+	struct run_claim *grants;
 	struct signer_job job;
 	char queues[];
 };
@@ -59,9 +75,9 @@ struct claim {
 /* The columns of claim.sql; lost_claims.sql has the first ones. */
 enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
 
-static struct grant read_grant(const PGresult *res, int row)
+static struct run_claim read_grant(const PGresult *res, int row)
 {
-	struct grant g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
+	struct run_claim g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
 
 	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
 		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
@@ -96,7 +112,7 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 }
 
 static struct pending_release *giving_new(
-	struct server *server, const struct grant *grant, enum giving_why why)
+	struct server *server, const struct run_claim *grant, enum giving_why why)
 {
 	struct pending_release *pending_release = xcalloc(1, sizeof(*pending_release));
 	struct batch_item *item = &pending_release->item;
@@ -129,7 +145,7 @@ static void giving_submit(struct pending_release *pending_release)
 	batch_submit(pending_release->server->batch, LANE_WRITE, &pending_release->item);
 }
 
-static void release_claim(struct server *server, const struct grant *grant, enum giving_why why)
+static void release_claim(struct server *server, const struct run_claim *grant, enum giving_why why)
 {
 	if (why == GIVING_UNHEARD)
 		metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
@@ -137,28 +153,172 @@ static void release_claim(struct server *server, const struct grant *grant, enum
 }
 
 /* A start that is on its way is stored first, and then nothing is given back. */
-void queue_on_left(struct channel *channel)
+void queue_release_left(struct server *server, const struct run_claim *claim)
 {
-	const struct grant grant = {
-		.project_id = channel->project_id,
-		.run_id = channel->run_id,
-		.work_order_id = channel->work_order_id,
-		.claim = channel->claim,
-		.epoch = channel->epoch,
-	};
-
-	release_claim(channel->session->server, &grant, GIVING_LEFT);
+	release_claim(server, claim, GIVING_LEFT);
 }
 
-void queue_give_back(void)
+void queue_release_due(struct queue *queue)
 {
 	struct pending_release *pending_release;
 
-	while ((pending_release = TAILQ_FIRST(&delayed)) != NULL &&
+	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL &&
 		pending_release->due <= mono_ms()) {
-		TAILQ_REMOVE(&delayed, pending_release, entry);
+		TAILQ_REMOVE(&queue->delayed, pending_release, entry);
 		giving_submit(pending_release);
 	}
+}
+
+/* ---- the channel ---- */
+
+static struct queue_channel *queue_channel(const struct channel *channel)
+{
+	return channel->data;
+}
+
+static void end_channel(struct channel *channel)
+{
+	struct queue_channel *worker = queue_channel(channel);
+
+	if (worker->channel != NULL)
+		TAILQ_REMOVE(&queue_of(channel->session->server)->channels, worker, entry);
+}
+
+/* Has it fewer runs than it offered to execute? */
+static bool has_capacity(const struct queue_channel *worker)
+{
+	const struct session *session = worker->channel->session;
+
+	return !session->closing && session_run_count(session) < worker->capacity;
+}
+
+static bool claim_expected(const struct queue_channel *worker)
+{
+	return worker->notified_at != 0 && mono_ms() - worker->notified_at < NOTIFIED_MS;
+}
+
+static void notify(struct queue_channel *worker)
+{
+	channel_push(worker->channel, "work-available", "{}");
+	worker->notified_at = mono_ms();
+}
+
+/* A worker with capacity is notified, so that it claims now and learns that there are no runs,
+ * rather than while its socket is being closed: a claim without an answer costs it a slot for an
+ * hour. */
+static void on_drain(struct channel *channel)
+{
+	if (has_capacity(queue_channel(channel)))
+		notify(queue_channel(channel));
+}
+
+static bool message_expected(const struct channel *channel)
+{
+	return has_capacity(queue_channel(channel)) && claim_expected(queue_channel(channel));
+}
+
+const struct channel_kind queue_kind = {
+	.topic = "worker:queue",
+	.size = sizeof(struct queue_channel),
+	.end = end_channel,
+	.on_drain = on_drain,
+	.message_expected = message_expected,
+};
+
+const struct channel_kind *const protocol_kinds[] = { &queue_kind, &run_kind, NULL };
+
+/* ---- all of them ---- */
+
+struct queue *queue_new(struct server *server)
+{
+	struct queue *queue = xcalloc(1, sizeof(*queue));
+
+	queue->server = server;
+	TAILQ_INIT(&queue->channels);
+	TAILQ_INIT(&queue->delayed);
+	server->protocol = queue;
+	return queue;
+}
+
+void queue_free(struct queue *queue)
+{
+	struct pending_release *pending_release;
+
+	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL) {
+		TAILQ_REMOVE(&queue->delayed, pending_release, entry);
+		free(pending_release->item.values);
+		free(pending_release);
+	}
+	free(queue);
+}
+
+void queue_set_listener(struct queue *queue, const struct listener *listener)
+{
+	queue->listener = listener;
+}
+
+static bool nothing_waits(const struct server *server)
+{
+	return listener_nothing_waits(queue_of(server)->listener);
+}
+
+int queue_capacity(void *arg)
+{
+	const struct queue *queue = arg;
+	const struct queue_channel *worker;
+	int n = 0;
+
+	if (queue->server->draining)
+		return -1;
+	TAILQ_FOREACH (worker, &queue->channels, entry)
+		n += has_capacity(worker);
+	return n;
+}
+
+/* Begins with those that were not notified the last time. Workers that were notified and have had
+ * no reply to a claim since: so many runs are spoken for. */
+void queue_offer(void *arg, int runs)
+{
+	struct queue *queue = arg;
+	struct queue_channel *worker, *next, *last = TAILQ_LAST(&queue->channels, queue_list);
+
+	TAILQ_FOREACH (worker, &queue->channels, entry)
+		runs -= claim_expected(worker);
+	for (worker = TAILQ_FIRST(&queue->channels); runs > 0 && worker != NULL; worker = next) {
+		next = worker == last ? NULL : TAILQ_NEXT(worker, entry);
+		if (!has_capacity(worker))
+			continue;
+		notify(worker);
+		TAILQ_REMOVE(&queue->channels, worker, entry);
+		TAILQ_INSERT_TAIL(&queue->channels, worker, entry);
+		runs--;
+	}
+}
+
+/* Times as seconds ago: whose clock it was does not matter then. */
+static void print_worker(struct buf *b, const struct session *session)
+{
+	const struct channel *channel = session_channel(session, &queue_kind);
+	int64_t now = now_us();
+
+	buf_addf(b, "%s{\"worker\":", b->n > 1 ? "," : "");
+	buf_add_json(b, slice_of(session->worker_id));
+	buf_adds(b, ",\"address\":");
+	buf_add_json(b, slice_of(session->address));
+	buf_addf(b, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"silent\":%.3f}",
+		channel != NULL ? queue_channel(channel)->capacity : 0, session_run_count(session),
+		(double)(now - session->connected) / 1e6, (double)(now - session->active_at) / 1e6);
+}
+
+void queue_print_workers(void *arg, struct buf *out)
+{
+	const struct queue *queue = arg;
+	const struct session *session;
+
+	buf_addc(out, '[');
+	TAILQ_FOREACH (session, &queue->server->conns, entry)
+		print_worker(out, session);
+	buf_addc(out, ']');
 }
 
 static const char default_queues[] = "manual\x1f*";
@@ -167,15 +327,16 @@ static const char default_queues[] = "manual\x1f*";
  * what it has kept back, under new refs, and forgets the old ones. */
 static void open_queue(struct request *request)
 {
-	struct channel *channel = request->channel;
+	struct queue_channel *worker = queue_channel(request->channel);
 	int64_t capacity;
 
 	request_answer_below(request, slice_of("{\"runs\":[]}"), "claim");
 
 	if (!jscan_int(jscan_member(request->frame.payload, "capacity"), &capacity) || capacity < 1)
 		capacity = 1;
-	channel->capacity = capacity < MAX_DEMAND ? (int)capacity : MAX_DEMAND;
-	TAILQ_INSERT_TAIL(&request->server->queues, channel, queue_entry);
+	worker->channel = request->channel;
+	worker->capacity = capacity < MAX_DEMAND ? (int)capacity : MAX_DEMAND;
+	TAILQ_INSERT_TAIL(&queue_of(request->server)->channels, worker, entry);
 	reply_joined(request, slice_of("{}"));
 }
 
@@ -196,12 +357,12 @@ static void check_join(struct request *request)
 static void reply_join(struct request *request, const struct batch_result *r)
 {
 	for (int i = r->first; i < r->first + r->rows; i++) {
-		struct grant grant = read_grant(r->res, i);
+		struct run_claim grant = read_grant(r->res, i);
 		struct pending_release *pending_release =
 			giving_new(request->server, &grant, GIVING_LOST);
 
 		pending_release->due = mono_ms() + JOIN_MS;
-		TAILQ_INSERT_TAIL(&delayed, pending_release, entry);
+		TAILQ_INSERT_TAIL(&queue_of(request->server)->delayed, pending_release, entry);
 	}
 	open_queue(request);
 }
@@ -248,11 +409,11 @@ static void check_claim(struct request *request)
 	struct value *v;
 	int64_t demand;
 
-	if (listener_nothing_waits() || request->server->draining ||
+	if (nothing_waits(request->server) || request->server->draining ||
 		!batch_lane_is_up(request->server->batch, LANE_CLAIM)) {
-		if (listener_nothing_waits())
+		if (nothing_waits(request->server))
 			metrics_add(metrics_series(METRIC_EMPTY_CLAIMS, NULL), 1);
-		request->channel->notified_at = 0;
+		queue_channel(request->channel)->notified_at = 0;
 		reply_ok(request, slice_of("{\"runs\":[]}"));
 		return;
 	}
@@ -298,7 +459,7 @@ static json_t *token_claims(const struct server *server, const PGresult *res, in
 static void claim_client_gone(struct request *request, const struct batch_result *r)
 {
 	for (int i = r->first; i < r->first + r->rows; i++) {
-		struct grant grant = read_grant(r->res, i);
+		struct run_claim grant = read_grant(r->res, i);
 
 		release_claim(request->server, &grant, GIVING_UNHEARD);
 	}
@@ -338,7 +499,7 @@ static void on_signed(struct signer_job *job)
 {
 	struct claim *claim = container_of(job, struct claim, job);
 	struct signer_token *tokens = job->tokens;
-	struct grant *grants = claim->grants;
+	struct run_claim *grants = claim->grants;
 	int n = job->n;
 
 	if (request_has_client(claim->request)) {
@@ -361,7 +522,7 @@ static void reply_claim(struct request *request, const struct batch_result *r)
 	struct claim *claim = request->route_data;
 	struct signer_job *job = &claim->job;
 
-	request->channel->notified_at = 0;
+	queue_channel(request->channel)->notified_at = 0;
 	if (r->rows == 0) {
 		reply_ok(request, slice_of("{\"runs\":[]}"));
 		return;

@@ -3,13 +3,84 @@
  * claim a channel speaks for; nothing in a payload can. A claim is its id and its epoch: a failover
  * may repeat the epoch, never the id.
  */
-#include "protocol/routes.h"
+#include "run_channel.h"
 
 #include "lib/crypto.h"
 #include "core/fsm.h"
+#include "core/plan_cache.h"
+#include "services/lease.h"
 
 #include <limits.h>
 #include <stdlib.h>
+
+/* ---- the channel ---- */
+
+struct run_channel *run_channel(const struct channel *channel)
+{
+	return channel != NULL ? channel->data : NULL;
+}
+
+void run_channel_started(const struct channel *channel)
+{
+	if (channel != NULL)
+		run_channel(channel)->run_started = true;
+}
+
+static void end_channel(struct channel *channel)
+{
+	plan_cache_release(run_channel(channel)->plan);
+}
+
+/* A lease is renewed at most once in a quarter of its length. */
+static void on_activity(struct channel *channel)
+{
+	const struct server *server = channel->session->server;
+	struct run_channel *run = run_channel(channel);
+	int64_t lease = server->conf->lease, now = mono_ms();
+
+	if (lease == 0 || run->stale || now - run->lease_renewed_at < lease / 4)
+		return;
+	run->lease_renewed_at = now;
+	lease_renew(server->batch, &run->claim, lease);
+}
+
+static void on_left(struct channel *channel)
+{
+	if (!run_channel(channel)->run_started)
+		queue_release_left(channel->session->server, &run_channel(channel)->claim);
+}
+
+static bool message_expected(const struct channel *channel)
+{
+	return !run_channel(channel)->run_started;
+}
+
+static bool keeps_replies(const struct channel *channel)
+{
+	return !run_channel(channel)->stale;
+}
+
+static const struct run_claim *claim_of(const struct channel *channel)
+{
+	return &run_channel(channel)->claim;
+}
+
+static const struct scrubber *scrubber_of(const struct channel *channel)
+{
+	return run_channel(channel)->plan->scrub;
+}
+
+const struct channel_kind run_kind = {
+	.topic = "run:",
+	.size = sizeof(struct run_channel),
+	.end = end_channel,
+	.on_activity = on_activity,
+	.on_left = on_left,
+	.message_expected = message_expected,
+	.keeps_replies = keeps_replies,
+	.claim = claim_of,
+	.scrubber = scrubber_of,
+};
 
 /* ---- the join ---- */
 
@@ -26,8 +97,10 @@ static bool claims_times(json_t *claims)
 }
 
 /* Takes the channel's identity from the token; false if it is not valid for this topic. */
-static bool read_token(struct channel *channel, const struct keyring *keys, struct slice token)
+static bool read_token(
+	const struct channel *channel, const struct keyring *keys, struct slice token)
 {
+	struct run_claim *claim = &run_channel(channel)->claim;
 	const char *why, *iss, *sub;
 	json_t *claims = keyring_verify_run(keys, token, &why), *epoch;
 	char id[UUID_TEXT];
@@ -41,13 +114,13 @@ static bool read_token(struct channel *channel, const struct keyring *keys, stru
 	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
 	       strcmp(sub, channel->topic) == 0 && json_is_integer(epoch) &&
 	       json_integer_value(epoch) >= 0 && json_integer_value(epoch) <= INT_MAX &&
-	       claims_times(claims) && claim_uuid(claims, "claim", &channel->claim) &&
-	       claim_uuid(claims, "id", &channel->run_id) &&
-	       strcmp(uuid_format(&channel->run_id, id), sub + strlen("run:")) == 0 &&
-	       claim_uuid(claims, "project_id", &channel->project_id) &&
-	       claim_uuid(claims, "work_order_id", &channel->work_order_id);
+	       claims_times(claims) && claim_uuid(claims, "claim", &claim->claim) &&
+	       claim_uuid(claims, "id", &claim->run_id) &&
+	       strcmp(uuid_format(&claim->run_id, id), sub + strlen("run:")) == 0 &&
+	       claim_uuid(claims, "project_id", &claim->project_id) &&
+	       claim_uuid(claims, "work_order_id", &claim->work_order_id);
 	if (fine)
-		channel->epoch = (int)json_integer_value(epoch);
+		claim->epoch = (int)json_integer_value(epoch);
 	json_decref(claims);
 	return fine;
 }
@@ -109,8 +182,8 @@ static char *render_options(const PGresult *res, int row, bool saves)
  * jobs, which ends the run in it at once. */
 static void get_cached_plan(struct request *request, const PGresult *res, int row)
 {
-	struct channel *channel = request->channel;
-	char *options = render_options(res, row, channel->save_dataclips);
+	struct run_channel *run = run_channel(request->channel);
+	char *options = render_options(res, row, run->save_dataclips);
 	const char *body = PQgetvalue(res, row, COL_BODY);
 	struct slice credentials = { 0 };
 	struct buf b = { 0 };
@@ -118,14 +191,14 @@ static void get_cached_plan(struct request *request, const PGresult *res, int ro
 	buf_adds(&b, "\"name\":");
 	buf_add_json(&b, slice_of(PQgetvalue(res, row, COL_NAME)));
 	buf_addc(&b, ',');
-	if (channel->stale)
+	if (run->stale)
 		buf_adds(&b, "\"triggers\":[],\"jobs\":[],\"edges\":[]");
 	else /* the snapshot's members, without its braces */
 		buf_add(&b, body + 1, strlen(body) - 2);
 	buf_addf(&b, ",\"options\":%s", options);
 	if (!PQgetisnull(res, row, COL_CREDENTIALS))
 		credentials = slice_of(PQgetvalue(res, row, COL_CREDENTIALS));
-	channel->snapshot = plan_cache_get(request->server->loop, request->server->keys,
+	run->plan = plan_cache_get(request->server->loop, request->server->keys,
 		(struct slice){ b.p, b.n }, credentials);
 	buf_free(&b);
 	free(options);
@@ -156,7 +229,7 @@ static void answer_lost_plan(const struct request *request)
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	plan_add(request->channel, &b);
+	plan_add(run_channel(request->channel), &b);
 	buf_adds(&b, ",\"warnings\":{\"message\":[\"could not be stored: lost\"]}}");
 	request_answer_below(request, (struct slice){ b.p, b.n }, "plan");
 	buf_free(&b);
@@ -166,34 +239,34 @@ static void reply_join(struct request *request, const struct batch_result *r)
 {
 	struct joining *joining;
 	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
-	struct channel *channel = request->channel;
+	struct run_channel *run = run_channel(request->channel);
 
 	if (strcmp(verdict, "superseded") == 0) {
 		reply_join_error(request, verdict);
 		return;
 	}
-	channel->stale = strcmp(verdict, "stale") == 0;
-	channel->run_started =
-		channel->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
-	channel->lease_renewed_at = mono_ms();
-	channel->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
-	if (!uuid_parse(
-		    slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &channel->starting_id))
+	run->stale = strcmp(verdict, "stale") == 0;
+	run->run_started =
+		run->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
+	run->lease_renewed_at = mono_ms();
+	run->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
+	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &run->starting_id))
 		fatalx("phx_join: the database answered no ids");
-	channel->has_dataclip =
-		!channel->stale && uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)),
-					   &channel->dataclip_id);
+	run->has_dataclip =
+		!run->stale &&
+		uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)), &run->dataclip_id);
 	get_cached_plan(request, r->res, r->first);
 	if (PQgetvalue(r->res, r->first, COL_OVER_LIMIT)[0] == 't')
 		metrics_add(metrics_series(METRIC_MESSAGE_OUTCOMES,
 				    "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
 			1);
-	if (PQgetvalue(r->res, r->first, COL_UNPLANNED)[0] == 't' && !channel_is_past_plan(channel))
+	if (PQgetvalue(r->res, r->first, COL_UNPLANNED)[0] == 't' &&
+		!channel_is_past_plan(request->channel))
 		answer_lost_plan(request);
 	joining = xcalloc(1, sizeof(*joining));
 	*joining = (struct joining){ .request = request, .wait.ready = on_cached_plan };
 	request->route_data = joining;
-	if (plan_cache_await(channel->snapshot, &joining->wait))
+	if (plan_cache_await(run->plan, &joining->wait))
 		reply_joined(request, slice_of("{}"));
 }
 
@@ -215,8 +288,7 @@ static const struct field start_fields[] = {
 
 static void reply_start(struct request *request, const struct batch_result *r)
 {
-	if (request->channel != NULL)
-		request->channel->run_started = true;
+	run_channel_started(request->channel);
 	if (!reply_if_refused(request, r))
 		reply_ok_with(request, "");
 }
@@ -291,7 +363,7 @@ static void check_complete(struct request *request)
 	value_text(&v[COMPLETE_STATE], slice_of(state));
 	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
 	value_bool(&v[COMPLETE_STORED], false);
-	if (request->channel->save_dataclips)
+	if (run_channel(request->channel)->save_dataclips)
 		why = request_content(request, &v[COMPLETE_FINAL]); /* there need be none */
 	if (why != NULL && request->frame.cut)
 		reply_add_warning(request, "final_state", why);
@@ -301,8 +373,7 @@ static void check_complete(struct request *request)
 
 static void reply_complete(struct request *request, const struct batch_result *r)
 {
-	if (request->channel != NULL)
-		request->channel->run_started = true;
+	run_channel_started(request->channel);
 	if (reply_if_refused(request, r))
 		return;
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')

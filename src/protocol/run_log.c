@@ -4,7 +4,9 @@
  * The lines of a message are read and stored in parts, the next one when the one before is
  * committed: however many there are, nobody waits long for them.
  */
-#include "protocol/routes.h"
+#include "run_channel.h"
+
+#include "core/plan_cache.h"
 
 #include <stdlib.h>
 
@@ -73,10 +75,8 @@ struct walk {
 	struct slice rest;
 	int left;       /* lines that may still be looked at */
 	uint64_t place; /* of the next line's id, in the order of receipt */
-	struct uuid project_id, run_id;
-	struct uuid claim;
-	int epoch;
-	const struct cached_plan *snapshot;
+	struct run_claim claim;
+	const struct cached_plan *plan;
 	int64_t received;
 	bool trouble[TROUBLES];
 	bool single; /* run:log, whose members these are */
@@ -127,7 +127,7 @@ static void read_message(struct walk *walk, struct slice message, struct value *
 	size_t limit = LINE_MAX_BYTES;
 
 	add_message(&text, message, TEXT_ENOUGH);
-	scrubber_apply(walk->snapshot->scrub, (struct slice){ text.p, text.n }, &clean);
+	scrubber_apply(walk->plan->scrub, (struct slice){ text.p, text.n }, &clean);
 	/* What is not read to its end may end in a part of a secret, shorter than what is dropped.
 	 */
 	if (text.n >= TEXT_ENOUGH && clean.n < TEXT_ENOUGH)
@@ -147,7 +147,7 @@ static void scrubber_value(const struct walk *walk, struct value *v)
 	struct buf clean = { 0 };
 
 	if (v->p != NULL &&
-		scrubber_apply(walk->snapshot->scrub, (struct slice){ v->p, (size_t)v->n }, &clean))
+		scrubber_apply(walk->plan->scrub, (struct slice){ v->p, (size_t)v->n }, &clean))
 		value_take(v, &clean);
 	buf_free(&clean);
 }
@@ -162,10 +162,10 @@ static bool read_line(struct walk *walk, const struct slice raw[MEMBERS], struct
 		walk->trouble[BLANK] = true;
 		return false;
 	}
-	value_uuid(&v[COL_PROJECT], &walk->project_id);
-	value_uuid(&v[COL_RUN], &walk->run_id);
-	value_int(&v[COL_EPOCH], walk->epoch);
-	value_uuid(&v[COL_CLAIM], &walk->claim);
+	value_uuid(&v[COL_PROJECT], &walk->claim.project_id);
+	value_uuid(&v[COL_RUN], &walk->claim.run_id);
+	value_int(&v[COL_EPOCH], walk->claim.epoch);
+	value_uuid(&v[COL_CLAIM], &walk->claim.claim);
 	id = uuid_at(walk->place++);
 	value_uuid(&v[COL_ID], &id);
 	if (jscan_type(raw[STEP_ID]) > JSCAN_NULL) {
@@ -245,7 +245,7 @@ static void end_walk(void *route_data);
 
 static struct walk *walk_new(struct request *request, struct slice lines)
 {
-	const struct channel *channel = request->channel;
+	const struct run_channel *run = run_channel(request->channel);
 	struct walk *walk = xcalloc(1, sizeof(*walk));
 	size_t most;
 
@@ -253,11 +253,8 @@ static struct walk *walk_new(struct request *request, struct slice lines)
 	walk->left = LINES_MAX;
 	most = lines.n / LINE_MIN_BYTES + 1;
 	walk->place = uuid_reserve(most < LINES_MAX ? most : LINES_MAX);
-	walk->project_id = channel->project_id;
-	walk->run_id = channel->run_id;
-	walk->claim = channel->claim;
-	walk->epoch = channel->epoch;
-	walk->snapshot = plan_cache_keep(channel->snapshot);
+	walk->claim = run->claim;
+	walk->plan = plan_cache_keep(run->plan);
 	walk->received = request->received;
 	walk->request = request;
 	request_own(request, walk, end_walk);
@@ -268,7 +265,7 @@ static void end_walk(void *route_data)
 {
 	struct walk *walk = route_data;
 
-	plan_cache_release(walk->snapshot);
+	plan_cache_release(walk->plan);
 	drop_part(walk);
 	free(walk);
 }

@@ -2,7 +2,7 @@
  * step:start and step:complete. Invariant: the step survives its dataclip; one bad output does not
  * turn a finished run into a lost one.
  */
-#include "protocol/routes.h"
+#include "run_channel.h"
 
 static const char blank[] = "This field can't be blank.";
 
@@ -54,8 +54,7 @@ static void reply_start(struct request *request, const struct batch_result *r)
 {
 	if (reply_if_refused(request, r))
 		return;
-	if (request->channel != NULL)
-		request->channel->run_started = true;
+	run_channel_started(request->channel);
 	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
 		reply_add_warning(request, "input_dataclip_id", "does not exist");
 	ok_step(request);
@@ -100,7 +99,7 @@ static void check_complete(struct request *request)
 	if (!bind_fields(request, v))
 		return;
 	value_bool(&v[COL_STORED], false);
-	if (request->channel->save_dataclips) {
+	if (run_channel(request->channel)->save_dataclips) {
 		if (v[COL_CLIP].p != NULL)
 			why = request_content(request, &v[COL_BODY]);
 		else if (!read_output_error(request) &&

@@ -1,139 +1,110 @@
 /*
- * waiting: knows whether runs wait, and tells workers of them. A connection of its own listens for
- * notifications; each of them, our own intake and a poll make it look, one look at a time.
- * Invariant: that nothing waits is assumed only until a notification says otherwise, or a query
- * fails.
+ * The listener. A connection of its own listens for notifications; each of them, our own intake and
+ * a poll make it query, one query at a time. Invariant: that nothing waits is assumed only until a
+ * notification says otherwise, or a query fails.
  */
 #include "services/listener.h"
 
 #include <stdlib.h>
 
-/* The connection that listens. One query at a time: a notification meanwhile makes one more.
- * nothing_waits: the result of the last query, with no notification since; claims need no query.
- */
-static struct {
+struct listener {
+	const struct context *context;
+	const struct listener_ops *ops;
+	void *arg;
 	struct db *db;
-	struct server *server;
 	struct db_stmt stmt;
-	bool looking, again, nothing_waits;
-	int64_t queried_at; /* mono_ms() */
-} listener;
+	bool querying, again; /* again: a notification came meanwhile */
+	bool nothing_waits;   /* the result of the last query, with no notification since */
+	int64_t queried_at;   /* mono_ms() */
+};
 
-static void look(void)
+/* One more than can be offered tells whether anything is left for others. */
+static void query(struct listener *listener)
 {
 	char limit[24];
-	int idle = 1;
-	struct channel *channel;
+	int capacity;
 
-	if (listener.looking) {
-		listener.again = true;
+	if (listener->querying) {
+		listener->again = true;
 		return;
 	}
-	if (!db_is_up(listener.db) || listener.server->draining)
+	capacity = listener->ops->capacity(listener->arg);
+	if (!db_is_up(listener->db) || capacity < 0)
 		return;
-	TAILQ_FOREACH (channel, &listener.server->queues, queue_entry)
-		idle += channel_has_capacity(channel);
-	snprintf(limit, sizeof(limit), "%d", idle);
-	db_query(listener.db, listener.stmt.name,
+	snprintf(limit, sizeof(limit), "%d", capacity + 1);
+	db_query(listener->db, listener->stmt.name,
 		&(struct db_param){ limit, (int)strlen(limit), false }, 1);
-	db_sync(listener.db);
-	listener.looking = true;
-	listener.queried_at = mono_ms();
-}
-
-/* Workers that were notified and have had no reply to a claim since: so many runs are spoken for.
- */
-static int workers_notified(void)
-{
-	const struct channel *channel;
-	int n = 0;
-
-	TAILQ_FOREACH (channel, &listener.server->queues, queue_entry)
-		n += channel_claim_expected(channel);
-	return n;
-}
-
-/* Notifies as many workers as there are runs, beginning with those that were not notified the
- * last time. */
-static void tell(int runs)
-{
-	struct server *server = listener.server;
-	struct channel *channel = TAILQ_FIRST(&server->queues), *next,
-		       *last = TAILQ_LAST(&server->queues, queue_list);
-
-	runs -= workers_notified();
-	for (; runs > 0 && channel != NULL; channel = next) {
-		next = channel == last ? NULL : TAILQ_NEXT(channel, queue_entry);
-		if (!channel_has_capacity(channel))
-			continue;
-		channel_notify(channel);
-		TAILQ_REMOVE(&server->queues, channel, queue_entry);
-		TAILQ_INSERT_TAIL(&server->queues, channel, queue_entry);
-		runs--;
-	}
+	db_sync(listener->db);
+	listener->querying = true;
+	listener->queried_at = mono_ms();
 }
 
 static void on_up(struct db *db, void *arg)
 {
+	struct listener *listener = arg;
+
 	(void)db;
-	(void)arg;
-	listener.looking = listener.again = false;
-	look();
+	listener->querying = listener->again = false;
+	query(listener);
 }
 
 static void on_down(struct db *db, void *arg, const char *why)
 {
+	struct listener *listener = arg;
+
 	(void)db;
-	(void)arg;
 	(void)why;
-	listener.looking = listener.nothing_waits = false;
+	listener->querying = listener->nothing_waits = false;
 }
 
 static void on_result(struct db *db, void *arg, PGresult *res)
 {
+	struct listener *listener = arg;
+
 	(void)db;
-	(void)arg;
 	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
 		int waiting = atoi(PQgetvalue(res, 0, 0));
 
-		/* What was committed after this look is notified after it. */
-		listener.nothing_waits = waiting == 0 && !listener.again;
-		tell(waiting);
+		/* What was committed after this query is notified after it. */
+		listener->nothing_waits = waiting == 0 && !listener->again;
+		listener->ops->offer(listener->arg, waiting);
 	}
 	PQclear(res);
 }
 
 static void on_synced(struct db *db, void *arg)
 {
+	struct listener *listener = arg;
+
 	(void)db;
-	(void)arg;
-	listener.looking = false;
-	if (listener.again) {
-		listener.again = false;
-		look();
+	listener->querying = false;
+	if (listener->again) {
+		listener->again = false;
+		query(listener);
 	}
 }
 
-bool listener_nothing_waits(void)
+bool listener_nothing_waits(const struct listener *listener)
 {
-	return listener.nothing_waits;
+	return listener->nothing_waits;
 }
 
-void listener_run_available(void)
+void listener_run_available(void *arg)
 {
-	listener.nothing_waits = false;
-	look();
+	struct listener *listener = arg;
+
+	listener->nothing_waits = false;
+	query(listener);
 }
 
 static void on_notified(struct db *db, void *arg, const char *channel)
 {
 	(void)db;
-	(void)arg;
 	(void)channel;
-	listener_run_available();
+	listener_run_available(arg);
 }
 
-static const struct db_ops listener_ops = {
+static const struct db_ops db_ops = {
 	.up = on_up,
 	.down = on_down,
 	.result = on_result,
@@ -141,38 +112,48 @@ static const struct db_ops listener_ops = {
 	.notified = on_notified,
 };
 
-void listener_open(struct server *server, const char *conninfo)
+struct listener *listener_open(
+	const struct context *context, const struct listener_ops *ops, void *arg)
 {
 	const struct stmt *count = stmt_get("waiting_count");
+	struct listener *listener = xcalloc(1, sizeof(*listener));
 
-	listener.server = server;
-	listener.stmt = (struct db_stmt){ count->name, count->sql };
-	listener.db = db_open(server->loop, &(struct db_config){
-						    .conninfo = conninfo,
-						    .name = "listen",
-						    .application_name = "interlockd",
-						    .settings = batch_settings,
-						    .stmts = &listener.stmt,
-						    .nstmts = 1,
-						    .listen = "interlock_waiting",
-						    .ops = &listener_ops,
-					    });
+	listener->context = context;
+	listener->ops = ops;
+	listener->arg = arg;
+	listener->stmt = (struct db_stmt){ count->name, count->sql };
+	listener->db = db_open(context->loop, &(struct db_config){
+						      .conninfo = context->conf->url,
+						      .name = "listen",
+						      .application_name = "interlockd",
+						      .settings = batch_settings,
+						      .stmts = &listener->stmt,
+						      .nstmts = 1,
+						      .listen = "interlock_waiting",
+						      .ops = &db_ops,
+						      .arg = listener,
+					      });
+	return listener;
 }
 
-/* A look without an answer says nothing, and after a while its connection is given up. */
-void listener_poll(void)
+/* A query without a result says nothing, and after a while its connection is given up. */
+void listener_poll(struct listener *listener)
 {
-	int64_t patience = listener.server->conf->patience;
-
-	if (listener.looking) {
-		listener.nothing_waits = false;
-		if (db_is_up(listener.db) && mono_ms() - listener.queried_at > patience)
-			db_reset(listener.db, "no answer from the database");
+	if (listener->querying) {
+		listener->nothing_waits = false;
+		if (db_is_up(listener->db) &&
+			mono_ms() - listener->queried_at > listener->context->conf->patience)
+			db_reset(listener->db, "no answer from the database");
 	}
-	look();
+	query(listener);
 }
 
-void listener_close(void (*on_closed)(void *arg), void *arg)
+void listener_close(struct listener *listener, void (*on_closed)(void *arg), void *arg)
 {
-	db_close(listener.db, on_closed, arg);
+	db_close(listener->db, on_closed, arg);
+}
+
+void listener_free(struct listener *listener)
+{
+	free(listener);
 }

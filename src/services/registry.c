@@ -5,40 +5,19 @@
 #include "services/registry.h"
 
 #include "lib/crypto.h"
+#include "lib/metrics.h"
 
 #include <stdlib.h>
 
-static struct {
+struct registry {
+	const struct context *context;
+	void (*print_workers)(void *arg, struct buf *out);
+	void *arg;
 	struct batch_item item;
-	struct value values[4]; /* of publish.sql */
+	struct value values[4]; /* of coordinator_publish.sql */
 	int64_t started;        /* now_us() */
 	char differs[256];      /* the coordinator that decides differently, "" if there is none */
-} registry;
-
-/* Times as seconds ago: whose clock it was does not matter then. */
-static void print_worker(struct buf *b, const struct session *session)
-{
-	const struct channel *queue = session_queue_channel(session);
-	int64_t now = now_us();
-
-	buf_addf(b, "%s{\"worker\":", b->n > 1 ? "," : "");
-	buf_add_json(b, slice_of(session->worker_id));
-	buf_adds(b, ",\"address\":");
-	buf_add_json(b, slice_of(session->address));
-	buf_addf(b, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"silent\":%.3f}",
-		queue != NULL ? queue->capacity : 0, session_run_count(session),
-		(double)(now - session->connected) / 1e6, (double)(now - session->active_at) / 1e6);
-}
-
-static void print_workers(struct buf *b, const struct server *server)
-{
-	const struct session *session;
-
-	buf_addc(b, '[');
-	TAILQ_FOREACH (session, &server->conns, entry)
-		print_worker(b, session);
-	buf_addc(b, ']');
-}
+};
 
 static void print_policy(struct buf *b, const struct conf *conf)
 {
@@ -53,41 +32,57 @@ static void print_policy(struct buf *b, const struct conf *conf)
 
 static void on_published(struct batch_item *item, const struct batch_result *r)
 {
+	struct registry *registry = container_of(item, struct registry, item);
 	const char *other = "";
 
-	(void)item;
-	for (size_t i = 0; i < countof(registry.values); i++)
-		value_clear(&registry.values[i]);
+	for (size_t i = 0; i < countof(registry->values); i++)
+		value_clear(&registry->values[i]);
 	if (r->status != BATCH_DONE)
 		return;
 	if (!PQgetisnull(r->res, r->first, 1))
 		other = PQgetvalue(r->res, r->first, 1);
-	if (strcmp(other, registry.differs) != 0 && *other != '\0')
+	if (strcmp(other, registry->differs) != 0 && *other != '\0')
 		log_warnx("coordinator %s has another late policy than this one", other);
-	snprintf(registry.differs, sizeof(registry.differs), "%s", other);
+	snprintf(registry->differs, sizeof(registry->differs), "%s", other);
 	metrics_set(metrics_series(METRIC_POLICY_MISMATCH, NULL), *other != '\0');
 }
 
-void registry_publish(struct server *server, const char *name)
+void registry_publish(struct registry *registry)
 {
-	struct value *v = registry.values;
+	const struct context *context = registry->context;
+	struct value *v = registry->values;
 	struct buf policy = { 0 }, workers = { 0 };
 
-	if (registry.item.submitted)
+	if (registry->item.submitted)
 		return;
-	if (registry.started == 0)
-		registry.started = now_us();
-	print_policy(&policy, server->conf);
-	print_workers(&workers, server);
-	value_text(v++, slice_of(name));
+	print_policy(&policy, context->conf);
+	registry->print_workers(registry->arg, &workers);
+	value_text(v++, slice_of(context->coordinator));
 	value_take(v++, &policy);
-	value_bigint(v++, registry.started);
+	value_bigint(v++, registry->started);
 	value_take(v++, &workers);
-	registry.item = (struct batch_item){
+	registry->item = (struct batch_item){
 		.stmt = stmt_get("coordinator_publish"),
-		.values = registry.values,
+		.values = registry->values,
 		.rows = 1,
 		.done = on_published,
 	};
-	batch_submit(server->batch, LANE_READ, &registry.item);
+	batch_submit(context->batch, LANE_READ, &registry->item);
+}
+
+struct registry *registry_new(
+	const struct context *context, void (*print_workers)(void *arg, struct buf *out), void *arg)
+{
+	struct registry *registry = xcalloc(1, sizeof(*registry));
+
+	registry->context = context;
+	registry->print_workers = print_workers;
+	registry->arg = arg;
+	registry->started = now_us();
+	return registry;
+}
+
+void registry_free(struct registry *registry)
+{
+	free(registry);
 }

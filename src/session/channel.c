@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 
-enum { NOTIFIED_MS = 1000 }; /* how long a notified worker has to claim */
 enum { WORKER_ID_MAX = 255 };
 
 static struct series *stat_sockets, *stat_channels;
@@ -21,7 +20,6 @@ static void count_handshake(const char *result)
 
 void channel_init(struct server *server)
 {
-	TAILQ_INIT(&server->queues);
 	TAILQ_INIT(&server->conns);
 	TAILQ_INIT(&server->large);
 	TAILQ_INIT(&server->slowed);
@@ -200,11 +198,31 @@ static struct channel *find(struct session *session, struct slice topic)
 	return NULL;
 }
 
+static bool topic_is(struct slice topic, const char *pattern)
+{
+	size_t n = strlen(pattern);
+
+	return pattern[n - 1] == ':' ? topic.n > n && memcmp(topic.p, pattern, n) == 0
+				     : slice_is(topic, pattern);
+}
+
+/* Its route has been found, so there is one. */
+static const struct channel_kind *kind_of(const struct server *server, struct slice topic)
+{
+	const struct channel_kind *const *kind = server->kinds;
+
+	while (!topic_is(topic, (*kind)->topic))
+		kind++;
+	return *kind;
+}
+
 static struct channel *create(struct session *session, const struct phx_frame *frame)
 {
 	struct channel *channel = xcalloc(1, sizeof(*channel));
 
 	channel->session = session;
+	channel->kind = kind_of(session->server, frame->topic);
+	channel->data = xcalloc(1, channel->kind->size);
 	channel->topic = xstrndup(frame->topic.p, frame->topic.n);
 	channel->join_ref = xstrndup(frame->join_ref.p, frame->join_ref.n);
 	TAILQ_INIT(&channel->requests);
@@ -228,11 +246,11 @@ void channel_free(struct channel *channel)
 	while ((request = TAILQ_FIRST(&channel->pending)) != NULL)
 		reply_error_code(request, "unmatched_topic", NULL);
 	TAILQ_REMOVE(&session->channels, channel, entry);
-	if (channel->queue_entry.tqe_prev != NULL)
-		TAILQ_REMOVE(&session->server->queues, channel, queue_entry);
 	if (channel_is_run(channel))
 		metrics_add(stat_channels, -1);
-	plan_cache_release(channel->snapshot);
+	if (channel->kind->end != NULL)
+		channel->kind->end(channel);
+	free(channel->data);
 	free(channel->topic);
 	free(channel->join_ref);
 	free(channel);
@@ -268,12 +286,8 @@ const struct route *channel_route_of(
 {
 	for (int i = 0; i < server->nroutes; i++) {
 		const struct route *r = &server->routes[i];
-		size_t n = strlen(r->topic);
-		bool fits = r->topic[n - 1] == ':'
-				    ? topic.n > n && memcmp(topic.p, r->topic, n) == 0
-				    : slice_is(topic, r->topic);
 
-		if (fits && slice_is(event, r->event))
+		if (topic_is(topic, r->topic) && slice_is(event, r->event))
 			return r;
 	}
 	return NULL;
@@ -306,25 +320,35 @@ static void join(struct request *request, struct channel *old)
 
 static void leave(struct request *request, struct channel *channel)
 {
-	if (channel_is_run(channel) && !channel->run_started)
-		request->server->left(channel);
+	if (channel->kind->on_left != NULL)
+		channel->kind->on_left(channel);
 	undelivered_part(channel, true);
 	reply_ok(request, slice_of("{}"));
 	end(channel);
 }
 
-bool channel_is_run(const struct channel *channel)
+const struct run_claim *channel_claim(const struct channel *channel)
 {
-	return channel->joined && channel->capacity == 0;
+	return channel->kind->claim(channel);
 }
 
-static void touch_leases(struct session *session)
+bool channel_is_run(const struct channel *channel)
+{
+	return channel->joined && channel->kind->claim != NULL;
+}
+
+static void notice_activity(struct channel *channel)
+{
+	if (channel->joined && channel->kind->on_activity != NULL)
+		channel->kind->on_activity(channel);
+}
+
+static void notice_heartbeat(struct session *session)
 {
 	struct channel *channel;
 
 	TAILQ_FOREACH (channel, &session->channels, entry)
-		if (channel_is_run(channel))
-			session->server->on_activity(channel);
+		notice_activity(channel);
 }
 
 int session_run_count(const struct session *session)
@@ -337,12 +361,13 @@ int session_run_count(const struct session *session)
 	return n;
 }
 
-const struct channel *session_queue_channel(const struct session *session)
+const struct channel *session_channel(
+	const struct session *session, const struct channel_kind *kind)
 {
 	const struct channel *channel;
 
 	TAILQ_FOREACH (channel, &session->channels, entry)
-		if (channel->capacity > 0)
+		if (channel->joined && channel->kind == kind)
 			return channel;
 	return NULL;
 }
@@ -356,7 +381,7 @@ void channel_dispatch(struct request *request)
 
 	channel_note_ref(request->session, f->ref);
 	if (slice_is(f->topic, "phoenix") && slice_is(f->event, "heartbeat")) {
-		touch_leases(request->session);
+		notice_heartbeat(request->session);
 		reply_ok(request, slice_of("{}"));
 		return;
 	}
@@ -385,8 +410,7 @@ void channel_dispatch(struct request *request)
 	request->channel = channel;
 	TAILQ_REMOVE(&request->session->requests, request, entry);
 	TAILQ_INSERT_TAIL(&channel->requests, request, entry);
-	if (channel_is_run(channel))
-		request->server->on_activity(channel);
+	notice_activity(channel);
 	undelivered_asked(request);
 	request_dispatch(request, route);
 }
@@ -414,30 +438,16 @@ void session_close(struct session *session, int code)
 	ws_close(session->peer, code);
 }
 
-bool channel_has_capacity(const struct channel *queue)
-{
-	return !queue->session->closing && session_run_count(queue->session) < queue->capacity;
-}
-
-bool channel_claim_expected(const struct channel *queue)
-{
-	return queue->notified_at != 0 && mono_ms() - queue->notified_at < NOTIFIED_MS;
-}
-
-void channel_notify(struct channel *queue)
-{
-	channel_push(queue, "work-available", "{}");
-	queue->notified_at = mono_ms();
-}
-
 void session_drain(struct server *server)
 {
-	struct channel *queue;
+	struct session *session;
+	struct channel *channel;
 
 	server->draining = true;
-	TAILQ_FOREACH (queue, &server->queues, queue_entry)
-		if (channel_has_capacity(queue))
-			channel_notify(queue);
+	TAILQ_FOREACH (session, &server->conns, entry)
+		TAILQ_FOREACH (channel, &session->channels, entry)
+			if (channel->joined && channel->kind->on_drain != NULL)
+				channel->kind->on_drain(channel);
 }
 
 /* Will the worker say something soon, although it is silent and has every answer? */
@@ -446,9 +456,8 @@ static bool message_expected(const struct session *session)
 	const struct channel *channel;
 
 	TAILQ_FOREACH (channel, &session->channels, entry)
-		if (channel_is_run(channel)
-				? !channel->run_started
-				: channel_has_capacity(channel) && channel_claim_expected(channel))
+		if (channel->joined && channel->kind->message_expected != NULL &&
+			channel->kind->message_expected(channel))
 			return true;
 	return false;
 }

@@ -1,6 +1,6 @@
 /*
- * What chan.c (sockets and channels), channel_read.c (messages), channel_req.c (requests),
- * channel_answer.c (replies) and channel_note.c (the log) share. Private to them.
+ * What channel.c (sockets and channels), reader.c (messages), request.c, reply.c, resend.c,
+ * backpressure.c and request_log.c share. Private to them.
  */
 #ifndef CHANNEL_PRIVATE_H
 #define CHANNEL_PRIVATE_H
@@ -33,7 +33,7 @@ void request_log_warning(const struct request *request, const char *field, const
 /* Counts what became of a run's message, by its statement's verdict, when the result arrives:
  * whether or not its worker is there to be answered. */
 void count_message_outcome(const struct request *request, const struct batch_result *res);
-/* channel_resend.c: this ref came on the connection. */
+/* This ref came on the connection. */
 void channel_note_ref(struct session *session, struct slice ref);
 /* The replies of a run's channel that may not have arrived. The channel is joined: those that are
  * there go out again. It goes, for good (its worker left it) or not. A request came on it: the
@@ -58,12 +58,14 @@ void channel_flow_arrived(struct session *session);
 /* The socket is gone. */
 void backpressure_forget(struct session *session);
 void channel_free(struct channel *channel);
-/* chan.c: hands a message that has been read, and is in its connection's list, to its channel. */
+/* Hands a message that has been read, and is in its connection's list, to its channel. */
 void channel_dispatch(struct request *request);
-/* channel_read.c: the socket is gone; what has not been read is not heard any more. */
+/* The socket is gone; what has not been read is dropped. */
 void channel_read_forget(struct session *session);
 /* Closes the socket with this code, unless it is on its way already. */
 void session_close(struct session *session, int code);
+/* The claim that a run's channel speaks for. */
+const struct run_claim *channel_claim(const struct channel *channel);
 /* Joined, and a run's. */
 bool channel_is_run(const struct channel *channel);
 /* Sends what came while the channel was being joined on its way. */

@@ -200,7 +200,7 @@ void reply_joined(struct request *request, struct slice response)
 	if (channel_is_run(channel))
 		metrics_add(metrics_series(METRIC_CHANNELS, NULL), 1);
 	reply_ok(request, response);
-	if (channel_is_run(channel) && !channel->stale)
+	if (channel->kind->keeps_replies != NULL && channel->kind->keeps_replies(channel))
 		undelivered_join(channel);
 	channel_dispatch_pending(channel);
 }

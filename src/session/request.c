@@ -179,10 +179,12 @@ static void take_values(struct request *request, const char *stmt, struct value 
 	request->item.locks = request->route->locks;
 	request->item.settles = request->route->settles;
 	request->item.done = on_done;
-	if (request->channel != NULL) {
-		request->item.project_id = request->channel->project_id;
-		request->item.work_order_id = request->channel->work_order_id;
-		request->item.run_id = request->channel->run_id;
+	if (request->channel != NULL && request->channel->kind->claim != NULL) {
+		const struct run_claim *claim = channel_claim(request->channel);
+
+		request->item.project_id = claim->project_id;
+		request->item.work_order_id = claim->work_order_id;
+		request->item.run_id = claim->run_id;
 	}
 }
 
@@ -284,24 +286,25 @@ void request_submit_with_body(struct request *request, const struct value *step,
 	batch_submit(request->server->batch, LANE_BODY, item);
 }
 
+static const struct scrubber *scrubber_of(const struct request *request)
+{
+	return request->channel->kind->scrubber(request->channel);
+}
+
 void request_scrub(struct request *request, struct value *text)
 {
-	field_scrub(request->channel->snapshot->scrub, text);
+	field_scrub(scrubber_of(request), text);
 }
 
 struct value *bind_claim(const struct request *request, struct value *v)
 {
-	value_uuid(v++, &request->channel->project_id);
-	value_uuid(v++, &request->channel->run_id);
-	value_int(v++, request->channel->epoch);
-	value_uuid(v++, &request->channel->claim);
-	return v;
+	return run_claim_bind(channel_claim(request->channel), v);
 }
 
 struct value *bind_late_policy(const struct request *request, struct value *v)
 {
 	const struct conf *conf = request->server->conf;
-	int policy = conf_late_completion(conf, &request->channel->project_id);
+	int policy = conf_late_completion(conf, &channel_claim(request->channel)->project_id);
 
 	value_text(v++, slice_of(conf_policy_name(policy)));
 	value_bigint(v++, conf->late_window * 1000);
@@ -381,7 +384,7 @@ bool bind_fields(struct request *request, struct value *v)
 	struct error_reply why;
 
 	if (field_parse(request->route->fields, request->route->nfields, request->frame.payload,
-		    request->channel->snapshot->scrub, request->received, v, &why)) {
+		    scrubber_of(request), request->received, v, &why)) {
 		observe_skew(request, v);
 		return true;
 	}
@@ -447,7 +450,7 @@ void bind_journal_message(struct request *request, struct value *v)
 	buf_addc(&text, '}');
 	if (text.n > limit)
 		text.n = 0;
-	scrubber_apply(request->channel->snapshot->scrub, (struct slice){ text.p, text.n }, &clean);
+	scrubber_apply(scrubber_of(request), (struct slice){ text.p, text.n }, &clean);
 	buf_free(&text);
 	value_take(v, &clean);
 }

@@ -149,10 +149,11 @@ static void tidy(struct undelivered *u)
 
 static struct undelivered *find(const struct channel *channel)
 {
+	const struct run_claim *claim = channel_claim(channel);
 	struct undelivered *u;
 
-	TAILQ_FOREACH (u, bucket_of(&channel->run_id), entry)
-		if (u->epoch == channel->epoch && uuid_eq(&u->run_id, &channel->run_id) && !u->left)
+	TAILQ_FOREACH (u, bucket_of(&claim->run_id), entry)
+		if (u->epoch == claim->epoch && uuid_eq(&u->run_id, &claim->run_id) && !u->left)
 			return u;
 	return NULL;
 }
@@ -162,8 +163,8 @@ static struct undelivered *create(const struct channel *channel)
 	struct undelivered *u = xcalloc(1, sizeof(*u));
 
 	u->server = channel->session->server;
-	u->run_id = channel->run_id;
-	u->epoch = channel->epoch;
+	u->run_id = channel_claim(channel)->run_id;
+	u->epoch = channel_claim(channel)->epoch;
 	TAILQ_INIT(&u->replies);
 	TAILQ_INSERT_TAIL(bucket_of(&u->run_id), u, entry);
 	TAILQ_INSERT_TAIL(&parted, u, parted);

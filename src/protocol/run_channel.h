@@ -1,0 +1,28 @@
+/*
+ * What a run's channel knows of its run. Private to this folder: run.c writes it, the other files
+ * read it.
+ */
+#ifndef RUN_CHANNEL_H
+#define RUN_CHANNEL_H
+
+#include "protocol/routes.h"
+
+struct run_channel {
+	struct run_claim claim;
+	int64_t lease_renewed_at; /* mono_ms() */
+	bool stale;               /* the claim is over: an empty plan, and every event superseded */
+	bool run_started;         /* the run has started or ended, as far as this channel shows */
+	bool save_dataclips;
+	bool has_dataclip;
+	struct uuid dataclip_id, starting_id;
+	const struct cached_plan *plan;
+};
+
+/* Of a channel of the kind run_kind; NULL of NULL. */
+struct run_channel *run_channel(const struct channel *channel);
+/* The run has started or ended; the channel may be gone (NULL). */
+void run_channel_started(const struct channel *channel);
+/* Appends the plan of a joined run: the members of an object. */
+void plan_add(const struct run_channel *run, struct buf *out);
+
+#endif
