@@ -1,8 +1,8 @@
 /*
  * stmt: the SQL that the daemon speaks, one prepared statement for each file of sql/statements.
- * What the state machine says stands in the files as {{from EVENT}}, {{refusal EVENT}} and
- * {{outcomes}}, text that several share as {{fragment EVENT}}; both are filled in here, once, at
- * the start.
+ * What the state machine says stands in the files as {{from event}}, {{refusal event}} and
+ * {{outcomes}}, text that several share as {{fragment event}}, within which {{event}} is that
+ * event; all are filled in here, once, at the start.
  */
 #ifndef STMT_H
 #define STMT_H
