@@ -19,6 +19,7 @@
 #include "lib/signer.h"
 #include "lib/loop_monitor.h"
 #include "services/listener.h"
+#include "sql_columns.h"
 
 #include <assert.h>
 #include <getopt.h>
@@ -80,8 +81,8 @@ static void on_version(struct batch_item *item, const struct batch_result *res)
 	(void)item;
 	if (res->status != BATCH_DONE || res->rows != 1)
 		return;
-	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, 1)),
-		atoi(PQgetvalue(res->res, res->first, 2)) };
+	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, SCHEMA_VERSION_OUT_VERSION)),
+		atoi(PQgetvalue(res->res, res->first, SCHEMA_VERSION_OUT_SERVES)) };
 	if (!schema_fits(&found))
 		schema_mismatch(&why, &found);
 	set_not_ready(why.n > 0 ? why.p : "");

@@ -112,6 +112,7 @@ static void expand_all(void)
 		read_types(&stmts[i]);
 		prepared[i].name = stmts[i].name;
 		prepared[i].sql = stmts[i].sql;
+		prepared[i].columns = sql_statements[i].columns;
 	}
 }
 

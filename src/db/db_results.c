@@ -52,6 +52,13 @@ static void send_listen(struct db *db, const char *channel)
 	PQfreemem(quoted);
 }
 
+static void prepare(struct db *db, const struct db_stmt *stmt)
+{
+	db_await(db, STATEMENT, PQsendPrepare(db->conn, stmt->name, stmt->sql, 0, NULL));
+	if (stmt->columns != NULL && db_is_live(db))
+		db_await(db, STATEMENT, PQsendDescribePrepared(db->conn, stmt->name));
+}
+
 void db_prepare(struct db *db)
 {
 	const struct db_config *c = &db->config;
@@ -65,8 +72,7 @@ void db_prepare(struct db *db)
 			PQsendQueryParams(db->conn, "SELECT set_config($1, $2, false)", 2, NULL, s,
 				NULL, NULL, 0));
 	for (size_t i = 0; i < c->nstmts && db_is_live(db); i++)
-		db_await(db, STATEMENT,
-			PQsendPrepare(db->conn, c->stmts[i].name, c->stmts[i].sql, 0, NULL));
+		prepare(db, &c->stmts[i]);
 	if (c->listen != NULL && db_is_live(db))
 		send_listen(db, c->listen);
 	if (db_is_live(db))
@@ -75,21 +81,59 @@ void db_prepare(struct db *db)
 		db_flush(db);
 }
 
-/* The i-th thing that db_prepare() sent, for a message. */
-static const char *prepared_name(const struct db *db, size_t i)
+/* The i-th thing that db_prepare() sent, for a message. *described: the statement, if this was its
+ * description that was asked for. */
+static const char *prepared_name(const struct db *db, size_t i, const struct db_stmt **described)
 {
 	for (const char *const *s = db->config.settings; s != NULL && *s != NULL; s += 2, i--)
 		if (i == 0)
 			return *s;
-	return i < db->config.nstmts ? db->config.stmts[i].name : "LISTEN";
+	for (size_t n = 0; n < db->config.nstmts; n++, i--) {
+		const struct db_stmt *stmt = &db->config.stmts[n];
+
+		if (i == 0)
+			return stmt->name;
+		if (stmt->columns == NULL)
+			continue;
+		if (--i == 0) {
+			*described = stmt;
+			return stmt->name;
+		}
+	}
+	return "LISTEN";
+}
+
+/* The code reads results by what the statement's file declares. */
+static void check_columns(const struct db *db, const struct db_stmt *stmt, const PGresult *res)
+{
+	const char *declared = stmt->columns;
+	int n = PQnfields(res);
+
+	for (int i = 0; i < n || *declared != '\0'; i++) {
+		int len = (int)strcspn(declared, ",");
+		const char *found = i < n ? PQfname(res, i) : "missing";
+
+		if (i >= n || (int)strlen(found) != len ||
+			strncmp(found, declared, (size_t)len) != 0)
+			fatalx("%s: %s: column %d of the result is %s, and declared is %.*s",
+				db->config.name, stmt->name, i + 1, found, len > 0 ? len : 4,
+				len > 0 ? declared : "none");
+		declared += len;
+		declared += strspn(declared, ", ");
+	}
 }
 
 /* Classes 22 and 42 blame the text that was sent, which is ours; the rest blames the server. */
 static void check_prepared(struct db *db, const PGresult *res)
 {
-	if (PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK)
+	const struct db_stmt *described = NULL;
+	const char *what = prepared_name(db, db->answered - 1, &described);
+
+	if (PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK) {
+		if (described != NULL)
+			check_columns(db, described, res);
 		return;
-	const char *what = prepared_name(db, db->answered - 1);
+	}
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	if (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "22", 2) == 0)
 		fatalx("%s: %s does not prepare: %s", db->config.name, what, error_text(res));

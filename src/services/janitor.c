@@ -8,6 +8,7 @@
  * stepped or the lease was changed.
  */
 #include "services/janitor.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -169,7 +170,7 @@ static void bind_rules(struct db_param params[RULES], struct number numbers[RULE
  * first to the arrival of the second. */
 static void on_clock(const PGresult *res)
 {
-	int64_t clock = atoll(PQgetvalue(res, 0, 0));
+	int64_t clock = atoll(PQgetvalue(res, 0, DB_CLOCK_OUT_NOW_US));
 	int64_t most = (mono_ms() - j.last_sent_at + j.server->conf->interval) * 1000;
 	int64_t excess = clock - j.clock - most;
 
@@ -198,8 +199,6 @@ static void clean_up(void);
 static void take_next(void);
 
 /* The columns of sweep_find. */
-enum { FIND_PROJECT, FIND_WORK_ORDER, FIND_RUN };
-
 static void on_found(const PGresult *res)
 {
 	j.nfound = 0;
@@ -208,10 +207,11 @@ static void on_found(const PGresult *res)
 	for (int i = 0; i < PQntuples(res) && i < FIND; i++) {
 		struct found *f = &j.found[j.nfound++];
 
-		if (!uuid_parse(slice_of(PQgetvalue(res, i, FIND_PROJECT)), &f->project_id) ||
-			!uuid_parse(
-				slice_of(PQgetvalue(res, i, FIND_WORK_ORDER)), &f->work_order_id) ||
-			!uuid_parse(slice_of(PQgetvalue(res, i, FIND_RUN)), &f->run_id))
+		if (!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_PROJECT_ID)),
+			    &f->project_id) ||
+			!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_WORK_ORDER_ID)),
+				&f->work_order_id) ||
+			!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_ID)), &f->run_id))
 			fatalx("sweep_find: the database answered no ids");
 		f->locked = false;
 	}
@@ -222,7 +222,7 @@ static void on_locked(const PGresult *res)
 	for (int row = 0; row < PQntuples(res); row++) {
 		struct uuid order;
 
-		if (!uuid_parse(slice_of(PQgetvalue(res, row, 1)), &order))
+		if (!uuid_parse(slice_of(PQgetvalue(res, row, SWEEP_LOCK_OUT_ID)), &order))
 			fatalx("sweep_lock: the database answered no id");
 		for (int i = j.next; i < j.end; i++)
 			if (uuid_eq(&j.found[i].work_order_id, &order))
@@ -230,26 +230,24 @@ static void on_locked(const PGresult *res)
 	}
 }
 
-/* The columns of sweep_take. */
-enum { TAKE_RUN, TAKE_STATE, TAKE_WORKER, TAKE_CLOCK, TAKE_OVERDUE, TAKE_FATE };
-
 static void on_taken(const PGresult *res)
 {
 	int n = PQntuples(res);
 
 	for (int i = 0; i < n; i++) {
-		const char *clock = PQgetvalue(res, i, TAKE_CLOCK);
-		const char *fate = PQgetvalue(res, i, TAKE_FATE);
-		double overdue = atof(PQgetvalue(res, i, TAKE_OVERDUE));
+		const char *clock = PQgetvalue(res, i, SWEEP_TAKE_OUT_CLOCK);
+		const char *fate = PQgetvalue(res, i, SWEEP_TAKE_OUT_ACTION);
+		double overdue = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_OVERDUE));
 
 		log_about(LOG_LEVEL_WARN,
-			&(struct log_about){ .run = PQgetvalue(res, i, TAKE_RUN),
-				.worker = PQgetvalue(res, i, TAKE_WORKER),
+			&(struct log_about){ .run = PQgetvalue(res, i, SWEEP_TAKE_OUT_ID),
+				.worker = PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME),
 				.event = fate,
 				.code = clock },
 			"run %s is %s: %s, its %s passed %.1f s ago, worker %s",
-			PQgetvalue(res, i, TAKE_RUN), fate, PQgetvalue(res, i, TAKE_STATE), clock,
-			overdue, PQgetvalue(res, i, TAKE_WORKER));
+			PQgetvalue(res, i, SWEEP_TAKE_OUT_ID), fate,
+			PQgetvalue(res, i, SWEEP_TAKE_OUT_STATE), clock, overdue,
+			PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME));
 		if (strcmp(fate, "lost") == 0)
 			metrics_add(metrics_seriesf(METRIC_LOST_RUNS, "clock=\"%s\"", clock), 1);
 		else

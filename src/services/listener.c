@@ -5,6 +5,7 @@
  * fails.
  */
 #include "services/listener.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -94,7 +95,7 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 	(void)db;
 	(void)arg;
 	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
-		int waiting = atoi(PQgetvalue(res, 0, 0));
+		int waiting = atoi(PQgetvalue(res, 0, WAITING_COUNT_OUT_N));
 
 		/* What was committed after this look is notified after it. */
 		listener.nothing_waits = waiting == 0 && !listener.again;
@@ -146,7 +147,7 @@ void listener_open(struct server *server, const char *conninfo)
 	const struct stmt *count = stmt_get("waiting_count");
 
 	listener.server = server;
-	listener.stmt = (struct db_stmt){ count->name, count->sql };
+	listener.stmt = (struct db_stmt){ .name = count->name, .sql = count->sql };
 	listener.db = db_open(server->loop, &(struct db_config){
 						    .conninfo = conninfo,
 						    .name = "listen",
