@@ -40,14 +40,19 @@ $(BUILD)/interlockd: $(call obj,$(DAEMON_SRC))
 $(BUILD)/interlock: $(call obj,$(CLI_SRC) $(SHARED_SRC))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/%.o: src/%.c Makefile | libraries $(BUILD)/gen/sql.h
+$(BUILD)/%.o: src/%.c Makefile | libraries $(BUILD)/gen/sql.h $(BUILD)/gen/sql_columns.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Every .sql file as a C string, a table for each folder.
-$(BUILD)/gen/sql.h: $(SQL) $(wildcard sql/*) src/embed.sh
+$(BUILD)/gen/sql.h: $(SQL) $(wildcard sql/*) src/embed.sh src/embed.awk
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) > $@.tmp && mv $@.tmp $@
+
+# The parameters and the result columns of the statements as enums.
+$(BUILD)/gen/sql_columns.h: $(SQL) src/embed.sh src/embed.awk
+	@mkdir -p $(@D)
+	sh src/embed.sh --enums $(SQL) > $@.tmp && mv $@.tmp $@
 
 # The programs in tests/unit take what they need from all that the daemon is made of, interlockd.c apart.
 units: $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
@@ -82,7 +87,7 @@ $(BUILD)/next/%.o: src/%.c Makefile | libraries $(BUILD)/next/gen/sql.h
 	@mkdir -p $(@D)
 	$(CC) -I$(BUILD)/next/gen $(CFLAGS) -UINTERLOCK_VERSION -DINTERLOCK_VERSION=\"$(VERSION)+next\" -MMD -MP -c -o $@ $<
 
-$(BUILD)/next/gen/sql.h: $(SQL) $(NEXT_SQL) src/embed.sh
+$(BUILD)/next/gen/sql.h: $(SQL) $(NEXT_SQL) src/embed.sh src/embed.awk
 	@mkdir -p $(@D)
 	sh src/embed.sh $(SQL) $(NEXT_SQL) > $@.tmp && mv $@.tmp $@
 

@@ -21,6 +21,7 @@
 #include "lib/metrics.h"
 #include "lib/loop_monitor.h"
 #include "services/listener.h"
+#include "sql_columns.h"
 
 #include <assert.h>
 #include <getopt.h>
@@ -92,8 +93,8 @@ static void on_version(struct batch_item *item, const struct batch_result *res)
 
 	if (res->status != BATCH_DONE || res->rows != 1)
 		return;
-	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, 1)),
-		atoi(PQgetvalue(res->res, res->first, 2)) };
+	found = (struct schema){ atoi(PQgetvalue(res->res, res->first, SCHEMA_VERSION_OUT_VERSION)),
+		atoi(PQgetvalue(res->res, res->first, SCHEMA_VERSION_OUT_SERVES)) };
 	if (!schema_fits(&found))
 		schema_mismatch(&why, &found);
 	set_not_ready(d, why.n > 0 ? why.p : "");

@@ -17,6 +17,7 @@ struct db;
 struct db_stmt {
 	const char *name;
 	const char *sql;
+	const char *columns; /* of its result: "name, …"; NULL: not checked */
 };
 
 /* One parameter in binary or text format. p == NULL is SQL NULL. Borrowed for the call only. */

@@ -18,3 +18,8 @@ SELECT 'fail',
 	'sessions are read-only by default',
 	'ALTER ROLE … RESET default_transaction_read_only, and ALTER DATABASE likewise'
 WHERE current_setting('default_transaction_read_only')::boolean AND NOT pg_is_in_recovery()
+UNION ALL
+SELECT 'warn',
+	'it was built without lz4, so large texts are compressed by pglz, which takes several times as long',
+	'use a server that is built --with-lz4, as distributions'' packages are'
+WHERE NOT EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))

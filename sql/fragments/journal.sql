@@ -1,9 +1,9 @@
 journal_entry AS MATERIALIZED (
 	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision) AS revision, j.step_id,
-		'EVENT' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
+		'{{event}}' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
 		CASE WHEN j.verdict IN ({{outcomes}}) THEN j.verdict ELSE 'refused' END AS outcome,
 		CASE
-			WHEN j.verdict = 'observed' THEN {{refusal EVENT}}
+			WHEN j.verdict = 'observed' THEN {{refusal}}
 			WHEN j.verdict NOT IN ({{outcomes}}) THEN j.verdict
 		END AS code,
 		CASE WHEN j.state = 'lost' THEN j.policy END AS policy,

@@ -4,10 +4,11 @@
 -- keys are composite, so the database itself cannot tie a run to another project's dataclip.
 --
 -- A run changes state without touching an index: no index reads a column that a transition
--- changes (fillfactor leaves room for the new version on the page). What waits to be claimed
--- stands in `waiting`, what is in flight in `in_flight`: narrow rows, inserted and deleted, never
--- updated. Both are kept by the statements that move runs, and by a trigger for runs that are
--- inserted by anybody.
+-- changes, and fillfactor leaves room on the page for all versions of a row's life, so that updates stay
+-- HOT while a batch of neighbours lives at once: a run has four updates, a step and a work order one or
+-- two. What waits to be claimed stands in `waiting`, what is in flight in `in_flight`: narrow rows, inserted
+-- and deleted, never updated. Both are kept by the statements that move runs, and by a trigger for runs that
+-- are inserted in any other way.
 --
 -- Runs under the migrating role, which owns everything. The daemon's role, `interlock`, owns
 -- nothing; what it may do is granted at the end.
@@ -50,7 +51,7 @@ CREATE TABLE snapshots (
 	workflow_id uuid NOT NULL,
 	lock_version int NOT NULL,
 	name text NOT NULL,
-	body text COMPRESSION lz4 NOT NULL,
+	body text NOT NULL,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id),
 	UNIQUE (project_id, workflow_id, lock_version),
@@ -72,7 +73,9 @@ CREATE TABLE snapshot_jobs (
 );
 
 -- runnable: at least one enabled edge leaves it. The worker silently drops a run that starts at a
--- trigger without one, so such a run is refused when it is enqueued.
+-- trigger without one, so such a run is refused when it is enqueued. keys: the SHA-256 digests, in hexadecimal
+-- digits, of the keys that a webhook may use. Any of them will do, so that a key can be exchanged while webhooks
+-- arrive; without any, no key is needed.
 CREATE TABLE triggers (
 	project_id uuid NOT NULL,
 	id uuid NOT NULL UNIQUE,
@@ -80,6 +83,7 @@ CREATE TABLE triggers (
 	type text NOT NULL CHECK (type IN ('webhook', 'cron', 'kafka')),
 	enabled boolean NOT NULL DEFAULT true,
 	runnable boolean NOT NULL,
+	keys text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (project_id, id),
 	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows
 );
@@ -93,8 +97,8 @@ CREATE TABLE dataclips (
 	id uuid NOT NULL,
 	type text NOT NULL
 		CHECK (type IN ('http_request', 'kafka', 'global', 'step_result', 'saved_input')),
-	body text COMPRESSION lz4,
-	request text COMPRESSION lz4,
+	body text,
+	request text,
 	step_id uuid,
 	wiped_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
@@ -114,10 +118,13 @@ CREATE TABLE work_orders (
 	PRIMARY KEY (project_id, id),
 	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows,
 	FOREIGN KEY (project_id, dataclip_id) REFERENCES dataclips
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
--- seq orders runs by insertion. joined_epochs: the claims that their worker joined. started_by_step: a
--- step:start overtook the run:start, which is still welcome. The worker's clock is in started_at
+-- seq orders runs by insertion. claim_id: made at random with each claim, so that no other claim ever has it;
+-- NULL while the run is not claimed. A failover to a standby that lacks the last commits repeats epochs, and then
+-- only the id tells the claims apart. unjoined_claims: the newest 16 of those that were given back before their
+-- worker had joined, which is refused then. A worker whose claim ended otherwise may join, to learn that.
+-- started_by_step: a step:start overtook the run:start, which is still accepted. The worker's clock is in started_at
 -- and finished_at, the database's in the other times; there is no order between the two.
 CREATE TABLE runs (
 	project_id uuid NOT NULL,
@@ -137,7 +144,8 @@ CREATE TABLE runs (
 	state text NOT NULL DEFAULT 'available',
 	revision int NOT NULL DEFAULT 0,
 	claim_epoch int NOT NULL DEFAULT 0,
-	joined_epochs int[] NOT NULL DEFAULT '{}',
+	claim_id uuid,
+	unjoined_claims uuid[],
 	requeues smallint NOT NULL DEFAULT 0,
 	worker_name text,
 	claimed_at timestamptz,
@@ -169,7 +177,7 @@ CREATE TABLE runs (
 		THEN finished_at IS NULL AND finalized_at IS NULL
 		ELSE finished_at IS NOT NULL AND finalized_at IS NOT NULL END),
 	CONSTRAINT runs_lost_check CHECK ((state = 'lost') = (lost_from IS NOT NULL))
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 45);
 
 CREATE INDEX runs_work_order ON runs (project_id, work_order_id, seq);
 CREATE INDEX runs_newest ON runs (seq);
@@ -196,7 +204,11 @@ CREATE TABLE steps (
 	CONSTRAINT steps_output_dataclip_id_fkey
 		FOREIGN KEY (project_id, output_dataclip_id) REFERENCES dataclips,
 	CONSTRAINT steps_exit_check CHECK ((exit_reason IS NULL) = (finished_at IS NULL))
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
+
+-- Finds the steps of the last day for the janitor's sweep; inserted_at does not change, so updates of a
+-- step stay HOT.
+CREATE INDEX steps_recent ON steps USING brin (inserted_at) WITH (pages_per_range = 16, autosummarize = on);
 
 CREATE TABLE run_steps (
 	project_id uuid NOT NULL,
@@ -215,7 +227,7 @@ CREATE TABLE log_lines (
 	step_id uuid,
 	level text NOT NULL,
 	source text,
-	message text COMPRESSION lz4 NOT NULL,
+	message text NOT NULL,
 	timestamp timestamptz NOT NULL,
 	PRIMARY KEY (project_id, run_id, id),
 	FOREIGN KEY (project_id, run_id) REFERENCES runs,
@@ -243,7 +255,7 @@ CREATE TABLE transitions (
 	coordinator text DEFAULT current_setting('interlock.coordinator', true),
 	worker_at timestamptz,
 	lateness interval,
-	message text COMPRESSION lz4,
+	message text,
 	PRIMARY KEY (project_id, run_id, id, at)
 ) PARTITION BY RANGE (at);
 
@@ -251,7 +263,8 @@ CREATE SEQUENCE transitions_id OWNED BY transitions.id;
 ALTER TABLE transitions ALTER id SET DEFAULT nextval('transitions_id');
 
 -- Makes the day's partitions up to a week ahead. ATTACH takes no lock that a message waits for;
--- CREATE … PARTITION OF would. The advisory lock keeps two coordinators from making the same one.
+-- CREATE … PARTITION OF would. The advisory lock keeps two coordinators from making the same one. The newest
+-- rows are found without reading a day of them by a BRIN index, whose size hardly grows with the rows.
 CREATE FUNCTION interlock_journal_partitions() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -265,6 +278,8 @@ BEGIN
 		CONTINUE WHEN to_regclass(part) IS NOT NULL;
 		EXECUTE format('CREATE TABLE %I (LIKE transitions INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
 			'INCLUDING INDEXES INCLUDING COMPRESSION)', part);
+		EXECUTE format('CREATE INDEX ON %I USING brin (at) WITH (pages_per_range = 16, autosummarize = on)',
+			part);
 		EXECUTE format('ALTER TABLE transitions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
 			part, day::timestamptz, (day + 1)::timestamptz);
 		made := made + 1;
@@ -272,9 +287,28 @@ BEGIN
 	RETURN made;
 END $$;
 
-SELECT interlock_journal_partitions();
+-- How often each run was sent what changed nothing: refused, repeated, too late. Of each kind the journal has the
+-- first few, with what was sent; the rest is only counted here, or a worker could fill the disk with it. n: all of
+-- them; revision, state, at: as of the last. code: '' if there is none.
+CREATE TABLE journal_counts (
+	project_id uuid NOT NULL,
+	run_id uuid NOT NULL,
+	event text NOT NULL,
+	outcome text NOT NULL,
+	code text NOT NULL,
+	n bigint NOT NULL DEFAULT 1,
+	revision int NOT NULL,
+	state text NOT NULL,
+	at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (project_id, run_id, event, outcome, code)
+) WITH (fillfactor = 50);
 
 -- What waits to be claimed. The primary key is also the order in which the claim walks.
+--
+-- `waiting` and `in_flight` have few rows and many dead ones, which a claim has to step over. So they are
+-- vacuumed by number and without pauses, always with their indexes (a vacuum leaves an index alone when fewer
+-- than one page in fifty of the table has dead rows), and keep their empty pages, because giving them back takes
+-- a lock that every message would wait for.
 CREATE TABLE waiting (
 	project_id uuid NOT NULL,
 	workflow_id uuid NOT NULL,
@@ -284,7 +318,8 @@ CREATE TABLE waiting (
 	run_id uuid NOT NULL,
 	PRIMARY KEY (project_id, workflow_id, queue, priority, seq),
 	FOREIGN KEY (project_id, run_id) REFERENCES runs
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
 -- What is claimed or started: counted for the limits, watched by the janitor.
 CREATE TABLE in_flight (
@@ -293,7 +328,8 @@ CREATE TABLE in_flight (
 	run_id uuid NOT NULL,
 	PRIMARY KEY (project_id, workflow_id, run_id),
 	FOREIGN KEY (project_id, run_id) REFERENCES runs
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
 -- When each project was last served, for fairness: a counter, not a time.
 CREATE TABLE turns (
@@ -302,6 +338,24 @@ CREATE TABLE turns (
 ) WITH (fillfactor = 50);
 
 CREATE SEQUENCE turn;
+
+-- policy: a digest of the options that decide the race; two coordinators with different ones would
+-- decide the same race differently. workers: who is connected there, a JSON array, as said at seen_at.
+CREATE TABLE coordinators (
+	name text PRIMARY KEY,
+	policy text NOT NULL,
+	started_at timestamptz NOT NULL,
+	seen_at timestamptz NOT NULL,
+	workers text NOT NULL
+) WITH (fillfactor = 50);
+
+-- Lost runs that do not save dataclips: their input is wiped once they can no longer be revived.
+CREATE TABLE wipes (
+	project_id uuid NOT NULL,
+	run_id uuid NOT NULL,
+	PRIMARY KEY (project_id, run_id),
+	FOREIGN KEY (project_id, run_id) REFERENCES runs
+);
 
 -- A run becomes available by being inserted, by whatever session.
 CREATE FUNCTION runs_wait() RETURNS trigger
@@ -352,26 +406,29 @@ CREATE TABLE idempotency_keys (
 	PRIMARY KEY (project_id, trigger_id, key)
 );
 
--- The one way in: a dataclip, a work order and a run of the workflow's newest snapshot. Applications
--- call it inside their own transaction, the webhook and the command line call it too. `trigger`
--- NULL: the workflow's first runnable trigger. A repeated key answers the first work order.
-CREATE FUNCTION interlock_enqueue(
+-- A dataclip, a work order and a run of the workflow's newest snapshot, with the ids that are given. `input` and
+-- `request` are JSON already; `trigger` NULL: the workflow's first runnable trigger. An idempotency key, or a
+-- work order, that the trigger had before answers what it made then. A work order of the project that is another
+-- trigger's is neither changed nor shown: both ids come back NULL. (Another project's is none of this one's:
+-- the key of work_orders begins with the project.)
+CREATE FUNCTION interlock_make_work_order(
 	workflow uuid,
-	input text DEFAULT '{}',
-	priority text DEFAULT 'normal',
-	queue text DEFAULT 'default',
-	trigger uuid DEFAULT NULL,
-	type text DEFAULT 'saved_input',
-	request text DEFAULT NULL,
-	idempotency_key text DEFAULT NULL,
-	OUT work_order_id uuid,
-	OUT run_id uuid)
+	input text,
+	priority text,
+	queue text,
+	trigger uuid,
+	type text,
+	request text,
+	idempotency_key text,
+	dataclip uuid,
+	INOUT work_order_id uuid,
+	INOUT run_id uuid)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_variable
 DECLARE
 	w record;
 	t record;
-	clip uuid := interlock_uuid();
+	made bigint;
 BEGIN
 	IF priority NOT IN ('normal', 'immediate') THEN
 		RAISE 'priority "%" is neither normal nor immediate', priority USING ERRCODE = '22023';
@@ -391,8 +448,6 @@ BEGIN
 			USING ERRCODE = 'P0002';
 	END IF;
 
-	work_order_id := interlock_uuid();
-	run_id := interlock_uuid();
 	IF idempotency_key IS NOT NULL THEN
 		INSERT INTO idempotency_keys (project_id, trigger_id, key, work_order_id, run_id)
 		VALUES (w.project_id, t.id, idempotency_key, work_order_id, run_id)
@@ -405,52 +460,355 @@ BEGIN
 		END IF;
 	END IF;
 
-	INSERT INTO dataclips (project_id, id, type, body, request)
-	VALUES (w.project_id, clip, type, input, request);
-	INSERT INTO work_orders (project_id, id, workflow_id, trigger_id, dataclip_id)
-	VALUES (w.project_id, work_order_id, w.id, t.id, clip);
-	INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
-		dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
-	VALUES (w.project_id, run_id, work_order_id, w.id, w.snapshot_id, t.id,
-		clip, queue, (priority = 'normal')::int, w.save_dataclips, w.options,
-		(w.options->>'run_timeout_ms')::int);
+	WITH ordered AS (
+		INSERT INTO work_orders (project_id, id, workflow_id, trigger_id, dataclip_id)
+		VALUES (w.project_id, work_order_id, w.id, t.id, dataclip)
+		ON CONFLICT DO NOTHING
+		RETURNING 1
+	), clip AS (
+		INSERT INTO dataclips (project_id, id, type, body, request)
+		SELECT w.project_id, dataclip, type, input, request FROM ordered
+	), run AS (
+		INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
+			dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
+		SELECT w.project_id, run_id, work_order_id, w.id, w.snapshot_id, t.id,
+			dataclip, queue, (priority = 'normal')::int, w.save_dataclips, w.options,
+			(w.options->>'run_timeout_ms')::int
+		FROM ordered
+	)
+	SELECT count(*) INTO made FROM ordered;
+	IF made = 1 THEN
+		RETURN;
+	END IF;
+
+	SELECT r.id INTO run_id
+	FROM work_orders o JOIN runs r ON r.project_id = o.project_id AND r.work_order_id = o.id
+	WHERE o.project_id = w.project_id AND o.id = work_order_id AND o.trigger_id = t.id
+	ORDER BY r.seq LIMIT 1;
+	IF FOUND THEN
+		UPDATE idempotency_keys k SET run_id = run_id
+		WHERE k.project_id = w.project_id AND k.trigger_id = t.id AND k.key = idempotency_key;
+	ELSE
+		DELETE FROM idempotency_keys k
+		WHERE k.project_id = w.project_id AND k.trigger_id = t.id AND k.key = idempotency_key;
+		work_order_id := NULL;
+	END IF;
 END $$;
 
--- Adds a run to the work order of an earlier one, on the workflow's newest snapshot.
-CREATE FUNCTION interlock_retry(run uuid, OUT work_order_id uuid, OUT run_id uuid)
+-- Raises if the text is not JSON as the worker will read it. The type json, unlike jsonb, takes every escape that
+-- is well formed, as the webhook does: \u0000, and half of a surrogate pair.
+CREATE FUNCTION interlock_check_json(name text, value text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF value IS NULL THEN
+		RAISE '% is NULL, which is not JSON', name USING ERRCODE = '22032';
+	END IF;
+	PERFORM value::json;
+EXCEPTION
+	WHEN SQLSTATE '22032' THEN RAISE;
+	WHEN OTHERS THEN RAISE '% is not JSON: %', name, SQLERRM USING ERRCODE = '22032';
+END $$;
+
+-- For applications, inside their own transaction, and for the command line. `work_order`: an id for it, made by
+-- the caller; the same call with the same id changes nothing and answers the same ids, as does a repeated key.
+CREATE FUNCTION interlock_enqueue(
+	workflow uuid,
+	input text DEFAULT '{}',
+	priority text DEFAULT 'normal',
+	queue text DEFAULT 'default',
+	trigger uuid DEFAULT NULL,
+	type text DEFAULT 'saved_input',
+	request text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	work_order uuid DEFAULT NULL,
+	OUT work_order_id uuid,
+	OUT run_id uuid)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_variable
+BEGIN
+	PERFORM interlock_check_json('input', input);
+	IF request IS NOT NULL THEN
+		PERFORM interlock_check_json('request', request);
+	END IF;
+	SELECT * INTO work_order_id, run_id FROM interlock_make_work_order(workflow, input, priority, queue,
+		trigger, type, request, idempotency_key, interlock_uuid(),
+		coalesce(work_order, interlock_uuid()), interlock_uuid());
+	IF work_order_id IS NULL THEN
+		RAISE 'work order % is not of this trigger', work_order USING ERRCODE = '23505';
+	END IF;
+END $$;
+
+COMMENT ON FUNCTION interlock_enqueue IS
+	'Makes a work order with a run; repeated with the same idempotency_key or work_order it answers the first one';
+
+-- Adds a run to the work order of each of these runs, on its workflow's newest snapshot; a row for each, in their
+-- order. All work orders are locked before anything is looked at, and in the order in which the coordinators lock
+-- them, or the two would wait for each other.
+CREATE FUNCTION interlock_retry_all(runs uuid[]) RETURNS TABLE (work_order_id uuid, run_id uuid)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_variable
 DECLARE
+	run uuid;
 	r record;
 BEGIN
-	SELECT o.*, w.snapshot_id AS newest, d.wiped_at, d.body IS NULL AS bodiless INTO r
-	FROM projects p
-	JOIN runs o ON o.project_id = p.id AND o.id = run
-	JOIN workflows w ON w.project_id = o.project_id AND w.id = o.workflow_id
-	LEFT JOIN dataclips d ON d.project_id = o.project_id AND d.id = o.dataclip_id;
-	IF NOT FOUND THEN
-		RAISE 'no run %', run USING ERRCODE = 'P0002';
-	END IF;
-	IF r.wiped_at IS NOT NULL THEN
-		RAISE 'the input of run % has been wiped', run USING ERRCODE = '55000';
-	END IF;
-	IF NOT EXISTS (SELECT FROM triggers g WHERE g.project_id = r.project_id
-			AND g.workflow_id = r.workflow_id AND g.id = r.starting_node_id AND g.runnable) THEN
-		RAISE 'the trigger that run % started at has no enabled edge any more', run
-			USING ERRCODE = '55000';
-	END IF;
-	PERFORM FROM work_orders o WHERE o.project_id = r.project_id AND o.id = r.work_order_id
+	PERFORM FROM work_orders o
+	WHERE (o.project_id, o.id) IN (SELECT x.project_id, x.work_order_id
+		FROM projects p JOIN runs x ON x.project_id = p.id AND x.id = ANY (runs))
+	ORDER BY o.project_id, o.id
 	FOR NO KEY UPDATE;
-	work_order_id := r.work_order_id;
-	run_id := interlock_uuid();
-	INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
-		dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
-	VALUES (r.project_id, run_id, r.work_order_id, r.workflow_id, r.newest, r.starting_node_id,
-		r.dataclip_id, r.queue, r.priority, r.save_dataclips, r.options,
-		(r.options->>'run_timeout_ms')::int);
-	UPDATE work_orders o SET state = 'pending', last_activity = now()
-	WHERE o.project_id = r.project_id AND o.id = r.work_order_id AND o.state <> 'running';
+	FOREACH run IN ARRAY runs LOOP
+		SELECT o.*, w.snapshot_id AS newest, d.wiped_at INTO r
+		FROM projects p
+		JOIN runs o ON o.project_id = p.id AND o.id = run
+		JOIN workflows w ON w.project_id = o.project_id AND w.id = o.workflow_id
+		LEFT JOIN dataclips d ON d.project_id = o.project_id AND d.id = o.dataclip_id;
+		IF NOT FOUND THEN
+			RAISE 'no run %', run USING ERRCODE = 'P0002';
+		END IF;
+		IF r.wiped_at IS NOT NULL THEN
+			RAISE 'the input of run % has been wiped', run USING ERRCODE = '55000';
+		END IF;
+		IF NOT EXISTS (SELECT FROM triggers g WHERE g.project_id = r.project_id
+				AND g.workflow_id = r.workflow_id AND g.id = r.starting_node_id AND g.runnable) THEN
+			RAISE 'the trigger that run % started at has no enabled edge any more', run
+				USING ERRCODE = '55000';
+		END IF;
+		work_order_id := r.work_order_id;
+		run_id := interlock_uuid();
+		INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
+			dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
+		VALUES (r.project_id, run_id, r.work_order_id, r.workflow_id, r.newest, r.starting_node_id,
+			r.dataclip_id, r.queue, r.priority, r.save_dataclips, r.options,
+			(r.options->>'run_timeout_ms')::int);
+		UPDATE work_orders o SET state = 'pending', last_activity = now()
+		WHERE o.project_id = r.project_id AND o.id = r.work_order_id AND o.state <> 'running';
+		RETURN NEXT;
+	END LOOP;
 END $$;
+
+COMMENT ON FUNCTION interlock_retry_all IS
+	'Adds a run to the work order of each of these runs; for more than one in a transaction';
+
+CREATE FUNCTION interlock_retry(run uuid, OUT work_order_id uuid, OUT run_id uuid)
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+	SELECT * FROM interlock_retry_all(ARRAY[run])
+$$;
+
+COMMENT ON FUNCTION interlock_retry IS
+	'Adds a run to the work order of an earlier one; several in a transaction: interlock_retry_all';
+
+-- lz4 costs a fraction of what the server's default takes. A server that was built without it compresses in its
+-- own way: slower, and nothing else (`interlock check` says so).
+DO $$
+DECLARE
+	large record;
+BEGIN
+	FOR large IN SELECT * FROM (VALUES
+			('snapshots', 'body'),
+			('dataclips', 'body'),
+			('dataclips', 'request'),
+			('log_lines', 'message'),
+			('transitions', 'message'),
+			('coordinators', 'workers')) AS c(of_table, of_column)
+	LOOP
+		EXECUTE format('ALTER TABLE %I ALTER %I SET COMPRESSION lz4', large.of_table, large.of_column);
+	END LOOP;
+EXCEPTION
+	WHEN feature_not_supported THEN RAISE NOTICE 'large texts are compressed by pglz: %', SQLERRM;
+END $$;
+
+SELECT interlock_journal_partitions();
+
+-- What an operator sees with \d+.
+COMMENT ON TABLE schema_migrations IS 'The migrations that are applied';
+COMMENT ON COLUMN schema_migrations.version IS 'Number of the migration; the highest is the version of the schema';
+COMMENT ON COLUMN schema_migrations.name IS 'Its file';
+COMMENT ON COLUMN schema_migrations.applied_at IS 'When';
+COMMENT ON COLUMN schema_migrations.serves IS 'Builds for this version of the schema and later ones may work on it; 0: all';
+COMMENT ON TABLE projects IS 'Projects, imported from their configuration';
+COMMENT ON COLUMN projects.concurrency IS 'At most so many of its runs are in flight; NULL: no limit';
+COMMENT ON COLUMN projects.save_dataclips IS 'Whether inputs and outputs of its runs are kept';
+COMMENT ON COLUMN projects.options IS 'Options that its runs are given, such as run_timeout_ms';
+COMMENT ON TABLE workflows IS 'Workflows; a new version is a new snapshot';
+COMMENT ON COLUMN workflows.concurrency IS 'At most so many of its runs are in flight; NULL: no limit';
+COMMENT ON COLUMN workflows.lock_version IS 'Version of the newest snapshot';
+COMMENT ON COLUMN workflows.snapshot_id IS 'The newest snapshot, which new runs execute';
+COMMENT ON TABLE credentials IS 'Credentials of jobs, encrypted';
+COMMENT ON COLUMN credentials.body IS 'Encrypted by AES-256-GCM with the credential key; the id is authenticated with it';
+COMMENT ON TABLE snapshots IS 'Immutable versions of workflows';
+COMMENT ON COLUMN snapshots.lock_version IS 'Version of the workflow';
+COMMENT ON COLUMN snapshots.body IS 'Triggers, jobs and edges, JSON';
+COMMENT ON TABLE snapshot_jobs IS 'The jobs of a snapshot';
+COMMENT ON COLUMN snapshot_jobs.job_id IS 'What a step names';
+COMMENT ON COLUMN snapshot_jobs.credential_id IS 'The credential that the job may use';
+COMMENT ON TABLE triggers IS 'What starts runs of a workflow';
+COMMENT ON COLUMN triggers.type IS 'webhook, cron or kafka';
+COMMENT ON COLUMN triggers.enabled IS 'Whether webhooks are accepted';
+COMMENT ON COLUMN triggers.runnable IS 'At least one enabled edge leads from it';
+COMMENT ON COLUMN triggers.keys IS 'SHA-256 digests of the keys of which a webhook needs one; empty: it needs none';
+COMMENT ON TABLE dataclips IS 'Inputs, outputs and final states, JSON';
+COMMENT ON COLUMN dataclips.type IS 'Where it comes from';
+COMMENT ON COLUMN dataclips.body IS 'The text as it arrived; NULL: not stored, or wiped';
+COMMENT ON COLUMN dataclips.request IS 'Method, path and headers of the webhook, JSON';
+COMMENT ON COLUMN dataclips.step_id IS 'The step whose output it is';
+COMMENT ON COLUMN dataclips.wiped_at IS 'When the text was wiped, or not stored';
+COMMENT ON TABLE work_orders IS 'Requests to execute a workflow; each retry adds a run';
+COMMENT ON COLUMN work_orders.trigger_id IS 'The trigger it came by';
+COMMENT ON COLUMN work_orders.dataclip_id IS 'Its input';
+COMMENT ON COLUMN work_orders.state IS 'Follows from its runs';
+COMMENT ON COLUMN work_orders.last_activity IS 'When its state last changed';
+COMMENT ON TABLE runs IS 'Attempts to execute a work order';
+COMMENT ON COLUMN runs.seq IS 'Order of insertion';
+COMMENT ON COLUMN runs.starting_node_id IS 'The trigger at which it starts';
+COMMENT ON COLUMN runs.dataclip_id IS 'Its input';
+COMMENT ON COLUMN runs.final_dataclip_id IS 'Its final state';
+COMMENT ON COLUMN runs.queue IS 'The queue in which it waits';
+COMMENT ON COLUMN runs.priority IS '0: immediate, 1: normal';
+COMMENT ON COLUMN runs.save_dataclips IS 'Whether its inputs and outputs are kept';
+COMMENT ON COLUMN runs.options IS 'Options that its worker is given';
+COMMENT ON COLUMN runs.run_timeout_ms IS 'How long it may run';
+COMMENT ON COLUMN runs.state IS 'Where it is in its life';
+COMMENT ON COLUMN runs.revision IS 'Number of changes; the order of its journal';
+COMMENT ON COLUMN runs.claim_epoch IS 'Grows with every claim, release and requeue; part of the fencing token';
+COMMENT ON COLUMN runs.claim_id IS 'Random id of the present claim; part of the fencing token; NULL: not claimed';
+COMMENT ON COLUMN runs.unjoined_claims IS 'Newest claims that were given back before their worker joined';
+COMMENT ON COLUMN runs.requeues IS 'How often it was given back';
+COMMENT ON COLUMN runs.worker_name IS 'The worker that has, or had, the claim';
+COMMENT ON COLUMN runs.claimed_at IS 'When it was claimed, by the database''s clock';
+COMMENT ON COLUMN runs.joined_at IS 'When its worker joined its channel, by the database''s clock';
+COMMENT ON COLUMN runs.started_at IS 'When it started, by the worker''s clock';
+COMMENT ON COLUMN runs.started_by_step IS 'A step:start arrived before the run:start, which is still accepted';
+COMMENT ON COLUMN runs.deadline_at IS 'After this it is lost';
+COMMENT ON COLUMN runs.lease_expires_at IS 'After this it is lost, unless its worker is active; NULL: no lease';
+COMMENT ON COLUMN runs.finished_at IS 'When it ended, by the worker''s clock';
+COMMENT ON COLUMN runs.finalized_at IS 'When that was stored, by the database''s clock';
+COMMENT ON COLUMN runs.lost_from IS 'State before the loss, to which a revival leads back';
+COMMENT ON COLUMN runs.error_type IS 'What went wrong';
+COMMENT ON COLUMN runs.error_message IS 'What went wrong, in words';
+COMMENT ON COLUMN runs.versions IS 'Versions of the worker''s software, JSON';
+COMMENT ON TABLE steps IS 'Executions of one job within a run';
+COMMENT ON COLUMN steps.exit_reason IS 'How it ended; NULL: it has not';
+COMMENT ON COLUMN steps.error_type IS 'What went wrong';
+COMMENT ON COLUMN steps.error_message IS 'What went wrong, in words';
+COMMENT ON COLUMN steps.started_at IS 'By the worker''s clock';
+COMMENT ON COLUMN steps.finished_at IS 'By the worker''s clock; by the database''s where it was closed as lost';
+COMMENT ON TABLE run_steps IS 'Which steps belong to which run';
+COMMENT ON TABLE log_lines IS 'Lines that runs log';
+COMMENT ON COLUMN log_lines.id IS 'Grows with the arrival: the order of the lines';
+COMMENT ON COLUMN log_lines.level IS 'Level of the line, as the worker names it';
+COMMENT ON COLUMN log_lines.source IS 'Part of the worker that logged it';
+COMMENT ON COLUMN log_lines.message IS 'The line, JSON, credentials removed';
+COMMENT ON COLUMN log_lines.timestamp IS 'By the worker''s clock';
+COMMENT ON TABLE transitions IS 'The journal: a row for each decision about a run; append-only, partitions by day';
+COMMENT ON COLUMN transitions.id IS 'Order of insertion';
+COMMENT ON COLUMN transitions.at IS 'When it was decided, by the database''s clock';
+COMMENT ON COLUMN transitions.xid IS 'Transaction that inserted it';
+COMMENT ON COLUMN transitions.revision IS 'Revision of the run: the one that the change made, or that an unchanged run had';
+COMMENT ON COLUMN transitions.step_id IS 'The step that the message was about';
+COMMENT ON COLUMN transitions.event IS 'The message, or what the coordinator did by itself';
+COMMENT ON COLUMN transitions.from_state IS 'State of the run before';
+COMMENT ON COLUMN transitions.to_state IS 'State of the run behind it';
+COMMENT ON COLUMN transitions.outcome IS 'What became of the event';
+COMMENT ON COLUMN transitions.code IS 'Why it was refused';
+COMMENT ON COLUMN transitions.policy IS 'Policy for a late message by which it was decided';
+COMMENT ON COLUMN transitions.worker IS 'The worker that has, or had, the claim';
+COMMENT ON COLUMN transitions.epoch IS 'Claim epoch of the message';
+COMMENT ON COLUMN transitions.coordinator IS 'Who decided';
+COMMENT ON COLUMN transitions.worker_at IS 'Time of the message, by the worker''s clock';
+COMMENT ON COLUMN transitions.lateness IS 'How long after the loss of the run it arrived';
+COMMENT ON COLUMN transitions.message IS 'What the message was, JSON';
+COMMENT ON TABLE journal_counts IS 'Messages that changed nothing, counted by run and kind; the first few of each have rows in transitions';
+COMMENT ON COLUMN journal_counts.code IS 'Why it was refused; empty: it was not';
+COMMENT ON COLUMN journal_counts.n IS 'How many there were';
+COMMENT ON COLUMN journal_counts.revision IS 'Revision of the run at the last of them';
+COMMENT ON COLUMN journal_counts.state IS 'State of the run at the last of them';
+COMMENT ON COLUMN journal_counts.at IS 'When the last of them arrived';
+COMMENT ON TABLE waiting IS 'Runs that wait to be claimed; the key is the order of the claim';
+COMMENT ON TABLE in_flight IS 'Runs that are claimed or started';
+COMMENT ON TABLE turns IS 'When each project was last served, for fairness';
+COMMENT ON COLUMN turns.last_served IS 'A counter, not a time';
+COMMENT ON TABLE coordinators IS 'Coordinators, and the workers that are connected to them';
+COMMENT ON COLUMN coordinators.policy IS 'Digest of the options that all coordinators must share';
+COMMENT ON COLUMN coordinators.seen_at IS 'When it last reported';
+COMMENT ON COLUMN coordinators.workers IS 'Its workers when it last reported, JSON';
+COMMENT ON TABLE wipes IS 'Lost runs whose input is wiped when they can no longer be revived';
+COMMENT ON TABLE idempotency_keys IS 'Keys of webhooks, and what was made at the first use';
+COMMENT ON COLUMN projects.id IS 'Its id';
+COMMENT ON COLUMN projects.name IS 'Its name';
+COMMENT ON COLUMN projects.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN workflows.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN workflows.id IS 'Its id';
+COMMENT ON COLUMN workflows.name IS 'Its name';
+COMMENT ON COLUMN workflows.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN credentials.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN credentials.id IS 'Its id';
+COMMENT ON COLUMN credentials.name IS 'Its name';
+COMMENT ON COLUMN credentials.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN credentials.updated_at IS 'When it was last changed';
+COMMENT ON COLUMN snapshots.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN snapshots.id IS 'Its id';
+COMMENT ON COLUMN snapshots.workflow_id IS 'The workflow';
+COMMENT ON COLUMN snapshots.name IS 'Its name';
+COMMENT ON COLUMN snapshots.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN snapshot_jobs.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN snapshot_jobs.snapshot_id IS 'The version of the workflow';
+COMMENT ON COLUMN snapshot_jobs.name IS 'Its name';
+COMMENT ON COLUMN triggers.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN triggers.id IS 'Its id';
+COMMENT ON COLUMN triggers.workflow_id IS 'The workflow';
+COMMENT ON COLUMN dataclips.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN dataclips.id IS 'Its id';
+COMMENT ON COLUMN dataclips.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN work_orders.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN work_orders.id IS 'Its id';
+COMMENT ON COLUMN work_orders.workflow_id IS 'The workflow';
+COMMENT ON COLUMN work_orders.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN runs.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN runs.id IS 'Its id';
+COMMENT ON COLUMN runs.work_order_id IS 'The work order';
+COMMENT ON COLUMN runs.workflow_id IS 'The workflow';
+COMMENT ON COLUMN runs.snapshot_id IS 'The version of the workflow';
+COMMENT ON COLUMN runs.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN steps.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN steps.id IS 'Its id';
+COMMENT ON COLUMN steps.snapshot_id IS 'The version of the workflow';
+COMMENT ON COLUMN steps.job_id IS 'The job that it executes';
+COMMENT ON COLUMN steps.credential_id IS 'The credential that it uses';
+COMMENT ON COLUMN steps.input_dataclip_id IS 'Its input';
+COMMENT ON COLUMN steps.output_dataclip_id IS 'Its output';
+COMMENT ON COLUMN steps.inserted_at IS 'When the row was inserted';
+COMMENT ON COLUMN run_steps.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN run_steps.run_id IS 'The run';
+COMMENT ON COLUMN run_steps.step_id IS 'The step';
+COMMENT ON COLUMN log_lines.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN log_lines.run_id IS 'The run';
+COMMENT ON COLUMN log_lines.step_id IS 'The step';
+COMMENT ON COLUMN transitions.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN transitions.run_id IS 'The run';
+COMMENT ON COLUMN journal_counts.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN journal_counts.run_id IS 'The run';
+COMMENT ON COLUMN journal_counts.event IS 'The message';
+COMMENT ON COLUMN journal_counts.outcome IS 'What became of the messages';
+COMMENT ON COLUMN waiting.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN waiting.workflow_id IS 'The workflow';
+COMMENT ON COLUMN waiting.queue IS 'The queue in which it waits';
+COMMENT ON COLUMN waiting.priority IS '0: immediate, 1: normal';
+COMMENT ON COLUMN waiting.seq IS 'Order of insertion of the run';
+COMMENT ON COLUMN waiting.run_id IS 'The run';
+COMMENT ON COLUMN in_flight.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN in_flight.workflow_id IS 'The workflow';
+COMMENT ON COLUMN in_flight.run_id IS 'The run';
+COMMENT ON COLUMN turns.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN coordinators.name IS 'Its name';
+COMMENT ON COLUMN coordinators.started_at IS 'When it started';
+COMMENT ON COLUMN wipes.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN wipes.run_id IS 'The run';
+COMMENT ON COLUMN idempotency_keys.project_id IS 'The project that owns the row';
+COMMENT ON COLUMN idempotency_keys.trigger_id IS 'The trigger';
+COMMENT ON COLUMN idempotency_keys.key IS 'The key';
+COMMENT ON COLUMN idempotency_keys.work_order_id IS 'The work order';
+COMMENT ON COLUMN idempotency_keys.run_id IS 'The run';
+COMMENT ON COLUMN idempotency_keys.inserted_at IS 'When the row was inserted';
 
 -- The daemon's role.
 GRANT USAGE ON SCHEMA public TO interlock;
@@ -461,3 +819,13 @@ GRANT SELECT, INSERT ON run_steps, log_lines, transitions TO interlock;
 GRANT SELECT, INSERT, DELETE ON waiting, in_flight TO interlock;
 GRANT UPDATE ON waiting TO interlock;	-- FOR UPDATE SKIP LOCKED asks for it
 GRANT USAGE ON SEQUENCE transitions_id, turn TO interlock;
+GRANT SELECT, INSERT, UPDATE ON journal_counts TO interlock;
+GRANT SELECT, INSERT, UPDATE, DELETE ON coordinators TO interlock;
+GRANT SELECT, INSERT, DELETE ON wipes TO interlock;
+
+-- These functions run as their owner, so their callers can make runs in any project: only the daemon's role
+-- and those to whom the owner grants it.
+REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json, interlock_retry,
+	interlock_retry_all, interlock_journal_partitions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_retry, interlock_retry_all,
+	interlock_journal_partitions TO interlock;

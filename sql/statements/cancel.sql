@@ -1,7 +1,8 @@
 -- An operator cancels a run that waits. Goes behind the claims' advisory lock and the lock of its work order, and
 -- settle goes behind it. Comes back: the state before, NULL if there is no such run, and whether it was cancelled.
+-- columns: state, cancelled
 WITH precheck AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.state FROM runs r WHERE r.project_id = $1::uuid AND r.id = $2::uuid
+	SELECT r.project_id, r.id, r.state FROM runs r WHERE r.project_id = {{scalar project_id uuid}} AND r.id = {{scalar run_id uuid}}
 ), updated AS (
 	UPDATE runs r SET
 		state = 'cancelled',

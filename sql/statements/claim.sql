@@ -8,9 +8,10 @@
 -- There is one way to execute it, whatever the planner believes to be in the tables: lookups are LATERAL with a
 -- LIMIT, = ANY (ARRAY[…]) is served by an index but by no hash or merge, and runs are found by seq, since of
 -- their indexes two begin with project_id. Comes back: for each run its claimer and what its token needs.
+-- columns: ord, id, project_id, work_order_id, claim_epoch, claim_id, deadline_s
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
-	FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS c(demand, worker, ord)
+	FROM {{input demand int, worker text}}
 ), total_demand AS MATERIALIZED (
 	SELECT coalesce(max(total), 0) AS n FROM claimer
 ), waiting_group AS (
@@ -28,7 +29,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	CROSS JOIN LATERAL (SELECT concurrency FROM workflows WHERE id = g.workflow_id LIMIT 1) w
 	CROSS JOIN LATERAL (SELECT concurrency FROM projects WHERE id = g.project_id LIMIT 1) p
 	CROSS JOIN total_demand
-	CROSS JOIN (SELECT string_to_array($3::text, E'\x1f') AS queues) q
+	CROSS JOIN (SELECT string_to_array({{scalar queues text}}, E'\x1f') AS queues) q
 ), candidate AS MATERIALIZED (
 	SELECT o.project_id, o.workflow_id, o.queue, o.priority, o.pref, o.workflow_slots, o.project_slots, h.seq,
 		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
@@ -84,11 +85,11 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		claim_epoch = r.claim_epoch + 1,
 		claim_id = gen_random_uuid(),
 		worker_name = c.worker,
-		run_timeout_ms = coalesce(r.run_timeout_ms, $4::int),
-		deadline_at = now() + $5::bigint * interval '1 millisecond'
-			+ coalesce(r.run_timeout_ms, $4::int) * interval '1 millisecond',
-		lease_expires_at = CASE WHEN $6::bigint > 0
-			THEN now() + $6::bigint * interval '1 millisecond' END,
+		run_timeout_ms = coalesce(r.run_timeout_ms, {{scalar run_timeout_ms int}}),
+		deadline_at = now() + {{scalar grace_ms bigint}} * interval '1 millisecond'
+			+ coalesce(r.run_timeout_ms, {{scalar run_timeout_ms int}}) * interval '1 millisecond',
+		lease_expires_at = CASE WHEN {{scalar lease_ms bigint}} > 0
+			THEN now() + {{scalar lease_ms bigint}} * interval '1 millisecond' END,
 		revision = r.revision + 1
 	FROM locked_waiting t
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
@@ -117,6 +118,6 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
 	FROM updated
 )
-SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint
+SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint AS deadline_s
 FROM updated
 ORDER BY ord, nth

@@ -3,8 +3,8 @@
 -- another run's; the message that names it decides whether it counts. Sent twice, it is stored once.
 INSERT INTO dataclips (project_id, id, type, body, step_id)
 SELECT m.project_id, m.clip_id, 'step_result', m.body, m.step_id
-FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[])
-	AS m(project_id, run_id, epoch, claim, step_id, clip_id, body)
+FROM {{rows m project_id uuid, run_id uuid, epoch int, claim uuid, step_id uuid, clip_id uuid,
+		body text}}
 JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 WHERE {{same_claim}} AND r.save_dataclips
 	AND r.state IN ('claimed', 'started', 'lost')

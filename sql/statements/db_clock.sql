@@ -1,2 +1,3 @@
 -- The database's clock, in microseconds since 1970.
-SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+-- columns: now_us
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us

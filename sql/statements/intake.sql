@@ -4,13 +4,13 @@
 -- salt before they are compared: how long that takes tells nothing about them.
 -- The ids were made at receipt, or the work order's is the sender's: what is sent again is recognised. What two
 -- coordinators have at once they insert in one order, so that neither waits for the other.
+-- columns: ord, verdict, work_order_id, run_id
 WITH m AS MATERIALIZED (
 	SELECT m.*, t.id IS NOT NULL AND t.enabled AND t.type = 'webhook' AS found, t.runnable, t.workflow_id,
 		t.keys = '{}' OR EXISTS (SELECT FROM unnest(t.keys) k
 			WHERE encode(sha256(convert_to(m.salt || k, 'UTF8')), 'hex') = m.proof) AS authorized
-	FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-		$7::uuid[], $8::uuid[], $9::uuid[])
-		WITH ORDINALITY AS m(trigger_id, body, request, key, salt, proof, work_order_id, run_id, clip_id, ord)
+	FROM {{input trigger_id uuid, body text, request text, key text, salt text, proof text,
+		work_order_id uuid, run_id uuid, clip_id uuid}}
 	LEFT JOIN triggers t ON t.id = m.trigger_id
 ), enqueueable AS MATERIALIZED (
 	SELECT * FROM m WHERE found AND runnable AND authorized ORDER BY key, work_order_id

@@ -1,2 +1,3 @@
 -- Asked at each connect and every hour: the journal's partitions are there a week ahead.
-SELECT 1 AS ord, interlock_journal_partitions()
+-- columns: ord, made
+SELECT 1 AS ord, interlock_journal_partitions() AS made

@@ -1,10 +1,10 @@
--- What is refused although the run would have taken it: a field that cannot be read, a malformed payload
--- none. The claim comes first all the same, and the journal has its row.
+-- What is refused although the run would have taken it: a field that cannot be read, a
+-- malformed payload. The claim is still checked first, and the journal has its row.
+-- columns: {{reply_columns}}
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::text[],
-		$9::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, event, code, message, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, event text, code text, message text}}
 ), decided AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.revision,
 		CASE WHEN {{same_claim}} IS NOT TRUE THEN 'superseded' ELSE m.code END AS verdict

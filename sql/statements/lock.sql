@@ -3,6 +3,6 @@
 -- would see a snapshot older than its lock. FOR NO KEY UPDATE lets rows that refer to these be
 -- inserted meanwhile.
 SELECT FROM work_orders
-WHERE (project_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+WHERE (project_id, id) IN (SELECT * FROM {{rows m project_id uuid, id uuid}})
 ORDER BY project_id, id
 FOR NO KEY UPDATE

@@ -1,10 +1,10 @@
 -- run:log and run:batch_logs: one row per line. Lines of a worker whose claim is over are dropped; a
 -- step that is not of this run is dropped from its line.
+-- columns: ord, verdict, step_missing
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[],
-		$9::text[], $10::timestamptz[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, id, step_id, level, source, message, at, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, id uuid, step_id uuid, level text,
+		source text, message text, at timestamptz}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, rs.step_id AS run_step_id
 	FROM m

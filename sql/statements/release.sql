@@ -1,10 +1,10 @@
--- Claims on which nobody will work go back: the worker was gone before the reply was written, or (`left`) it
+-- Claims that no worker will execute go back: the worker was gone before the reply was written, or (`left`) it
 -- joined the run and left its channel. The epoch grows and the claim's id goes, so that the token is worth
 -- nothing any more. What was joined meanwhile stays, and so does what has started.
+-- columns: ord
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, "left", ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, "left" boolean}}
 ), updated AS (
 	UPDATE runs r SET
 		state = 'available',

@@ -2,13 +2,13 @@
 -- is the final_dataclip_id as the worker named it; `state_id` the id that final_state gets if it is
 -- needed (fixed at receipt, so that sending again is recognised); `final_state` its text, NULL if
 -- there is none; `stored`: the text went ahead to dataclips; `noted`: there was one that could not be stored.
+-- columns: {{reply_columns}}, clip_missing
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
-		$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::uuid[],
-		$16::text[], $17::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, journal_message,
-		noted, at, new_state, error_type, error_message, clip_id, state_id, final_state, stored, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, observe boolean, journal_message text, noted text, at timestamptz,
+		new_state text, error_type text, error_message text, clip_id uuid, state_id uuid,
+		final_state text, stored boolean}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.save_dataclips, d.id IS NOT NULL AS clip_known,
 		CASE

@@ -8,12 +8,11 @@
 -- history that was lost at a failover: that one is not known here, its epoch may be smaller than the run's, the
 -- same or larger, and the run itself may be lost. So those are remembered who may not join: whose claim was given
 -- back before they had joined.
+-- columns: ord, verdict, state, policy, late, name, body, dataclip_id, starting_id, save_dataclips, options, run_timeout_ms, credentials, over_limit, unplanned
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
-		$8::bigint[], $9::bigint[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, lease_us, largest,
-		together, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, lease_us bigint, largest bigint, together bigint}}
 ), decided AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
 		r.state = 'claimed' AND r.joined_at IS NOT NULL AS rejoined,
@@ -68,7 +67,7 @@ WITH m AS MATERIALIZED (
 )
 SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
-	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id), r.save_dataclips, r.options::text,
+	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id) AS starting_id, r.save_dataclips, r.options::text AS options,
 	r.run_timeout_ms,
 	(SELECT json_object_agg(c.id, CASE WHEN octet_length(c.body) <= j.largest
 			AND c.so_far <= j.together THEN encode(c.body, 'hex') END)

@@ -1,12 +1,12 @@
 -- run:start. `at` is the worker's clock, or the receipt where the message carried no timestamp.
 -- A run that a step:start has started takes its first run:start all the same. Without the lock of
 -- its work order this would judge a state older than the row it updates.
+-- columns: {{reply_columns}}
 WITH m AS MATERIALIZED (
 	SELECT *
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
-		$9::text[], $10::timestamptz[], $11::text[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
-		noted, at, versions, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, observe boolean, message text, noted text, at timestamptz,
+		versions text}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.lost_from, r.started_by_step, r.worker_name,
 		r.revision,

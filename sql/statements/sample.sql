@@ -1,6 +1,7 @@
 -- What the gauges show of the runs, every few seconds: by queue how many wait and for how long the oldest
 -- has, by state how many are in flight. The cost is bounded: of what waits the first 20,000 are
 -- counted, the oldest is looked for in 500 groups (`grp` skips through the primary key), and 4,000 in flight.
+-- columns: ord, what, name, n, age
 WITH RECURSIVE waiting_group AS (
 	{{waiting_groups}}
 ), oldest AS (

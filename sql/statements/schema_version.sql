@@ -1,4 +1,4 @@
--- Asked at each connect: is this a schema that this build can work on? (The column serves is younger than the
--- table.)
-SELECT 1 AS ord, coalesce(max(version), 0), coalesce(max((to_jsonb(m) ->> 'serves')::int), 0)
-FROM schema_migrations m
+-- Asked at each connect: is this a schema that this build can work on?
+-- columns: ord, version, serves
+SELECT 1 AS ord, coalesce(max(version), 0) AS version, coalesce(max(serves), 0) AS serves
+FROM schema_migrations

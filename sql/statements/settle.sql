@@ -7,7 +7,7 @@
 -- only.
 WITH x AS MATERIALIZED (
 	SELECT t.project_id, t.id, a.*
-	FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[])) AS t(project_id, id)
+	FROM (SELECT DISTINCT * FROM {{rows m project_id uuid, id uuid}}) AS t
 	CROSS JOIN LATERAL (
 		SELECT max(r.finalized_at) AS finalized_at,
 			CASE

@@ -3,14 +3,14 @@
 -- The step survives its dataclip: `body` NULL with a `clip_id` stores an empty row, so that later
 -- references hold. `stored`: the body went ahead to dataclips. The output of a lost run is kept even where
 -- the message is not applied: the journal has its id.
+-- columns: {{reply_columns}}
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
 		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
-		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::text[],
-		$15::text[], $16::text[], $17::uuid[], $18::text[], $19::boolean[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
-		noted, at, at_given, step_id, job_id, reason, error_type, error_message, clip_id, body, stored, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, observe boolean, message text, noted text, at timestamptz,
+		at_given boolean, step_id uuid, job_id uuid, reason text, error_type text,
+		error_message text, clip_id uuid, body text, stored boolean}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.save_dataclips,
 		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,

@@ -2,13 +2,13 @@
 -- overtaken). On a run that is lost and yields, the step is closed as lost until its
 -- step:complete. The same step id with other content, or of another run, is a conflict, also
 -- within one batch and against a concurrent one.
+-- columns: {{reply_columns}}, input_missing
 WITH m AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth
-	FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::boolean[], $8::text[],
-		$9::text[], $10::timestamptz[], $11::boolean[], $12::uuid[], $13::uuid[], $14::uuid[],
-		$15::boolean[], $16::uuid[])
-	WITH ORDINALITY AS m(project_id, run_id, epoch, claim, configured_policy, window_us, observe, message,
-		noted, at, at_given, step_id, job_id, input_id, input_given, credential_id, ord)
+	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
+		window_us bigint, observe boolean, message text, noted text, at timestamptz,
+		at_given boolean, step_id uuid, job_id uuid, input_id uuid, input_given boolean,
+		credential_id uuid}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.finalized_at,
 		d.id AS input_known, j.credential_id AS job_credential,

@@ -1,5 +1,6 @@
 -- Steps of the last day that are open although their run has been final for longer than the grace (in
 -- milliseconds). The statements leave none; this is the net below them.
+-- columns: id
 UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 WHERE (s.project_id, s.id) IN (
 	SELECT o.project_id, o.id
@@ -7,7 +8,7 @@ WHERE (s.project_id, s.id) IN (
 	JOIN run_steps rs ON rs.project_id = o.project_id AND rs.step_id = o.id
 	JOIN runs r ON r.project_id = rs.project_id AND r.id = rs.run_id
 	WHERE o.inserted_at > now() - interval '1 day' AND o.exit_reason IS NULL
-		AND r.finalized_at < clock_timestamp() - $1::bigint * interval '1 millisecond'
+		AND r.finalized_at < clock_timestamp() - {{scalar grace_ms bigint}} * interval '1 millisecond'
 	LIMIT 500)
 	AND s.exit_reason IS NULL
 RETURNING s.id

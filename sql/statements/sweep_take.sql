@@ -2,16 +2,17 @@
 -- gives them back. A run whose worker was active meanwhile is not taken. Parameters: the runs; the time as of which
 -- they are judged, by the database's clock in microseconds; then as in sweep_find. As there and in the claim, there
 -- is one way to execute it: lookups have a LIMIT or OFFSET, and = ANY (ARRAY[…]) is for an index only.
+-- columns: id, state, worker_name, clock, overdue, action
 WITH p AS MATERIALIZED (
-	SELECT to_timestamp($3::bigint / 1000000.0) AS at,
-		$4::bigint * interval '1 millisecond' AS join_timeout,
-		string_to_array($5::text, ' ') AS clocks, $6::text AS after_claim, $7::int AS max_requeues,
-		to_timestamp($8::bigint / 1000000.0) AS clock_stepped_at, $9::bigint * interval '1 microsecond' AS jump
+	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
+		{{scalar join_timeout_ms bigint}} * interval '1 millisecond' AS join_timeout,
+		string_to_array({{scalar clocks text}}, ' ') AS clocks, {{scalar after_claim text}} AS after_claim, {{scalar max_requeues int}} AS max_requeues,
+		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at, {{scalar jump_us bigint}} * interval '1 microsecond' AS jump
 ), decided AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.action, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
 	FROM p
-	CROSS JOIN unnest($1::uuid[], $2::uuid[]) AS f(project_id, run_id)
+	CROSS JOIN {{rows f project_id uuid, run_id uuid}}
 	CROSS JOIN LATERAL (
 		{{run_by_key}}) r
 	CROSS JOIN LATERAL (
@@ -73,6 +74,6 @@ WITH p AS MATERIALIZED (
 	FROM decided j
 	JOIN updated v ON v.project_id = j.project_id AND v.id = j.id
 )
-SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue), j.action
+SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue) AS overdue, j.action
 FROM decided j
 JOIN updated v ON v.project_id = j.project_id AND v.id = j.id

@@ -2,7 +2,8 @@
 -- revived is over (in milliseconds; 0: never) or they have ended otherwise; and, as a net below `settle`, those of
 -- the newest that have ended for a minute, do not save dataclips and have their input still, although nobody
 -- wants it. The second parameter is the most rows.
-WITH p AS MATERIALIZED (SELECT $1::bigint * interval '1 millisecond' AS late_window)
+-- columns: project_id, work_order_id, id
+WITH p AS MATERIALIZED (SELECT {{scalar late_window_ms bigint}} * interval '1 millisecond' AS late_window)
 SELECT * FROM (
 	SELECT r.project_id, r.work_order_id, r.id
 	FROM p
@@ -25,4 +26,4 @@ SELECT * FROM (
 	WHERE NOT n.save_dataclips AND n.finalized_at < clock_timestamp() - interval '1 minute'
 		AND d.wiped_at IS NULL AND NOT o.wanted
 ) x
-LIMIT $2::bigint
+LIMIT {{scalar most bigint}}

@@ -1,2 +1,3 @@
--- How many runs wait, up to $1: as many workers as that are notified.
-SELECT count(*) FROM (SELECT FROM waiting LIMIT $1::bigint) x
+-- How many runs wait, up to a bound: as many workers as that are notified.
+-- columns: n
+SELECT count(*) AS n FROM (SELECT FROM waiting LIMIT {{scalar most bigint}}) x

@@ -38,6 +38,10 @@ static void fill(const char *name, const char *event, struct buf *out)
 		fsm_sql_outcomes(out);
 		return;
 	}
+	if (strcmp(name, "event") == 0) {
+		buf_adds(out, event);
+		return;
+	}
 	for (size_t i = 0; i < countof(sql_fragments); i++) {
 		if (strcmp(sql_fragments[i].name, name) == 0) {
 			expand(sql_fragments[i].text, event, out);
@@ -49,7 +53,8 @@ static void fill(const char *name, const char *event, struct buf *out)
 	fatalx("sql: nothing stands for {{%s %s}}", name, event);
 }
 
-/* Appends text with its {{…}} filled in and the word EVENT replaced. */
+/* Appends text with its {{name}} and {{name event}} filled in; without an event it is that of the
+ * fragment which the text is. */
 static void expand(const char *text, const char *event, struct buf *out)
 {
 	while (*text != '\0') {
@@ -58,11 +63,8 @@ static void expand(const char *text, const char *event, struct buf *out)
 
 		if (sscanf(text, "{{%31[a-z_]%n %31[^}]%n}}", name, &len, arg, &len) >= 1 &&
 			strncmp(text + len, "}}", 2) == 0) {
-			fill(name, strcmp(arg, "EVENT") == 0 || *arg == '\0' ? event : arg, out);
+			fill(name, *arg == '\0' ? event : arg, out);
 			text += len + 2;
-		} else if (strncmp(text, "EVENT", 5) == 0) {
-			buf_adds(out, event);
-			text += 5;
 		} else {
 			buf_addc(out, *text++);
 		}
@@ -110,6 +112,7 @@ static void expand_all(void)
 		read_types(&stmts[i]);
 		prepared[i].name = stmts[i].name;
 		prepared[i].sql = stmts[i].sql;
+		prepared[i].columns = sql_statements[i].columns;
 	}
 }
 

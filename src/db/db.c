@@ -13,6 +13,7 @@
 #include "db/db.h"
 
 #include "db_hosts.h"
+#include "db_prepared.h"
 #include "lib/metrics.h"
 #include "lib/pool.h"
 
@@ -226,29 +227,27 @@ static void prepare(struct db *db)
 		await(db, STATEMENT,
 			PQsendQueryParams(db->conn, "SELECT set_config($1, $2, false)", 2, NULL, s,
 				NULL, NULL, 0));
-	for (size_t i = 0; i < c->nstmts && is_live(db); i++)
-		await(db, STATEMENT,
-			PQsendPrepare(db->conn, c->stmts[i].name, c->stmts[i].sql, 0, NULL));
+	for (const struct db_stmt *s = c->stmts; s < c->stmts + c->nstmts && is_live(db); s++) {
+		await(db, STATEMENT, PQsendPrepare(db->conn, s->name, s->sql, 0, NULL));
+		if (s->columns != NULL && is_live(db))
+			await(db, STATEMENT, PQsendDescribePrepared(db->conn, s->name));
+	}
 	if (c->listen != NULL && is_live(db))
 		send_listen(db, c->listen);
 	end_pipeline(db);
 }
 
-/* The i-th thing that prepare() sent, for a message. */
-static const char *prepared_name(const struct db *db, size_t i)
-{
-	for (const char *const *s = db->config.settings; s != NULL && *s != NULL; s += 2, i--)
-		if (i == 0)
-			return *s;
-	return i < db->config.nstmts ? db->config.stmts[i].name : "LISTEN";
-}
-
 /* Classes 22 and 42 blame the text that was sent, which is ours; the rest blames the server. */
 static void check_prepared(struct db *db, const PGresult *res)
 {
-	if (PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK)
+	const struct db_stmt *described = NULL;
+	const char *what = db_prepared_name(&db->config, db->received - 1, &described);
+
+	if (PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK) {
+		if (described != NULL)
+			db_check_columns(db->config.name, described, res);
 		return;
-	const char *what = prepared_name(db, db->received - 1);
+	}
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	if (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "22", 2) == 0)
 		fatalx("%s: %s does not prepare: %s", db->config.name, what, error_text(res));

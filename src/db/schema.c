@@ -44,10 +44,8 @@ struct schema schema_found(struct pg_conn *conn)
 
 	if (found.version == 0 && PQgetvalue(res, 0, 0)[0] == 't') {
 		PQclear(res);
-		/* The column is younger than the table. */
-		res = PQexec(conn, "SELECT coalesce(max(version), 0), "
-				   "coalesce(max((to_jsonb(m) ->> 'serves')::int), 0) "
-				   "FROM public.schema_migrations m");
+		res = PQexec(conn, "SELECT coalesce(max(version), 0), coalesce(max(serves), 0) "
+				   "FROM public.schema_migrations");
 		found.version = -1;
 		if (PQresultStatus(res) == PGRES_TUPLES_OK)
 			found = (struct schema){ atoi(PQgetvalue(res, 0, 0)),

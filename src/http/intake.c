@@ -9,16 +9,17 @@
 #include "lib/crypto.h"
 #include "lib/jscan.h"
 #include "lib/metrics.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
-enum { COLUMNS = 9, KEY_MAX = 255, SALT = 16 };
+enum { KEY_MAX = 255, SALT = 16 };
 
 static const char id_header[] = "x-meta-work-order-id";
 
 struct hook {
 	struct batch_item item;
-	struct value values[COLUMNS];
+	struct value values[INTAKE_IN_COUNT];
 	struct ws_http *http; /* NULL: the client has disconnected */
 	struct server *server;
 	size_t size; /* what it counts against the memory bound */
@@ -68,7 +69,7 @@ static void respond_result(struct hook *hook, const struct batch_result *r)
 			"may not have been stored: retry with this x-meta-work-order-id");
 		return;
 	}
-	verdict = PQgetvalue(r->res, r->first, 1);
+	verdict = PQgetvalue(r->res, r->first, INTAKE_OUT_VERDICT);
 	if (strcmp(verdict, "not_found") == 0) {
 		respond_error(hook->http, 404, NULL, "no such trigger");
 		return;
@@ -88,9 +89,9 @@ static void respond_result(struct hook *hook, const struct batch_result *r)
 		return;
 	}
 	hook->enqueued(hook->arg);
-	work_order = PQgetvalue(r->res, r->first, 2);
+	work_order = PQgetvalue(r->res, r->first, INTAKE_OUT_WORK_ORDER_ID);
 	buf_addf(&b, "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}", work_order,
-		PQgetvalue(r->res, r->first, 3));
+		PQgetvalue(r->res, r->first, INTAKE_OUT_RUN_ID));
 	respond(hook->http, 200, work_order, (struct slice){ b.p, b.n });
 	buf_free(&b);
 }
@@ -100,7 +101,7 @@ static void on_done(struct batch_item *item, const struct batch_result *r)
 	struct hook *hook = container_of(item, struct hook, item);
 
 	respond_result(hook, r);
-	for (int i = 0; i < COLUMNS; i++)
+	for (int i = 0; i < INTAKE_IN_COUNT; i++)
 		value_clear(&hook->values[i]);
 	channel_hold_bodies(hook->server, -(ptrdiff_t)hook->size);
 	free(hook);
@@ -289,15 +290,15 @@ void intake_request(struct server *server, struct ws_http *http, const struct ws
 	hook->item.rows = 1;
 	hook->item.done = on_done;
 	hook->item.work_order_id = id;
-	value_uuid(&hook->values[0], &trigger);
-	value_take(&hook->values[1], body);
+	value_uuid(&hook->values[INTAKE_IN_TRIGGER_ID], &trigger);
+	value_take(&hook->values[INTAKE_IN_BODY], body);
 	add_request(&request, head);
-	value_take(&hook->values[2], &request);
+	value_take(&hook->values[INTAKE_IN_REQUEST], &request);
 	key = ws_header(head, "Idempotency-Key");
 	if (key != NULL)
-		value_take(&hook->values[3], &(struct buf){ key, strlen(key), 0 });
-	add_proof(head, &hook->values[4], &hook->values[5]);
-	add_ids(&hook->values[6], &id);
+		value_take(&hook->values[INTAKE_IN_KEY], &(struct buf){ key, strlen(key), 0 });
+	add_proof(head, &hook->values[INTAKE_IN_SALT], &hook->values[INTAKE_IN_PROOF]);
+	add_ids(&hook->values[INTAKE_IN_WORK_ORDER_ID], &id);
 	ws_http_set_user(http, hook);
 	channel_hold_bodies(server, (ptrdiff_t)hook->size);
 	batch_submit(server->batch, LANE_WRITE, &hook->item);

@@ -6,6 +6,7 @@
 
 #include "core/plan_cache.h"
 #include "lib/crypto.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -37,13 +38,12 @@ static void check_plan(struct request *request)
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	value_uuid(&request->item.values[0], &run_channel(request->channel)->claim.project_id);
-	value_uuid(&request->item.values[1], &run_channel(request->channel)->claim.run_id);
+	value_uuid(&request->item.values[DATACLIP_IN_PROJECT_ID],
+		&run_channel(request->channel)->claim.project_id);
+	value_uuid(&request->item.values[DATACLIP_IN_RUN_ID],
+		&run_channel(request->channel)->claim.run_id);
 	request_submit(request);
 }
-
-/* The columns of dataclip.sql. */
-enum { COL_TYPE = 2, COL_BODY, COL_REQUEST };
 
 static struct slice json_of(const struct batch_result *r, int column)
 {
@@ -55,8 +55,9 @@ static struct slice json_of(const struct batch_result *r, int column)
 
 static void reply_dataclip(struct request *request, const struct batch_result *r)
 {
-	const char *type = PQgetvalue(r->res, r->first, COL_TYPE);
-	struct slice body = json_of(r, COL_BODY), origin = json_of(r, COL_REQUEST);
+	const char *type = PQgetvalue(r->res, r->first, DATACLIP_OUT_TYPE);
+	struct slice body = json_of(r, DATACLIP_OUT_BODY),
+		     origin = json_of(r, DATACLIP_OUT_REQUEST);
 	bool wrapped = strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0;
 	struct buf b = { 0 };
 
@@ -103,12 +104,13 @@ static void reply_credential(struct request *request, const struct batch_result 
 	struct uuid id;
 	char text[UUID_TEXT];
 
-	if (strcmp(PQgetvalue(r->res, r->first, 1), "accepted") != 0 || request->channel == NULL) {
+	if (strcmp(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_VERDICT), "accepted") != 0 ||
+		request->channel == NULL) {
 		reply_error_code(request, "not_found", NULL);
 		return;
 	}
-	if (!PQgetisnull(r->res, r->first, 2))
-		hex = slice_of(PQgetvalue(r->res, r->first, 2));
+	if (!PQgetisnull(r->res, r->first, CREDENTIAL_OUT_BODY))
+		hex = slice_of(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_BODY));
 	memcpy(id.b, request->item.values[4].p, sizeof(id.b));
 	if (plan_cache_open_credential(
 		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&

@@ -6,6 +6,7 @@
 
 #include "lib/signer.h"
 #include "services/listener.h"
+#include "sql_columns.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -73,16 +74,16 @@ struct claim {
 };
 
 /* The columns of claim.sql; lost_claims.sql has the first ones. */
-enum { COL_ORD, COL_ID, COL_PROJECT, COL_WORK_ORDER, COL_EPOCH, COL_CLAIM, COL_DEADLINE };
 
 static struct run_claim read_grant(const PGresult *res, int row)
 {
-	struct run_claim g = { .epoch = atoi(PQgetvalue(res, row, COL_EPOCH)) };
+	struct run_claim g = { .epoch = atoi(PQgetvalue(res, row, CLAIM_OUT_CLAIM_EPOCH)) };
 
-	if (!uuid_parse(slice_of(PQgetvalue(res, row, COL_PROJECT)), &g.project_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_ID)), &g.run_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_WORK_ORDER)), &g.work_order_id) ||
-		!uuid_parse(slice_of(PQgetvalue(res, row, COL_CLAIM)), &g.claim))
+	if (!uuid_parse(slice_of(PQgetvalue(res, row, CLAIM_OUT_PROJECT_ID)), &g.project_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, CLAIM_OUT_ID)), &g.run_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, CLAIM_OUT_WORK_ORDER_ID)),
+			&g.work_order_id) ||
+		!uuid_parse(slice_of(PQgetvalue(res, row, CLAIM_OUT_CLAIM_ID)), &g.claim))
 		fatalx("claim: the database answered no ids");
 	return g;
 }
@@ -441,15 +442,16 @@ static void check_claim(struct request *request)
 static json_t *token_claims(const struct server *server, const PGresult *res, int row)
 {
 	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
-	const char *id = PQgetvalue(res, row, COL_ID);
+	const char *id = PQgetvalue(res, row, CLAIM_OUT_ID);
 	json_t *claims = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, s:s}", "iss",
 		"Lightning", "id", id, "sub", json_sprintf("run:%s", id), "iat", (json_int_t)now,
 		"nbf", (json_int_t)(now - TOKEN_BACK), "exp",
-		(json_int_t)(atoll(PQgetvalue(res, row, COL_DEADLINE)) +
+		(json_int_t)(atoll(PQgetvalue(res, row, CLAIM_OUT_DEADLINE_S)) +
 			     (window != 0 ? window : TOKEN_FOREVER) + TOKEN_AHEAD),
-		"epoch", atoi(PQgetvalue(res, row, COL_EPOCH)), "claim",
-		PQgetvalue(res, row, COL_CLAIM), "project_id", PQgetvalue(res, row, COL_PROJECT),
-		"work_order_id", PQgetvalue(res, row, COL_WORK_ORDER));
+		"epoch", atoi(PQgetvalue(res, row, CLAIM_OUT_CLAIM_EPOCH)), "claim",
+		PQgetvalue(res, row, CLAIM_OUT_CLAIM_ID), "project_id",
+		PQgetvalue(res, row, CLAIM_OUT_PROJECT_ID), "work_order_id",
+		PQgetvalue(res, row, CLAIM_OUT_WORK_ORDER_ID));
 
 	assert(claims != NULL);
 	return claims;

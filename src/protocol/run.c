@@ -9,6 +9,7 @@
 #include "core/fsm.h"
 #include "core/plan_cache.h"
 #include "services/lease.h"
+#include "sql_columns.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -146,33 +147,17 @@ static void check_join(struct request *request)
 	request_submit(request);
 }
 
-/* The columns of run_join.sql. */
-enum {
-	COL_VERDICT = 1,
-	COL_STATE,
-	COL_NAME = 5,
-	COL_BODY,
-	COL_DATACLIP,
-	COL_STARTING,
-	COL_SAVES,
-	COL_OPTIONS,
-	COL_TIMEOUT,
-	COL_CREDENTIALS,
-	COL_OVER_LIMIT,
-	COL_UNPLANNED
-};
-
 static char *render_options(const PGresult *res, int row, bool saves)
 {
-	json_t *options = json_loads(PQgetvalue(res, row, COL_OPTIONS), 0, NULL);
+	json_t *options = json_loads(PQgetvalue(res, row, RUN_JOIN_OUT_OPTIONS), 0, NULL);
 	char *text;
 
 	if (options == NULL)
 		options = json_object();
 	json_object_set_new(options, "output_dataclips", json_boolean(saves));
-	if (!PQgetisnull(res, row, COL_TIMEOUT))
+	if (!PQgetisnull(res, row, RUN_JOIN_OUT_RUN_TIMEOUT_MS))
 		json_object_set_new(options, "run_timeout_ms",
-			json_integer(atoi(PQgetvalue(res, row, COL_TIMEOUT))));
+			json_integer(atoi(PQgetvalue(res, row, RUN_JOIN_OUT_RUN_TIMEOUT_MS))));
 	text = json_dumps(options, JSON_COMPACT);
 	json_decref(options);
 	return text;
@@ -184,20 +169,20 @@ static void get_cached_plan(struct request *request, const PGresult *res, int ro
 {
 	struct run_channel *run = run_channel(request->channel);
 	char *options = render_options(res, row, run->save_dataclips);
-	const char *body = PQgetvalue(res, row, COL_BODY);
+	const char *body = PQgetvalue(res, row, RUN_JOIN_OUT_BODY);
 	struct slice credentials = { 0 };
 	struct buf b = { 0 };
 
 	buf_adds(&b, "\"name\":");
-	buf_add_json(&b, slice_of(PQgetvalue(res, row, COL_NAME)));
+	buf_add_json(&b, slice_of(PQgetvalue(res, row, RUN_JOIN_OUT_NAME)));
 	buf_addc(&b, ',');
 	if (run->stale)
 		buf_adds(&b, "\"triggers\":[],\"jobs\":[],\"edges\":[]");
 	else /* the snapshot's members, without its braces */
 		buf_add(&b, body + 1, strlen(body) - 2);
 	buf_addf(&b, ",\"options\":%s", options);
-	if (!PQgetisnull(res, row, COL_CREDENTIALS))
-		credentials = slice_of(PQgetvalue(res, row, COL_CREDENTIALS));
+	if (!PQgetisnull(res, row, RUN_JOIN_OUT_CREDENTIALS))
+		credentials = slice_of(PQgetvalue(res, row, RUN_JOIN_OUT_CREDENTIALS));
 	run->plan = plan_cache_get(request->server->loop, request->server->keys,
 		(struct slice){ b.p, b.n }, credentials);
 	buf_free(&b);
@@ -238,7 +223,7 @@ static void answer_lost_plan(const struct request *request)
 static void reply_join(struct request *request, const struct batch_result *r)
 {
 	struct joining *joining;
-	const char *verdict = PQgetvalue(r->res, r->first, COL_VERDICT);
+	const char *verdict = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_VERDICT);
 	struct run_channel *run = run_channel(request->channel);
 
 	if (strcmp(verdict, "superseded") == 0) {
@@ -246,21 +231,23 @@ static void reply_join(struct request *request, const struct batch_result *r)
 		return;
 	}
 	run->stale = strcmp(verdict, "stale") == 0;
-	run->run_started =
-		run->stale || strcmp(PQgetvalue(r->res, r->first, COL_STATE), "claimed") != 0;
+	run->run_started = run->stale ||
+			   strcmp(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STATE), "claimed") != 0;
 	run->lease_renewed_at = mono_ms();
-	run->save_dataclips = PQgetvalue(r->res, r->first, COL_SAVES)[0] == 't';
-	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_STARTING)), &run->starting_id))
+	run->save_dataclips = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_SAVE_DATACLIPS)[0] == 't';
+	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STARTING_ID)),
+		    &run->starting_id))
 		fatalx("phx_join: the database answered no ids");
 	run->has_dataclip =
 		!run->stale &&
-		uuid_parse(slice_of(PQgetvalue(r->res, r->first, COL_DATACLIP)), &run->dataclip_id);
+		uuid_parse(slice_of(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_DATACLIP_ID)),
+			&run->dataclip_id);
 	get_cached_plan(request, r->res, r->first);
-	if (PQgetvalue(r->res, r->first, COL_OVER_LIMIT)[0] == 't')
+	if (PQgetvalue(r->res, r->first, RUN_JOIN_OUT_OVER_LIMIT)[0] == 't')
 		metrics_add(metrics_series(METRIC_MESSAGE_OUTCOMES,
 				    "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
 			1);
-	if (PQgetvalue(r->res, r->first, COL_UNPLANNED)[0] == 't' &&
+	if (PQgetvalue(r->res, r->first, RUN_JOIN_OUT_UNPLANNED)[0] == 't' &&
 		!channel_is_past_plan(request->channel))
 		answer_lost_plan(request);
 	joining = xcalloc(1, sizeof(*joining));
@@ -304,18 +291,6 @@ static const struct field complete_fields[] = {
 	{ "final_dataclip_id", FIELD_UUID, .unknown = true },
 };
 
-/* The columns behind the common ones of run_complete.sql. */
-enum {
-	COMPLETE_AT,
-	COMPLETE_STATE,
-	COMPLETE_ERROR_TYPE,
-	COMPLETE_MESSAGE,
-	COMPLETE_CLIP,
-	COMPLETE_STATE_ID,
-	COMPLETE_FINAL,
-	COMPLETE_STORED
-};
-
 /* The final state as it is stored: always an object, and without `configuration`, where workers
  * keep credentials. */
 static const char *read_final_state(struct slice state, struct buf *out)
@@ -345,30 +320,31 @@ static const char *read_final_state(struct slice state, struct buf *out)
 
 static void check_complete(struct request *request)
 {
-	struct value *v = bind_common(request);
+	struct value *rest = bind_common(request), *v = request->item.values;
 	struct uuid state_id = uuid_new();
 	const char *state, *why = NULL;
 
-	if (!bind_fields(request, v))
+	if (!bind_fields(request, rest))
 		return;
-	state = fsm_state_of_reason(
-		(struct slice){ v[COMPLETE_STATE].p, (size_t)v[COMPLETE_STATE].n });
+	state = fsm_state_of_reason((struct slice){
+		v[RUN_COMPLETE_IN_NEW_STATE].p, (size_t)v[RUN_COMPLETE_IN_NEW_STATE].n });
 	if (state == NULL) {
 		reply_error_journaled(
 			request, &(struct error_reply){ "state", "is invalid", "invalid" });
 		return;
 	}
 	request->target_state = state;
-	value_clear(&v[COMPLETE_STATE]);
-	value_text(&v[COMPLETE_STATE], slice_of(state));
-	value_uuid(&v[COMPLETE_STATE_ID], &state_id);
-	value_bool(&v[COMPLETE_STORED], false);
+	value_clear(&v[RUN_COMPLETE_IN_NEW_STATE]);
+	value_text(&v[RUN_COMPLETE_IN_NEW_STATE], slice_of(state));
+	value_uuid(&v[RUN_COMPLETE_IN_STATE_ID], &state_id);
+	value_bool(&v[RUN_COMPLETE_IN_STORED], false);
 	if (run_channel(request->channel)->save_dataclips)
-		why = request_content(request, &v[COMPLETE_FINAL]); /* there need be none */
+		why = request_content(
+			request, &v[RUN_COMPLETE_IN_FINAL_STATE]); /* there need be none */
 	if (why != NULL && request->frame.cut)
 		reply_add_warning(request, "final_state", why);
-	request_submit_with_body(request, NULL, &v[COMPLETE_STATE_ID], &v[COMPLETE_FINAL],
-		&v[COMPLETE_STORED], "final_state");
+	request_submit_with_body(request, NULL, &v[RUN_COMPLETE_IN_STATE_ID],
+		&v[RUN_COMPLETE_IN_FINAL_STATE], &v[RUN_COMPLETE_IN_STORED], "final_state");
 }
 
 static void reply_complete(struct request *request, const struct batch_result *r)
@@ -376,7 +352,7 @@ static void reply_complete(struct request *request, const struct batch_result *r
 	run_channel_started(request->channel);
 	if (reply_if_refused(request, r))
 		return;
-	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
+	if (PQgetvalue(r->res, r->first, RUN_COMPLETE_OUT_CLIP_MISSING)[0] == 't')
 		reply_add_warning(request, "final_dataclip_id", "does not exist");
 	reply_ok_with(request, "");
 }

@@ -7,6 +7,7 @@
 #include "run_channel.h"
 
 #include "core/plan_cache.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -21,21 +22,6 @@ enum {
 	PART_LINES = 1000,
 	PART_BYTES = 256 * 1024,
 	LINE_MIN_BYTES = sizeof("{\"message\":1}"), /* with a comma */
-};
-
-/* The columns of log_lines.sql. */
-enum {
-	COL_PROJECT,
-	COL_RUN,
-	COL_EPOCH,
-	COL_CLAIM,
-	COL_ID,
-	COL_STEP,
-	COL_LEVEL,
-	COL_SOURCE,
-	COL_MESSAGE,
-	COL_AT,
-	COLUMNS
 };
 
 static const char *const levels[] = { "debug", "info", "success", "warn", "error", "always" };
@@ -81,7 +67,7 @@ struct walk {
 	bool trouble[TROUBLES];
 	bool single; /* run:log, whose members these are */
 	struct slice raw[MEMBERS];
-	/* The next part: rows × COLUMNS, and what they hold. */
+	/* The next part: rows × LOG_LINES_IN_COUNT, and what they hold. */
 	struct value *values;
 	int rows;
 	size_t bytes;
@@ -162,25 +148,25 @@ static bool read_line(struct walk *walk, const struct slice raw[MEMBERS], struct
 		walk->trouble[BLANK] = true;
 		return false;
 	}
-	value_uuid(&v[COL_PROJECT], &walk->claim.project_id);
-	value_uuid(&v[COL_RUN], &walk->claim.run_id);
-	value_int(&v[COL_EPOCH], walk->claim.epoch);
-	value_uuid(&v[COL_CLAIM], &walk->claim.claim);
+	value_uuid(&v[LOG_LINES_IN_PROJECT_ID], &walk->claim.project_id);
+	value_uuid(&v[LOG_LINES_IN_RUN_ID], &walk->claim.run_id);
+	value_int(&v[LOG_LINES_IN_EPOCH], walk->claim.epoch);
+	value_uuid(&v[LOG_LINES_IN_CLAIM], &walk->claim.claim);
 	id = uuid_at(walk->place++);
-	value_uuid(&v[COL_ID], &id);
+	value_uuid(&v[LOG_LINES_IN_ID], &id);
 	if (jscan_type(raw[STEP_ID]) > JSCAN_NULL) {
 		if (!field_uuid(raw[STEP_ID], &id))
 			id = uuid_at(walk->place); /* nobody's */
-		value_uuid(&v[COL_STEP], &id);
+		value_uuid(&v[LOG_LINES_IN_STEP_ID], &id);
 	}
-	value_text(&v[COL_LEVEL], slice_of(level_of(raw[LEVEL])));
-	if (field_text(raw[SOURCE], &v[COL_SOURCE]) && v[COL_SOURCE].n > 255)
-		value_clear(&v[COL_SOURCE]);
-	scrubber_value(walk, &v[COL_SOURCE]);
+	value_text(&v[LOG_LINES_IN_LEVEL], slice_of(level_of(raw[LEVEL])));
+	if (field_text(raw[SOURCE], &v[LOG_LINES_IN_SOURCE]) && v[LOG_LINES_IN_SOURCE].n > 255)
+		value_clear(&v[LOG_LINES_IN_SOURCE]);
+	scrubber_value(walk, &v[LOG_LINES_IN_SOURCE]);
 	if (!field_time(raw[TIMESTAMP], &at))
 		at = walk->received;
-	value_time(&v[COL_AT], at);
-	read_message(walk, raw[MESSAGE], &v[COL_MESSAGE]);
+	value_time(&v[LOG_LINES_IN_AT], at);
+	read_message(walk, raw[MESSAGE], &v[LOG_LINES_IN_MESSAGE]);
 	return true;
 }
 
@@ -201,7 +187,7 @@ static int measure(const struct walk *walk)
 
 static void drop_part(struct walk *walk)
 {
-	for (int i = 0; walk->values != NULL && i < walk->rows * COLUMNS; i++)
+	for (int i = 0; walk->values != NULL && i < walk->rows * LOG_LINES_IN_COUNT; i++)
 		value_clear(&walk->values[i]);
 	free(walk->values);
 	walk->values = NULL;
@@ -216,22 +202,22 @@ static void read_part(struct walk *walk)
 	int n;
 
 	if (walk->single) {
-		walk->values = xcalloc(COLUMNS, sizeof(struct value));
+		walk->values = xcalloc(LOG_LINES_IN_COUNT, sizeof(struct value));
 		walk->rows = read_line(walk, walk->raw, walk->values);
-		walk->bytes = (size_t)walk->values[COL_MESSAGE].n;
+		walk->bytes = (size_t)walk->values[LOG_LINES_IN_MESSAGE].n;
 		return;
 	}
 	walk->rows = 0;
 	while (walk->rows == 0 && (n = measure(walk)) > 0) {
 		free(walk->values);
-		walk->values = xcalloc((size_t)n, COLUMNS * sizeof(struct value));
-		walk->bytes = (size_t)n * COLUMNS * sizeof(struct value);
+		walk->values = xcalloc((size_t)n, LOG_LINES_IN_COUNT * sizeof(struct value));
+		walk->bytes = (size_t)n * LOG_LINES_IN_COUNT * sizeof(struct value);
 		for (int i = 0; i < n && jscan_next(&walk->rest, &key, &line); i++) {
-			struct value *v = &walk->values[walk->rows * COLUMNS];
+			struct value *v = &walk->values[walk->rows * LOG_LINES_IN_COUNT];
 
 			slice_pick(line, members, MEMBERS, raw);
 			if (read_line(walk, raw, v)) {
-				walk->bytes += (size_t)v[COL_MESSAGE].n;
+				walk->bytes += (size_t)v[LOG_LINES_IN_MESSAGE].n;
 				walk->rows++;
 			}
 		}
@@ -375,9 +361,9 @@ static void read_verdicts(struct request *request, const struct batch_result *r)
 	struct walk *walk = request->route_data;
 
 	for (int i = r->first; i < r->first + r->rows; i++) {
-		if (PQgetvalue(r->res, i, 1)[0] == 's')
+		if (PQgetvalue(r->res, i, LOG_LINES_OUT_VERDICT)[0] == 's')
 			walk->trouble[SUPERSEDED] = true;
-		else if (PQgetvalue(r->res, i, 2)[0] == 't')
+		else if (PQgetvalue(r->res, i, LOG_LINES_OUT_STEP_MISSING)[0] == 't')
 			walk->trouble[STEP] = true;
 	}
 }
@@ -396,7 +382,7 @@ static void reply_log(struct request *request, const struct batch_result *r)
 	char text[UUID_TEXT], member[64];
 
 	read_verdicts(request, r);
-	memcpy(id.b, request->item.values[COL_ID].p, sizeof(id.b));
+	memcpy(id.b, request->item.values[LOG_LINES_IN_ID].p, sizeof(id.b));
 	snprintf(member, sizeof(member), "\"log_line_id\":\"%s\"", uuid_format(&id, text));
 	answer(request, member);
 }

@@ -3,6 +3,7 @@
  * turn a finished run into a lost one.
  */
 #include "run_channel.h"
+#include "sql_columns.h"
 
 static const char blank[] = "This field can't be blank.";
 
@@ -25,27 +26,12 @@ static const struct field complete_fields[] = {
 	{ "output_dataclip_id", FIELD_UUID },
 };
 
-/* The columns behind the common ones of step_start.sql and step_complete.sql. */
-enum {
-	COL_AT,
-	COL_AT_GIVEN,
-	COL_STEP,
-	COL_JOB,
-	COL_REASON,
-	COL_ERROR_TYPE,
-	COL_MESSAGE,
-	COL_CLIP,
-	COL_BODY,
-	COL_STORED
-};
-enum { COMMON = 9 };
-
 static void ok_step(struct request *request)
 {
 	struct uuid id;
 	char text[UUID_TEXT], member[64];
 
-	memcpy(id.b, request->item.values[COMMON + COL_STEP].p, sizeof(id.b));
+	memcpy(id.b, request->item.values[STEP_START_IN_STEP_ID].p, sizeof(id.b));
 	snprintf(member, sizeof(member), "\"step_id\":\"%s\"", uuid_format(&id, text));
 	reply_ok_with(request, member);
 }
@@ -55,7 +41,7 @@ static void reply_start(struct request *request, const struct batch_result *r)
 	if (reply_if_refused(request, r))
 		return;
 	run_channel_started(request->channel);
-	if (PQgetvalue(r->res, r->first, 6)[0] == 't')
+	if (PQgetvalue(r->res, r->first, STEP_START_OUT_INPUT_MISSING)[0] == 't')
 		reply_add_warning(request, "input_dataclip_id", "does not exist");
 	ok_step(request);
 }
@@ -93,23 +79,24 @@ static bool read_output_error(struct request *request)
 
 static void check_complete(struct request *request)
 {
-	struct value *v = bind_common(request);
+	struct value *rest = bind_common(request), *v = request->item.values;
 	const char *why = NULL;
 
-	if (!bind_fields(request, v))
+	if (!bind_fields(request, rest))
 		return;
-	value_bool(&v[COL_STORED], false);
+	value_bool(&v[STEP_COMPLETE_IN_STORED], false);
 	if (run_channel(request->channel)->save_dataclips) {
-		if (v[COL_CLIP].p != NULL)
-			why = request_content(request, &v[COL_BODY]);
+		if (v[STEP_COMPLETE_IN_CLIP_ID].p != NULL)
+			why = request_content(request, &v[STEP_COMPLETE_IN_BODY]);
 		else if (!read_output_error(request) &&
 			 jscan_type(request_member(request, "output_dataclip")) > JSCAN_NULL)
 			reply_add_warning(request, "output_dataclip_id", "can't be blank");
 		if (why != NULL)
 			reply_add_warning(request, "output_dataclip", why);
 	}
-	request_submit_with_body(request, &v[COL_STEP], &v[COL_CLIP], &v[COL_BODY], &v[COL_STORED],
-		"output_dataclip");
+	request_submit_with_body(request, &v[STEP_COMPLETE_IN_STEP_ID],
+		&v[STEP_COMPLETE_IN_CLIP_ID], &v[STEP_COMPLETE_IN_BODY],
+		&v[STEP_COMPLETE_IN_STORED], "output_dataclip");
 }
 
 static void reply_complete(struct request *request, const struct batch_result *r)

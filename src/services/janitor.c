@@ -9,6 +9,7 @@
  * of its clock, or a change of the lease.
  */
 #include "services/janitor.h"
+#include "sql_columns.h"
 
 #include "db/db.h"
 #include "lib/metrics.h"
@@ -173,7 +174,7 @@ static void choose_clocks(struct janitor *j, int64_t reachable)
  * first to the arrival of the second. */
 static void read_clock(struct janitor *j, const PGresult *res)
 {
-	int64_t clock = atoll(PQgetvalue(res, 0, 0));
+	int64_t clock = atoll(PQgetvalue(res, 0, DB_CLOCK_OUT_NOW_US));
 	int64_t most = (mono_ms() - j->last_clock_read_at + j->context->conf->interval) * 1000;
 	int64_t excess = clock - j->clock - most;
 
@@ -212,17 +213,16 @@ static void bind_rules(
 }
 
 /* The columns of sweep_find. */
-enum { FIND_PROJECT, FIND_WORK_ORDER, FIND_RUN };
-
 static void read_found(struct janitor *j, const PGresult *res)
 {
 	for (int i = 0; i < PQntuples(res) && i < FIND; i++) {
 		struct found *f = &j->found[j->nfound++];
 
-		if (!uuid_parse(slice_of(PQgetvalue(res, i, FIND_PROJECT)), &f->project_id) ||
-			!uuid_parse(
-				slice_of(PQgetvalue(res, i, FIND_WORK_ORDER)), &f->work_order_id) ||
-			!uuid_parse(slice_of(PQgetvalue(res, i, FIND_RUN)), &f->run_id))
+		if (!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_PROJECT_ID)),
+			    &f->project_id) ||
+			!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_WORK_ORDER_ID)),
+				&f->work_order_id) ||
+			!uuid_parse(slice_of(PQgetvalue(res, i, SWEEP_FIND_OUT_ID)), &f->run_id))
 			fatalx("sweep_find: a row without ids");
 		f->locked = false;
 	}
@@ -266,7 +266,7 @@ static void read_locked(struct janitor *j, const PGresult *res)
 	for (int row = 0; row < PQntuples(res); row++) {
 		struct uuid order;
 
-		if (!uuid_parse(slice_of(PQgetvalue(res, row, 1)), &order))
+		if (!uuid_parse(slice_of(PQgetvalue(res, row, SWEEP_LOCK_OUT_ID)), &order))
 			fatalx("sweep_lock: a row without an id");
 		for (int i = j->start; i < j->end; i++)
 			if (uuid_eq(&j->found[i].work_order_id, &order))
@@ -292,23 +292,21 @@ static void send_lock(struct janitor *j)
 /* ---- TAKING and WIPING: behind the locks, since a statement that locks for itself sees a snapshot
  * that is older than they are ---- */
 
-/* The columns of sweep_take. */
-enum { TAKE_RUN, TAKE_STATE, TAKE_WORKER, TAKE_CLOCK, TAKE_OVERDUE, TAKE_FATE };
-
 static void report_taken(const PGresult *res, int i)
 {
-	const char *clock = PQgetvalue(res, i, TAKE_CLOCK);
-	const char *action = PQgetvalue(res, i, TAKE_FATE);
-	double overdue = atof(PQgetvalue(res, i, TAKE_OVERDUE));
+	const char *clock = PQgetvalue(res, i, SWEEP_TAKE_OUT_CLOCK);
+	const char *action = PQgetvalue(res, i, SWEEP_TAKE_OUT_ACTION);
+	double overdue = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_OVERDUE));
 
 	log_about(LOG_LEVEL_WARN,
-		&(struct log_about){ .run = PQgetvalue(res, i, TAKE_RUN),
-			.worker = PQgetvalue(res, i, TAKE_WORKER),
+		&(struct log_about){ .run = PQgetvalue(res, i, SWEEP_TAKE_OUT_ID),
+			.worker = PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME),
 			.event = action,
 			.code = clock },
 		"run %s is %s: %s, its %s passed %.1f s ago, worker %s",
-		PQgetvalue(res, i, TAKE_RUN), action, PQgetvalue(res, i, TAKE_STATE), clock,
-		overdue, PQgetvalue(res, i, TAKE_WORKER));
+		PQgetvalue(res, i, SWEEP_TAKE_OUT_ID), action,
+		PQgetvalue(res, i, SWEEP_TAKE_OUT_STATE), clock, overdue,
+		PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME));
 	if (strcmp(action, "lost") == 0)
 		metrics_add(metrics_seriesf(METRIC_LOST_RUNS, "clock=\"%s\"", clock), 1);
 	else

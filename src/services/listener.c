@@ -4,6 +4,7 @@
  * notification says otherwise, or a query fails.
  */
 #include "services/listener.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -63,7 +64,7 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 
 	(void)db;
 	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
-		int waiting = atoi(PQgetvalue(res, 0, 0));
+		int waiting = atoi(PQgetvalue(res, 0, WAITING_COUNT_OUT_N));
 
 		/* What was committed after this query is notified after it. */
 		listener->nothing_waits = waiting == 0 && !listener->again;
@@ -121,7 +122,7 @@ struct listener *listener_open(
 	listener->context = context;
 	listener->ops = ops;
 	listener->arg = arg;
-	listener->stmt = (struct db_stmt){ count->name, count->sql };
+	listener->stmt = (struct db_stmt){ .name = count->name, .sql = count->sql };
 	listener->db = db_open(context->loop, &(struct db_config){
 						      .conninfo = context->conf->url,
 						      .name = "listen",

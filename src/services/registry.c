@@ -6,6 +6,7 @@
 
 #include "lib/crypto.h"
 #include "lib/metrics.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -39,8 +40,8 @@ static void on_published(struct batch_item *item, const struct batch_result *r)
 		value_clear(&registry->values[i]);
 	if (r->status != BATCH_DONE)
 		return;
-	if (!PQgetisnull(r->res, r->first, 1))
-		other = PQgetvalue(r->res, r->first, 1);
+	if (!PQgetisnull(r->res, r->first, COORDINATOR_PUBLISH_OUT_OTHER))
+		other = PQgetvalue(r->res, r->first, COORDINATOR_PUBLISH_OUT_OTHER);
 	if (strcmp(other, registry->differs) != 0 && *other != '\0')
 		log_warnx("coordinator %s has another late policy than this one", other);
 	snprintf(registry->differs, sizeof(registry->differs), "%s", other);

@@ -5,6 +5,7 @@
 #include "services/sampler.h"
 
 #include "lib/metrics.h"
+#include "sql_columns.h"
 
 #include <stdlib.h>
 
@@ -41,9 +42,6 @@ static struct queue *queue_of(struct sampler *sampler, const char *name)
 	return q;
 }
 
-/* The columns of sample.sql. */
-enum { COL_WHAT = 1, COL_NAME, COL_COUNT, COL_AGE };
-
 static void set_queue(struct sampler *sampler, const char *name, double n, double age)
 {
 	struct queue *q = queue_of(sampler, name);
@@ -67,11 +65,11 @@ static void on_sampled(struct batch_item *item, const struct batch_result *r)
 	for (size_t i = 0; i < countof(states); i++)
 		metrics_set(metrics_seriesf(METRIC_RUNS, "state=\"%s\"", states[i]), 0);
 	for (int i = r->first; i < r->first + r->rows; i++) {
-		const char *name = PQgetvalue(r->res, i, COL_NAME);
-		double n = atof(PQgetvalue(r->res, i, COL_COUNT));
+		const char *name = PQgetvalue(r->res, i, SAMPLE_OUT_NAME);
+		double n = atof(PQgetvalue(r->res, i, SAMPLE_OUT_N));
 
-		if (strcmp(PQgetvalue(r->res, i, COL_WHAT), "queue") == 0)
-			set_queue(sampler, name, n, atof(PQgetvalue(r->res, i, COL_AGE)));
+		if (strcmp(PQgetvalue(r->res, i, SAMPLE_OUT_WHAT), "queue") == 0)
+			set_queue(sampler, name, n, atof(PQgetvalue(r->res, i, SAMPLE_OUT_AGE)));
 		else
 			metrics_set(metrics_seriesf(METRIC_RUNS, "state=\"%s\"", name), n);
 	}

@@ -5,6 +5,7 @@
 #include "channel_private.h"
 
 #include "core/fsm.h"
+#include "sql_columns.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -141,10 +142,10 @@ void count_message_outcome(const struct request *request, const struct batch_res
 	const char *event = request->route->event, *verdict, *policy;
 
 	assert(res->rows == 1);
-	if (PQgetisnull(res->res, res->first, 2))
+	if (PQgetisnull(res->res, res->first, REPLY_OUT_STATE))
 		return;
-	verdict = PQgetvalue(res->res, res->first, 1);
-	policy = PQgetvalue(res->res, res->first, 3);
+	verdict = PQgetvalue(res->res, res->first, REPLY_OUT_VERDICT);
+	policy = PQgetvalue(res->res, res->first, REPLY_OUT_POLICY);
 	if (request->target_state != NULL && fsm_is_outcome(verdict) &&
 		strcmp(verdict, "replayed") != 0 && strcmp(verdict, "too_late") != 0)
 		metrics_add(metrics_seriesf(
@@ -156,10 +157,10 @@ void count_message_outcome(const struct request *request, const struct batch_res
 	metrics_add(metrics_seriesf(METRIC_MESSAGE_OUTCOMES,
 			    "event=\"%s\",outcome=\"%s\",policy=\"%s\"", event, verdict, policy),
 		1);
-	if (PQgetisnull(res->res, res->first, 4))
+	if (PQgetisnull(res->res, res->first, REPLY_OUT_LATE))
 		return;
 	metrics_observe(metrics_series(METRIC_LATE_MESSAGE_SECONDS, NULL),
-		atof(PQgetvalue(res->res, res->first, 4)));
+		atof(PQgetvalue(res->res, res->first, REPLY_OUT_LATE)));
 	if (strcmp(event, "run:complete") == 0)
 		metrics_add(metrics_seriesf(METRIC_LATE_COMPLETIONS, "policy=\"%s\"", policy), 1);
 }
@@ -169,8 +170,10 @@ bool reply_if_refused(struct request *request, const struct batch_result *res)
 	const char *verdict, *state;
 
 	assert(res->rows == 1);
-	verdict = PQgetvalue(res->res, res->first, 1);
-	state = PQgetisnull(res->res, res->first, 2) ? NULL : PQgetvalue(res->res, res->first, 2);
+	verdict = PQgetvalue(res->res, res->first, REPLY_OUT_VERDICT);
+	state = PQgetisnull(res->res, res->first, REPLY_OUT_STATE)
+			? NULL
+			: PQgetvalue(res->res, res->first, REPLY_OUT_STATE);
 	if (strcmp(verdict, "accepted") == 0)
 		return false;
 	if (strcmp(verdict, "too_late") == 0) {
@@ -179,8 +182,8 @@ bool reply_if_refused(struct request *request, const struct batch_result *res)
 		buf_addf(&b,
 			"{\"outcome\":\"too_late\",\"state\":\"%s\",\"lost_at\":\"%s\",\"policy\":"
 			"\"%s\"}",
-			state, PQgetvalue(res->res, res->first, 5),
-			PQgetvalue(res->res, res->first, 3));
+			state, PQgetvalue(res->res, res->first, REPLY_OUT_LOST_AT),
+			PQgetvalue(res->res, res->first, REPLY_OUT_POLICY));
 		reply_ok(request, (struct slice){ b.p, b.n });
 		buf_free(&b);
 		return true;

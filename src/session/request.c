@@ -3,6 +3,7 @@
  * (channel_answer.c) and freed by its answer; when the worker is gone it is only freed.
  */
 #include "channel_private.h"
+#include "sql_columns.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -336,12 +337,12 @@ static void on_rejected(struct batch_item *item, const struct batch_result *res)
 		return;
 	}
 	if (res->status == BATCH_DONE) {
-		const char *verdict = PQgetvalue(res->res, res->first, 1);
+		const char *verdict = PQgetvalue(res->res, res->first, REPLY_OUT_VERDICT);
 
 		if (strcmp(verdict, request->why.code) != 0 && reply_if_refused(request, res))
 			return;
-		if (!PQgetisnull(res->res, res->first, 2))
-			request->why.state = PQgetvalue(res->res, res->first, 2);
+		if (!PQgetisnull(res->res, res->first, REPLY_OUT_STATE))
+			request->why.state = PQgetvalue(res->res, res->first, REPLY_OUT_STATE);
 	}
 	reply_error(request, &request->why);
 }

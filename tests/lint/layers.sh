@@ -25,7 +25,7 @@ folder() { local path=${1#src/} && path=${path#include/}; [[ $path == */* ]] && 
 while IFS=: read -r file header; do
 	from=$(folder "$file")
 	if [[ $header != */* ]]; then
-		[ -e "${file%/*}/$header" ] || [ "$header" = sql.h ] || wrong "$file: $header is neither in its folder nor named by one"
+		[ -e "${file%/*}/$header" ] || [[ $header == sql.h || $header == sql_columns.h ]] || wrong "$file: $header is neither in its folder nor named by one"
 		continue
 	fi
 	to=${header%%/*}

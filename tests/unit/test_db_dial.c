@@ -163,6 +163,16 @@ static void our_faults_are_fatal(void **state)
 		{ "good", "SELECT 1" },
 		{ "bad", "SELECT no_such_column FROM db_test" },
 	};
+	static const struct db_stmt described[][1] = {
+		{ { "fewer", "SELECT 1 AS ord, 2 AS state", "ord" } },
+		{ { "more", "SELECT 1 AS ord", "ord, verdict" } },
+		{ { "other", "SELECT 1 AS ord, 2 AS state", "ord, verdict" } },
+	};
+	static const char *const differs[] = {
+		"fewer: column 2 of the result is state, and declared is none",
+		"more: column 2 of the result is missing, and declared is verdict",
+		"other: column 2 of the result is state, and declared is verdict",
+	};
 	static const char *const unparsable[] = { "postgresql://u:sesame@[h/", "sesame",
 		"host=a,b,c port=1,2 password=sesame" };
 	struct buf said = { 0 };
@@ -172,6 +182,11 @@ static void our_faults_are_fatal(void **state)
 	assert_non_null(strstr(said.p, "bad does not prepare"));
 	assert_non_null(strstr(said.p, "no_such_column"));
 	buf_free(&said);
+	for (size_t i = 0; i < countof(described); i++) {
+		assert_int_equal(in_child(url, described[i], 1, 10000, &said), 1);
+		assert_non_null(strstr(said.p, differs[i]));
+		buf_free(&said);
+	}
 	for (size_t i = 0; i < countof(unparsable); i++) {
 		assert_int_equal(in_child(unparsable[i], stmts, 1, 10000, &said), 1);
 		assert_null(strstr(said.p, "sesame"));

@@ -4,7 +4,6 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { Database, fixture } from '../client/db.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, test } from './stage.mjs';
@@ -22,7 +21,7 @@ for (const [, name, value] of said('--settings').matchAll(/-c (\w+)=(\S+)/g))
 
 // What the daemon prepares; what a parameter is does not matter to a generic plan.
 const prepare = async (name) => {
-	const file = readFileSync(`sql/statements/${name}.sql`, 'utf8');
+	const file = execFileSync('awk', ['-f', 'src/embed.awk', `sql/statements/${name}.sql`], { encoding: 'utf8' });
 	const n = Math.max(0, ...[...file.matchAll(/\$(\d+)/g)].map(([, i]) => Number(i)));
 	const text = said(name, ...Array.from({ length: n }, (_, i) => `$${i + 1}`));
 	await db.query(`PREPARE ${name} AS ${text.replace(/ARRAY\[(\$\d+)\](?=::)/g, '$1')}`);

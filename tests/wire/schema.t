@@ -98,3 +98,9 @@ test a run that starts where no edge leads on is refused when it is enqueued
 test a run whose input was wiped cannot be tried again
 	sql UPDATE dataclips SET body = NULL, wiped_at = now() WHERE id = '${dataclip}'
 	sql SELECT interlock_retry('${run}') -> "has been wiped"
+
+test every table and column has a comment
+	sql> SELECT count(*) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+		AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)
+	= 0

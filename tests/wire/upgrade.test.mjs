@@ -11,7 +11,8 @@ import { Load, runs } from '../faults/load.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, test } from './stage.mjs';
 
-const { INTERLOCK_BIN, INTERLOCKD_BIN } = process.env;
+const { INTERLOCKD_BIN } = process.env;
+const nextBuild = (program) => join(dirname(INTERLOCKD_BIN), 'next', program);
 const urls = await stage.newDatabase('upgrade');
 const db = new Database(urls.migrate_url);
 const a = await Coordinator.start('upgrade-a', {}, urls);
@@ -29,7 +30,7 @@ const reconnect = async (...says) => {
 };
 
 test('a schema of the next version serves this one', async () => {
-	await db.query(`BEGIN; ALTER TABLE runs ADD COLUMN of_the_future int; CREATE TABLE future (n int);
+	await db.query(`BEGIN; ALTER TABLE work_orders ADD COLUMN of_the_future int; CREATE TABLE future (n int);
 		INSERT INTO schema_migrations (version, name) VALUES (${next}, 'next'); COMMIT`);
 	await reconnect(/not ready/, /msg="ready"/);
 	assert.equal((await held.say('run:start', stage.runStart())).status, 'ok');
@@ -55,25 +56,22 @@ test('one that says that it does not is refused', async () => {
 
 test('a migration that finds its table locked lets go, tries again, and is done', async () => {
 	await a.stop();
-	await db.query(`DROP TABLE coordinators, wipes CASCADE; DROP INDEX steps_recent;
-		DELETE FROM schema_migrations WHERE version = 2`);
 	const holder = new Database(urls.migrate_url);
 	await holder.query('BEGIN');
-	await holder.query('LOCK TABLE steps IN ROW EXCLUSIVE MODE');
-	const migration = promisify(execFile)(INTERLOCK_BIN, ['-c', a.file, 'migrate']);
-	const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'steps'::regclass`;
+	await holder.query('LOCK TABLE runs IN ROW EXCLUSIVE MODE');
+	const migration = promisify(execFile)(nextBuild('interlock'), ['-c', a.file, 'migrate']);
+	const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'runs'::regclass`;
 	const times = (n) => ([[is]]) => Number(is) === n;
 	assert.ok(times(1)(await db.until(waits, times(1))), 'it waits');
 	assert.ok(times(0)(await db.until(waits, times(0))), 'and lets go');
 	await holder.query('COMMIT');
-	assert.match((await migration).stdout, /applied 002_coordinators/);
+	assert.match((await migration).stdout, /applied 002_next/);
 });
 
 test('two builds on one schema: a load goes from the one to the next while the schema is migrated', async () => {
 	const { admin_url, ...database } = await stage.newDatabase('rolling');
 	const base = new Database(database.migrate_url);
 	const old = await Coordinator.start('upgrade-old', {}, database);
-	const next = (program) => join(dirname(INTERLOCKD_BIN), 'next', program);
 	const id = await runs(base, 1500);
 	const load = new Load({ url: old.url, id, workers: 8 });
 	// However much of it was done meanwhile, more waits than is awaited.
@@ -82,13 +80,15 @@ test('two builds on one schema: a load goes from the one to the next while the s
 		await load.progress();
 	};
 	await progress();
-	const migrate = await promisify(execFile)(next('interlock'), ['-c', old.file, 'migrate']);
-	assert.match(migrate.stdout, /applied 900_next/);
+	const early = spawnSync(nextBuild('interlock'), ['-c', old.file, 'runs'], { encoding: 'utf8', timeout: 20_000 });
+	assert.match(early.stderr, /has schema version 1 and this build needs 2: run `interlock migrate`/);
+	const migrate = await promisify(execFile)(nextBuild('interlock'), ['-c', old.file, 'migrate']);
+	assert.match(migrate.stdout, /applied 002_next/);
 	await progress();
-	const young = await Coordinator.start('upgrade-next', { database }, null, [], next('interlockd'));
+	const young = await Coordinator.start('upgrade-next', { database }, null, [], nextBuild('interlockd'));
 	const build = async ({ address }) => (await (await fetch(`http://${address}/metrics`)).text()).match(/^interlock_build_info.*$/m)[0];
-	assert.match(await build(young), /version=".*\+next",schema="900"/);
-	assert.doesNotMatch(await build(old), /next|900/);
+	assert.match(await build(young), /version=".*\+next",schema="2"/);
+	assert.doesNotMatch(await build(old), /next|schema="2"/);
 	load.url = young.url;
 	// Half of the workers go over: both builds are at work.
 	await Promise.all(load.lines.slice(0, 4).map((line) => line.cut()));
