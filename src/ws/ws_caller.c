@@ -35,7 +35,6 @@ static void read_address(char text[INET6_ADDRSTRLEN], int fd)
 	else if (a.ss_family == AF_INET)
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a)->sin_addr, text,
 			INET6_ADDRSTRLEN);
-	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getpeername fills it. */
 	else if (IN6_IS_ADDR_V4MAPPED(v6)) /* on a socket of systemd's */
 		inet_ntop(AF_INET, &v6->s6_addr[12], text, INET6_ADDRSTRLEN);
 	else
