@@ -91,7 +91,7 @@ test('a backend of the janitor that hangs is given up after a minute; workers do
 	const root = new Database(urls.admin_url);
 	// Between two sweeps the last thing it asked is the clock.
 	const sweeping = `SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-		AND application_name = 'interlockd' AND query ~ 'clock_timestamp..\\) [*] 1000000\\)::bigint\\s*$'`;
+		AND application_name = 'interlockd' AND query ~ 'clock_timestamp..\\) [*] 1000000\\)::bigint AS now_us\\s*$'`;
 	const [[pid]] = await root.until(`${sweeping} AND state = 'idle'`, (rows) => rows.length === 1);
 	process.kill(Number(pid), 'SIGSTOP');
 	try {
