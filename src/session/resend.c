@@ -82,8 +82,7 @@ struct undelivered {
 	TAILQ_ENTRY(undelivered) entry;  /* of its bucket */
 	TAILQ_ENTRY(undelivered) parted; /* of those without a channel, the oldest first */
 	struct server *server;
-	struct uuid run_id;
-	int epoch;
+	struct uuid run_id, claim;
 	struct channel *channel; /* that is joined; NULL: it is gone */
 	int64_t since;           /* mono_ms() */
 	int open;         /* requests of a channel that is gone, which will be answered here */
@@ -153,7 +152,8 @@ static struct undelivered *find(const struct channel *channel)
 	struct undelivered *u;
 
 	TAILQ_FOREACH (u, bucket_of(&claim->run_id), entry)
-		if (u->epoch == claim->epoch && uuid_eq(&u->run_id, &claim->run_id) && !u->left)
+		if (uuid_eq(&u->claim, &claim->claim) && uuid_eq(&u->run_id, &claim->run_id) &&
+			!u->left)
 			return u;
 	return NULL;
 }
@@ -164,7 +164,7 @@ static struct undelivered *create(const struct channel *channel)
 
 	u->server = channel->session->server;
 	u->run_id = channel_claim(channel)->run_id;
-	u->epoch = channel_claim(channel)->epoch;
+	u->claim = channel_claim(channel)->claim;
 	TAILQ_INIT(&u->replies);
 	TAILQ_INSERT_TAIL(bucket_of(&u->run_id), u, entry);
 	TAILQ_INSERT_TAIL(&parted, u, parted);

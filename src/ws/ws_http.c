@@ -410,8 +410,12 @@ static void upgrade(struct ws_http *http, struct slice rest)
 	const char *why = NULL;
 	void *user = NULL;
 	char *key = head_field(&http->head, "Sec-WebSocket-Key");
-	int status = judge_handshake(http, key, &user, &why);
+	/* RFC 6455, 5.1. A client has no reason to send the beginning of a header. */
+	bool unmasked = rest.n == 1 || (rest.n > 1 && (rest.p[1] & 0x80) == 0);
+	int status = unmasked ? 400 : judge_handshake(http, key, &user, &why);
 
+	if (unmasked)
+		why = "frames of a client are masked";
 	if (status != 101) {
 		refuse(http, status, why, status == 426 ? "Sec-WebSocket-Version: 13" : NULL);
 		free(key);
@@ -426,7 +430,7 @@ static void upgrade(struct ws_http *http, struct slice rest)
 			: "");
 	buf_add(&b, rest.p, rest.n);
 	free(key);
-	ws->adopting = ws_peer_new(ws, user);
+	ws->adopting = ws_peer_new(ws, user, rest.n > 0);
 	lws_adopt_socket_vhost_readbuf(ws->vhost, release(http), b.p, b.n);
 	buf_free(&b);
 	if (ws->adopting != NULL) { /* it came to nothing */

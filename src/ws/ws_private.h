@@ -69,7 +69,7 @@ void ws_callers_close(struct ws *ws);
 void ws_listen_again(struct ws *ws);
 
 /* ws_socket.c: what lws reports of a websocket. */
-struct ws_socket *ws_peer_new(struct ws *ws, void *user);
+struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked);
 void ws_socket_open(struct ws_socket *peer, struct lws *wsi);
 void ws_socket_receive(struct ws_socket *peer, const void *p, size_t n);
 void ws_socket_pong(struct ws_socket *peer);
@@ -79,6 +79,13 @@ void ws_socket_closed(struct ws_socket *peer);  /* the socket must not be touche
 void ws_socket_free(struct ws_socket *peer);
 void ws_sockets_tick(struct ws *ws);
 void ws_sockets_write(struct ws *ws);
+
+/* ws_mask.c: watches for the first frame of a socket that is not being read; known is called from
+ * the loop. NULL with errno set if there is no descriptor left. Given to ws_mask_forget once, from
+ * known too. */
+struct ws_mask *ws_mask_watch(
+	uv_loop_t *loop, int fd, void (*known)(void *arg, bool masked), void *arg);
+void ws_mask_forget(struct ws_mask *mask);
 
 /* ws_out.c: the messages that wait to be written to a peer. */
 struct ws_out {

@@ -37,7 +37,9 @@ struct ws_socket {
 	uint64_t active_at, written_at; /* uv_now() of the last activity, and of the last write */
 	bool pinged;                    /* since then */
 	bool paused, output_full,
-		not_reading; /* paused by the owner, by the soft limit; as set in lws */
+		not_reading;  /* paused by the owner, by the soft limit; as set in lws */
+	bool masked;          /* the first frame is */
+	struct ws_mask *mask; /* it is not known yet whether it is */
 
 	struct ws_out out;
 	bool due; /* in the server's list of those to be written to */
@@ -48,23 +50,24 @@ struct ws_socket {
 	uint64_t deadline; /* uv_now() at which it is dropped without a word */
 };
 
-struct ws_socket *ws_peer_new(struct ws *ws, void *user)
+struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked)
 {
 	struct ws_socket *peer = xcalloc(1, sizeof(*peer));
 
 	peer->ws = ws;
 	peer->user = user;
+	peer->masked = masked;
 	ws_out_init(&peer->out);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->nsockets++;
 	return peer;
 }
 
-void ws_socket_open(struct ws_socket *peer, struct lws *wsi)
+static void forget_mask(struct ws_socket *peer)
 {
-	peer->wsi = wsi;
-	peer->active_at = peer->written_at = uv_now(peer->ws->loop);
-	peer->ws->config.ops->open(peer->user, peer);
+	if (peer->mask != NULL)
+		ws_mask_forget(peer->mask);
+	peer->mask = NULL;
 }
 
 /* Brings the server's sums up to date; true if that changes them. */
@@ -106,6 +109,7 @@ void ws_socket_closed(struct ws_socket *peer)
 {
 	peer->wsi = NULL;
 	peer->closing = true;
+	forget_mask(peer);
 	drop_queue(peer);
 }
 
@@ -115,6 +119,7 @@ void ws_socket_free(struct ws_socket *peer)
 	void *user = peer->user;
 
 	peer->expected = 0;
+	forget_mask(peer);
 	drop_queue(peer);
 	set_output_full(peer, false);
 	unschedule_write(peer);
@@ -186,13 +191,37 @@ static void collect(struct ws_socket *peer, const void *p, size_t n)
 /* Without the flag lws would only take note and not tell the loop. */
 static void apply_pause(struct ws_socket *peer)
 {
-	bool not_reading =
-		(peer->paused || peer->output_full) && !(peer->incoming && peer->admitted);
+	bool paused = (peer->paused || peer->output_full) && !(peer->incoming && peer->admitted);
+	bool not_reading = paused || peer->mask != NULL;
 
 	if (peer->wsi == NULL || not_reading == peer->not_reading)
 		return;
 	peer->not_reading = not_reading;
 	lws_rx_flow_control(peer->wsi, (not_reading ? 0 : 1) | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
+}
+
+static void on_mask(void *arg, bool masked)
+{
+	struct ws_socket *peer = arg;
+
+	forget_mask(peer);
+	if (!masked)
+		ws_close(peer, 1002); /* RFC 6455, 5.1 */
+	apply_pause(peer);
+}
+
+void ws_socket_open(struct ws_socket *peer, struct lws *wsi)
+{
+	uv_loop_t *loop = peer->ws->loop;
+
+	peer->wsi = wsi;
+	peer->active_at = peer->written_at = uv_now(loop);
+	if (!peer->masked)
+		peer->mask = ws_mask_watch(loop, lws_get_socket_fd(wsi), on_mask, peer);
+	apply_pause(peer);
+	peer->ws->config.ops->open(peer->user, peer);
+	if (!peer->masked && peer->mask == NULL) /* there are no descriptors left */
+		ws_close(peer, 1013);
 }
 
 /* As much of the message as is known to come, and will be kept. */
@@ -371,8 +400,8 @@ int64_t ws_quiet(const struct ws_socket *peer)
 	uint64_t last = peer->active_at > peer->written_at ? peer->active_at : peer->written_at;
 	int not_reading = 0;
 
-	if (peer->wsi == NULL || peer->incoming || peer->not_reading || peer->out.queued > 0 ||
-		lws_partial_buffered(peer->wsi) ||
+	if (peer->wsi == NULL || peer->incoming || (peer->not_reading && peer->mask == NULL) ||
+		peer->out.queued > 0 || lws_partial_buffered(peer->wsi) ||
 		ioctl(lws_get_socket_fd(peer->wsi), FIONREAD, &not_reading) < 0 || not_reading > 0)
 		return 0;
 	return (int64_t)(uv_now(peer->ws->loop) - last);
@@ -474,7 +503,7 @@ static void tick(struct ws_socket *peer, uint64_t now)
 		else if (peer->code != 0 && TAILQ_EMPTY(&peer->out.queue) &&
 			 !lws_partial_buffered(peer->wsi))
 			send_close_frame(peer);
-	} else if (peer->not_reading && peer->out.queued == 0) {
+	} else if (peer->not_reading && peer->mask == NULL && peer->out.queued == 0) {
 		peer->active_at = now; /* it is we who do not listen */
 	} else if (now - peer->active_at >= limit) {
 		metrics_add(metrics_series(METRIC_SOCKET_CLOSES, "code=\"1006\""), 1);
