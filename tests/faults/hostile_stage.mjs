@@ -132,6 +132,6 @@ export class Stage {
 		const failed = this.checks.filter(([holds]) => !holds).map(([, what]) => what);
 		const blocked = report.small >= AFTER_MS || report.heartbeat >= AFTER_MS;
 		const became = died ? 'died' : blocked ? 'blocked' : failed.length ? 'not as it must be' : 'ok';
-		return { ...row, heartbeat: report.heartbeat, small: report.small, became, failed, open: this.open };
+		return { ...row, heartbeat: report.heartbeat, small: report.small, became, failed };
 	}
 }
