@@ -48,7 +48,7 @@ while read -r error; do
 done < <(grep -rhoP "$code" src/core/error_reply.c | sort -u)
 while read -r event; do
 	man interlock-protocol.7 | grep -qP "^   $event$" || wrong "interlock-protocol(7) does not mention $event"
-done < <(grep -rhoP '\.event = "\K[^"]+' src | sort -u)
+done < <(grep -rhoP '\.event = "\K[^"]+' src --include='*.c' | sort -u)
 while IFS= read -r line; do
 	man interlock-protocol.7 | grep -qF -- "$line" || wrong "interlock-protocol(7) has another worker: $line"
 done <tests/client/worker.py
