@@ -34,7 +34,7 @@ for command in $commands; do
 		man interlock.1 | grep -qP -- "^ +$option( |$)" || wrong "interlock(1) does not mention $option"
 	done
 done
-accepted=$(grep -hoP '\{ "\K[a-z-]+(?=", \w+_argument)' src/main.c src/interlockd.c 2>/dev/null | sort)
+accepted=$(grep -hoP '\{ "\K[a-z-]+(?=", \w+_argument)' src/interlockd.c | sort)
 [ "$(sed 's/^/--/' <<<"$accepted")" = "$("$BUILD/interlockd" --help | longs | sort -u)" ] ||
 	wrong 'interlockd --help lists other options than it takes'
 for option in $("$BUILD/interlockd" --help | longs); do
@@ -45,10 +45,10 @@ done
 code='{ "\K[a-z_]+(?=", (NULL|"[a-z_:]+"), )'
 while read -r error; do
 	man interlock-protocol.7 | grep -qP "^ +$error( |$)" || wrong "interlock-protocol(7) does not mention $error"
-done < <(grep -rhoP "$code" src --include=refuse.c --include=error_reply.c | sort -u)
+done < <(grep -rhoP "$code" src/core/error_reply.c | sort -u)
 while read -r event; do
 	man interlock-protocol.7 | grep -qP "^   $event$" || wrong "interlock-protocol(7) does not mention $event"
-done < <(grep -rhoP '\.event = "\K[^"]+' src | sort -u)
+done < <(grep -rhoP '\.event = "\K[^"]+' src --include='*.c' | sort -u)
 while IFS= read -r line; do
 	man interlock-protocol.7 | grep -qF -- "$line" || wrong "interlock-protocol(7) has another worker: $line"
 done <tests/client/worker.py

@@ -24,6 +24,26 @@ for file in config/alerts.yml config/grafana-dashboard.json; do
 	unknown=$(comm -13 <(echo "$series") <(names $file))
 	[ -z "$unknown" ] || wrong "$file speaks of what is not among them: $unknown"
 done
+
+# Labels: those that the code gives are those in the manual, and the dashboard and the alerts group by no others.
+documented=$(sed -n 's/^\.It Ic \([a-z_]*\) Ns { Ns Ar \(.*\) Ns }$/\1 \2/p' config/man/interlockd.8 | tr -d ,)
+given=$(
+	grep -rhozP 'metrics_seriesf?\(\s*METRIC_\w+,\s*"[^;]*' src --include='*.c' | tr '\0\n' '\n ' | sed 's/metrics_series/\n&/g' |
+		perl -ne 'if (/METRIC_(\w+)/) { my $of = $1; print "$of $1\n" while /(\w+)=\\"/g }' | sort -u
+)
+[ "$(wc -l <<<"$given")" -gt 20 ] || wrong "the labels in the code were not found"
+while read -r id label; do
+	name=$(grep -oP "\[METRIC_$id\] = \{ \"\K\w+" src/lib/metrics.c)
+	grep -qE "^$name .*\b$label\b" <<<"$documented" || wrong "interlockd(8) does not mention the label $label of $name"
+done <<<"$given"
+while read -r expr; do
+	of=$(grep -oE '\b(interlock|process)_[a-z_]+' <<<"$expr" | sed -E 's/_(bucket|sum|count)$//' | sort -u)
+	labels=$(grep -oP 'by ?\(\K[^)]*' <<<"$expr" | tr -s ', ' '\n' | grep -vxE 'le|instance|job|' | sort -u)
+	for label in $labels; do
+		grep -E "^(${of//$'\n'/|}) " <<<"$documented" | grep -qw "$label" || wrong "an expression groups by $label, which is no label of:" $of
+	done
+done < <(jq -r '.panels[].targets[]?.expr' config/grafana-dashboard.json && sed -n 's/^ *expr: //p' config/alerts.yml)
+
 # A dashboard for every question: nothing that is counted is never shown.
 hidden=$(comm -23 <(echo "$table") <(names config/grafana-dashboard.json | sed -E 's/_(bucket|sum|count)$//' | sort -u) |
 	grep -vE '^process_(start_time|virtual)|^interlock_(sweep_runs|lease_renewals|policy_mismatch)' | tr '\n' ' ')
