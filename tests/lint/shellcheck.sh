@@ -3,6 +3,15 @@
 # SC2154 (a script that is sourced uses variables of the one that sources it), SC2046 and SC2206 (the words
 # of $(jobs -p) and of the options in a variable are meant to be split).
 cd "$(dirname "$0")/../.." || exit
-git ls-files -co --exclude-standard | while read -r file; do
-	[ ! -f "$file" ] || ! head -n 1 "$file" | grep -qE '^#(!.*\b(ba)?sh\b| shellcheck shell=)' || echo "$file"
-done | xargs shellcheck --external-sources --source-path=SCRIPTDIR --severity=warning --exclude=SC2154,SC2046,SC2206
+
+# begin PATTERN: the files whose first line is like this.
+begin() {
+	local file line
+	git ls-files -co --exclude-standard | while read -r file; do
+		[ ! -f "$file" ] || { LC_ALL=C read -r line <"$file" && [[ $line =~ $1 ]] && echo "$file"; }
+	done 2>/dev/null
+}
+
+sourced=$(begin '^# shellcheck shell=')
+begin '^#(!.*\b(ba)?sh\b| shellcheck shell=)' | tests/lint/each shellcheck "$sourced" \
+	shellcheck --external-sources --source-path=SCRIPTDIR --severity=warning --exclude=SC2154,SC2046,SC2206 {}
