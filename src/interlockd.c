@@ -427,6 +427,7 @@ static void handle_signal(struct daemon *d, uv_signal_t *handle, int signum, uv_
 
 static void start(struct daemon *d)
 {
+	struct conf *conf = d->conf;
 	const int files = ws_max_descriptors();
 
 	uv_loop_init(&d->loop);
@@ -434,18 +435,18 @@ static void start(struct daemon *d)
 	metrics_begin(INTERLOCK_VERSION, schema_version());
 	d->context = (struct context){
 		.loop = &d->loop,
-		.conf = d->conf,
+		.conf = conf,
 		.keyring = d->server.keys,
 		.coordinator = d->name,
 	};
 	d->server.loop = &d->loop;
-	d->server.conf = d->conf;
+	d->server.conf = conf;
 	d->server.kinds = protocol_kinds;
 	d->queue = queue_new(&d->server);
 	collect_routes(d);
 	channel_init(&d->server);
 	d->server.ws = ws_new(&d->loop, &(struct ws_config){
-						.max_message = (size_t)d->conf->max_message,
+						.max_message = (size_t)conf->max_message,
 						.soft = WORKER_SOFT,
 						.hard = WORKER_HARD,
 						.silence = SILENCE,
@@ -455,14 +456,14 @@ static void start(struct daemon *d)
 						.ops = &ws_ops,
 						.arg = &d->server,
 					});
-	snprintf(d->name, sizeof(d->name), "%s", d->conf->name);
-	endpoints_open(d->server.ws, d->conf, d->name, sizeof(d->name));
+	snprintf(d->name, sizeof(d->name), "%s", conf->name);
+	endpoints_open(d->server.ws, conf, d->name, sizeof(d->name));
 	d->server.batch = d->context.batch =
 		batch_new(&d->loop, &(struct batch_config){
-					    .conninfo = d->conf->url,
+					    .conninfo = conf->url,
 					    .coordinator = d->name,
-					    .writers = (int)d->conf->writers,
-					    .patience = d->conf->patience,
+					    .writers = (int)conf->writers,
+					    .patience = conf->patience,
 					    .up = on_database,
 					    .arg = d,
 				    });

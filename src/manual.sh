@@ -93,6 +93,7 @@ sample() {
 while IFS= read -r line; do
 	case $line in
 	'.\" @help '*)
+		# shellcheck disable=SC2086 # its words
 		set -- ${line#*@help }
 		"$build/$1" --help | options
 		;;

@@ -13,12 +13,14 @@ die() { echo "$0: $*" >&2 && exit 1; }
 # end PID...: ends these children and waits for them; who does not go within 15 s is killed.
 end() {
 	local left asked=
+	# shellcheck disable=SC2086 # an argument for each
 	for _ in {1..150}; do
 		left=$(jobs -pr | grep -xF "$(printf '%s\n' "$@")") || return 0
 		[ -n "$asked" ] || kill $left 2>/dev/null || true
 		asked=yes
 		sleep 0.1
 	done
+	# shellcheck disable=SC2086
 	kill -KILL $left
 }
 

@@ -195,8 +195,9 @@ static bool print_frame(FILE *out, struct top *t, struct buf *why)
 {
 	char at[64];
 	time_t now = time(NULL);
+	struct tm tm;
 
-	strftime(at, sizeof(at), t->json ? "%FT%T%z" : "%F %T", localtime(&now));
+	strftime(at, sizeof(at), t->json ? "%FT%T%z" : "%F %T", localtime_r(&now, &tm));
 	fprintf(out, t->json ? "{\"at\":\"%s\"" : "interlock  %s  ", at);
 	bool ok = command(t, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", why) &&
 		  print_sections(out, t, why) && command(t, "COMMIT", why);

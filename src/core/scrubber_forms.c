@@ -63,9 +63,12 @@ static void escape(struct slice text, bool slashes, struct buf *out)
 /* In a JSON string, and in a JSON string within one. */
 static void add_escaped(struct scrubber *s, struct slice text)
 {
-	bool any = memchr(text.p, '/', text.n) != NULL;
+	/* A secret is not empty: text.p is not NULL. */
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
+	int ways = memchr(text.p, '/', text.n) != NULL ? 2 : 1;
 
-	for (int slashes = 0; slashes <= any; slashes++) {
+	for (int way = 0; way < ways; way++) {
+		bool slashes = way == 1;
 		struct buf once = { 0 }, twice = { 0 };
 
 		escape(text, slashes, &once);
@@ -264,6 +267,8 @@ static void add_all_pairs(struct scrubber *s, struct slice value)
 			buf_add(&open, &token, sizeof(token));
 		if (strchr("}]", *token.p) == NULL)
 			continue;
+		/* The value is valid: the bracket was opened. */
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		while (*all[from - 1].p == '"')
 			from--;
 		if (*token.p == '}')

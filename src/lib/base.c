@@ -58,7 +58,9 @@ void *xmemdup(const void *p, size_t n)
 {
 	void *q = xmalloc(n);
 
-	return n > 0 ? memcpy(q, p, n) : q;
+	if (n > 0)
+		memcpy(q, p, n);
+	return q;
 }
 
 char *xstrndup(const char *s, size_t n)

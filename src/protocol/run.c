@@ -18,7 +18,7 @@
 
 struct run_channel *run_channel(const struct channel *channel)
 {
-	return channel != NULL ? channel->data : NULL;
+	return channel->data;
 }
 
 void run_channel_started(const struct channel *channel)

@@ -18,7 +18,7 @@ struct run_channel {
 	const struct cached_plan *plan;
 };
 
-/* Of a channel of the kind run_kind; NULL of NULL. */
+/* Of a channel of the kind run_kind. */
 struct run_channel *run_channel(const struct channel *channel);
 /* The run has started or ended; the channel may be gone (NULL). */
 void run_channel_started(const struct channel *channel);

@@ -64,7 +64,7 @@ static void read_all(struct request *request)
 		jscan_type(frame->payload) != JSCAN_OBJECT)
 		return;
 	frame->cut = !payload_split(frame->payload, &request->payload);
-	frame->payload = frame->cut ? (struct slice){ 0 } : request->payload.small;
+	frame->payload = frame->cut ? slice_of(NULL) : request->payload.small;
 	route = channel_route_of(request->server, frame->topic, frame->event);
 	if (route == NULL || route->content == NULL || frame->cut)
 		return;

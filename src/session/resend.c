@@ -130,6 +130,8 @@ static void drop(struct undelivered *u, struct kept *k)
 static void drop_all(struct undelivered *u)
 {
 	while (!TAILQ_EMPTY(&u->replies))
+		/* TAILQ_REMOVE has put another one first. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		drop(u, TAILQ_FIRST(&u->replies));
 }
 
@@ -294,8 +296,10 @@ void undelivered_keep(const struct request *request, bool ok, bool binary, struc
 		.fetched = is_fetch(request),
 		.ref = ref.n,
 		.size = response.n };
-	memcpy(k->bytes, ref.p, ref.n);
-	memcpy(k->bytes + ref.n, response.p, response.n);
+	if (ref.n > 0)
+		memcpy(k->bytes, ref.p, ref.n);
+	if (response.n > 0)
+		memcpy(k->bytes + ref.n, response.p, response.n);
 	TAILQ_INSERT_TAIL(&u->replies, k, entry);
 	u->n++;
 	account(u, (ptrdiff_t)size);

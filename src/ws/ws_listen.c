@@ -28,6 +28,13 @@ struct listener {
 	char *path; /* of a unix socket of our own making */
 };
 
+/* The next connection, or -1. Who it is is asked later. */
+static int accept_next(const struct listener *l)
+{
+	/* cppcheck-suppress nullPointer ; accept4 allows it */
+	return accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 /* Out of descriptors: the kernel would report the waiting connection again and again. Takes it with
  * the spare one and lets it go. */
 static void refuse_connection(struct listener *l)
@@ -38,7 +45,7 @@ static void refuse_connection(struct listener *l)
 		log_warn("accept");
 	l->ws->exhausted = true;
 	close(l->ws->spare);
-	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+	fd = accept_next(l);
 	if (fd >= 0)
 		close(fd);
 	l->ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -81,8 +88,7 @@ static bool accept_one(struct listener *l)
 			return false;
 		}
 	}
-	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
+	fd = accept_next(l);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE) {
 			if (ws_caller_drop(l->ws, NULL, 0))
@@ -241,8 +247,8 @@ bool ws_listen(struct ws *ws, const char *address, unsigned serves, struct buf *
 		errno = EINVAL;
 		return false;
 	}
-	fd = socket(path != NULL ? AF_UNIX : a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ok = fd >= 0 && (path != NULL ? bind_unix(fd, path) : bind_inet(fd, a)) &&
+	fd = socket(a != NULL ? a->ai_family : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ok = fd >= 0 && (a != NULL ? bind_inet(fd, a) : bind_unix(fd, path)) &&
 	     listen(fd, SOMAXCONN) == 0 && ws_listen_fd(ws, fd, serves, bound);
 	err = errno;
 	if (a != NULL)

@@ -54,7 +54,7 @@ idling() {
 	sql -c 'DELETE FROM waiting' >/dev/null
 	ulimit -n "$(ulimit -Hn)"
 	restart
-	load empty --mode claim-empty --sockets 100 --in-flight 4 --warmup 1 --seconds $short
+	load empty --mode claim-empty --sockets 100 --in-flight 4 --warmup 1 --seconds "$short"
 	restart
 	resident >"$out/asking.cost"
 	load asking --mode claim-empty --sockets 5000 --in-flight 1 --rate 500 --warmup 1 --seconds $((settled + long)) &

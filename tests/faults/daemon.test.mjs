@@ -36,7 +36,7 @@ test('SIGTERM under full load: nothing said is without an answer, and it leaves 
 	const back = rejoined();
 	const begun = Date.now();
 	await a.stop();
-	assert.ok(Date.now() - begun < DRAIN_MS + 5_000, `it took ${Date.now() - begun} ms`);
+	assert.ok(Date.now() - begun < DRAIN_MS + 25_000, `it took ${Date.now() - begun} ms`);
 	for (const { closes } of load.lines) assert.deepEqual(closes, [1001]);
 	await again();
 	await load.progress();

@@ -39,9 +39,8 @@ const half = Array.from({ length: 50 }, () => {
 });
 
 beside('half a handshake delays no other client', async () => {
-	const begun = Date.now();
 	const worker = await a.worker();
-	assert.ok(Date.now() - begun < 2000, 'another one is let in at once');
+	assert.ok(half.every(({ destroyed }) => !destroyed), 'another one is let in before these are given up');
 	await worker.cut();
 });
 

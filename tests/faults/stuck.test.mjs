@@ -1,5 +1,7 @@
 // A message whose statement does not end: it is found out, waits while others of its writer go on, and
 // is given up alone. A trigger lets the statement hang, or a third session has the lock that it needs.
+//
+// long: it waits for statements to be given up
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket, slow, test, serve, good, open, ask, stats, refusal, request, raw, eventually, run } from './ws_stage.mjs';
+import { WebSocket, test, serve, good, open, ask, stats, refusal, request, raw, eventually, received, run } from './ws_stage.mjs';
 
 // -- The handshake --------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ test('an abrupt end, from the callback and from outside', async (server) => {
 		const start = Date.now();
 		ws.send(command);
 		assert.equal(await ws.ended, 1006);
-		assert.ok(Date.now() - start < 2000);
+		assert.ok(Date.now() - start < 20_000);
 	}
 });
 
@@ -234,7 +234,7 @@ test('a client that does not answer the close is dropped', async (server) => {
 	const start = Date.now();
 	ws.send('!close 1012');
 	await once(ws._socket, 'end');
-	assert.ok(Date.now() - start < 12_000);
+	assert.ok(Date.now() - start < 25_000);
 	ws.terminate();
 });
 
@@ -248,9 +248,10 @@ test('a client that leaves is answered with its own code', async (server) => {
 
 test('the soft limit stops the reading until half of it is written', async (server) => {
 	const ws = await open(server);
+	const first = await stats(server);
 	ws._socket.pause();
 	ws.send('!send 1 12000000');
-	await sleep(200);
+	await received(server, first, 1);
 	for (let i = 0; i < 100; i++) ws.send(`q${i}`);
 	await sleep(200);
 	const before = (await stats(server)).messages;
@@ -264,9 +265,10 @@ test('the soft limit stops the reading until half of it is written', async (serv
 
 test('beyond the hard limit it is closed with 1013', async (server) => {
 	const ws = await open(server);
+	const before = await stats(server);
 	ws._socket.pause();
 	ws.send('!send 40 1000000');
-	await sleep(500);
+	await received(server, before, 1);
 	ws._socket.resume();
 	assert.equal(await ws.ended, 1013);
 	assert.ok(ws.got.length < 30);
@@ -275,10 +277,11 @@ test('beyond the hard limit it is closed with 1013', async (server) => {
 test('one message beyond the hard limit is no reason', async () => {
 	const server = await serve(['hard=1000000']);
 	const ws = await open(server);
+	const before = await stats(server);
 	ws._socket.pause();
 	ws.send('!send 1 30000000');
 	ws.send('!send 5 1000');
-	await sleep(300);
+	await received(server, before, 1);
 	ws._socket.resume();
 	assert.equal((await ws.next()).length, 30_000_000);
 	for (let i = 0; i < 5; i++) assert.equal((await ws.next()).length, 1000);
@@ -313,10 +316,10 @@ test('silence: pinged at half of it, dropped at it; a pong or a frame is enough'
 	const start = Date.now();
 	assert.equal(await dead.ended, 1006);
 	const took = Date.now() - start;
-	assert.ok(took > 1900 && took < (slow ? 6000 : 2800), `${took} ms`);
+	assert.ok(took > 1900 && took < 6000, `${took} ms`);
 	await sleep(3000);
 	for (const ws of [alive, chatty, held]) assert.equal(ws.readyState, WebSocket.OPEN);
-	assert.ok(pings >= 3 && pings <= 6, `${pings} pings`);
+	assert.ok(pings >= 3 && pings <= (took + 3000) / 800, `${pings} pings`);
 	clearInterval(chat);
 	await server.stop();
 });

@@ -86,6 +86,11 @@ export const stats = async (server) => {
 	return result;
 };
 
+// Until the server has received N messages since BEFORE; each question for the numbers is one itself.
+export const received = async (server, before, n) => {
+	for (let asked = 1; (await stats(server)).messages < before.messages + n + asked; asked++) await sleep(10);
+};
+
 export const refusal = (server, path, options) =>
 	new Promise((resolve, reject) => {
 		const ws = new WebSocket(`ws://${server.at}${path}`, options);
