@@ -96,13 +96,10 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	WHERE (SELECT count(*) FROM work_orders_locked) > 0	-- not before all the locks are had
 		AND r.seq = ANY (ARRAY[t.seq]) AND r.state IN ({{from claim}})
 	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.claim_id, r.revision,
-		r.worker_name, r.deadline_at, t.nth, c.ord
+		'available' AS from_state, r.state AS to_state, r.worker_name, r.deadline_at, t.nth, c.ord
 ), waiting_removed AS (
 	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM locked_waiting))	-- never updated, and locked
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, id FROM updated
-), work_orders_running AS (
+), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM updated v
 	WHERE o.project_id = ANY (ARRAY[v.project_id]) AND o.id = ANY (ARRAY[v.work_order_id])
@@ -115,7 +112,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	ON CONFLICT (project_id) DO UPDATE SET last_served = excluded.last_served
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, worker, epoch)
-	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
+	SELECT project_id, id, revision, 'claim', from_state, to_state, 'accepted', worker_name, claim_epoch
 	FROM updated
 )
 SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint AS deadline_s

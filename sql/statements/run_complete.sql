@@ -61,16 +61,9 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'observed')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state,
-		r.work_order_id, r.dataclip_id, r.save_dataclips
-), in_flight_removed AS (
-	DELETE FROM in_flight f USING updated v
-	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
-), waiting_removed AS (
-	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
-	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
-		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-), steps_closed AS (
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
+		j.state AS from_state, r.state AS to_state
+), {{in_flight_removed}}, {{waiting_removed}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 	FROM updated v
 	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id

@@ -39,12 +39,8 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict = 'revived' OR j.verdict = 'joined' AND j.state IN ('claimed', 'started'))
-	RETURNING r.project_id, r.id, r.workflow_id, r.revision, r.state
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM decided WHERE verdict = 'revived'
-	ON CONFLICT DO NOTHING
-), work_orders_running AS (
+	RETURNING r.project_id, r.id, r.workflow_id, r.revision, j.state AS from_state, r.state AS to_state
+), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM decided j
 	JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
@@ -58,7 +54,7 @@ WITH m AS MATERIALIZED (
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		policy, worker, epoch, lateness, message)
-	SELECT j.project_id, j.run_id, v.revision, 'phx_join', j.state, v.state, 'revived',
+	SELECT j.project_id, j.run_id, v.revision, 'phx_join', v.from_state, v.to_state, 'revived',
 		j.policy, j.worker_name, j.epoch, j.lateness,
 		'{"overturned":' || j.overturned || '}'
 	FROM decided j

@@ -41,16 +41,9 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state
-), waiting_removed AS (
-	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
-	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
-		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-	RETURNING w.project_id, w.workflow_id, w.run_id
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM waiting_removed
-), {{journal run:start}}
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
+		j.state AS from_state, r.state AS to_state
+), {{waiting_removed}}, {{in_flight_added}}, {{journal run:start}}
 SELECT {{reply_columns}}
 FROM decided j
 ORDER BY ord

@@ -41,34 +41,27 @@ WITH p AS MATERIALIZED (
 	FROM decided j
 	WHERE r.seq = ANY (ARRAY[j.seq]) AND r.state = j.state
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
-		r.state, r.save_dataclips, r.finalized_at
-), in_flight_removed AS (
-	DELETE FROM in_flight f USING updated v
-	WHERE f.project_id = ANY (ARRAY[v.project_id]) AND f.workflow_id = ANY (ARRAY[v.workflow_id])
-		AND f.run_id = ANY (ARRAY[v.id])
-), waits AS (
-	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
-	SELECT project_id, workflow_id, queue, priority, seq, id FROM updated WHERE state = 'available'
-), steps_closed AS (
+		j.state AS from_state, r.state AS to_state, r.save_dataclips, r.finalized_at
+), {{in_flight_removed}}, {{waiting_added}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = v.finalized_at
 	FROM updated v
 	CROSS JOIN LATERAL (
 		SELECT step_id FROM run_steps
 		WHERE project_id = v.project_id AND run_id = v.id
 		OFFSET 0) rs
-	WHERE v.state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
+	WHERE v.to_state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
 		AND s.id = ANY (ARRAY[rs.step_id])
 		AND s.exit_reason IS NULL
 ), wipe_scheduled AS (
 	INSERT INTO wipes (project_id, run_id)
-	SELECT project_id, id FROM updated WHERE state = 'lost' AND NOT save_dataclips
+	SELECT project_id, id FROM updated WHERE to_state = 'lost' AND NOT save_dataclips
 	ON CONFLICT DO NOTHING
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		worker, epoch, lateness, message)
 	SELECT j.project_id, j.id, v.revision,
 		CASE j.action WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
-		j.state, v.state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
+		v.from_state, v.to_state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
 		j.worker_name, j.claim_epoch, j.overdue,
 		json_build_object('clock', j.clock, 'overdue_s', extract(epoch FROM j.overdue))::text
 	FROM decided j
