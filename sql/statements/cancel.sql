@@ -1,8 +1,9 @@
--- An operator cancels a run that waits. Goes behind the claims' advisory lock and the lock of its work order, and
--- settle goes behind it. Comes back: the state before, NULL if there is no such run, and whether it was cancelled.
+-- An operator cancels a waiting run. Executed with the claims' advisory lock and the work order's lock held; `settle`
+-- follows. Returns the state before, NULL if there is no such run, and whether it was cancelled.
 -- columns: state, cancelled
 WITH precheck AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.state FROM runs r WHERE r.project_id = {{scalar project_id uuid}} AND r.id = {{scalar run_id uuid}}
+	SELECT r.project_id, r.id, r.state FROM runs r
+	WHERE r.project_id = {{scalar project_id uuid}} AND r.id = {{scalar run_id uuid}}
 ), updated AS (
 	UPDATE runs r SET
 		state = 'cancelled',
@@ -18,4 +19,4 @@ WITH precheck AS MATERIALIZED (
 	SELECT project_id, id, revision, 'cancel', from_state, to_state, 'accepted', claim_epoch
 	FROM updated
 )
-SELECT s.state, EXISTS (SELECT FROM updated) AS cancelled FROM (SELECT) one LEFT JOIN precheck s ON true
+SELECT s.state, EXISTS (SELECT FROM updated) AS cancelled FROM (SELECT) one_row LEFT JOIN precheck s ON true

@@ -1,8 +1,8 @@
--- Claims that no worker will execute go back: the worker was gone before the reply was written, or (`left`) it
--- joined the run and left its channel. The epoch grows and the claim's id goes, so that the token is worth
--- nothing any more. What was joined meanwhile stays, and so does what has started.
+-- Releases claims that no worker will execute: the worker was gone before the reply was written, or (`left`) it
+-- joined the run and left its channel. The epoch is incremented and the claim's id removed, which invalidates the
+-- token. A run that was joined meanwhile, or that has started, is not released.
 -- columns: ord
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, "left" boolean}}
 ), updated AS (
@@ -17,7 +17,7 @@ WITH m AS MATERIALIZED (
 		claim_id = NULL,
 		unjoined_claims = {{unjoined_claims}},
 		revision = r.revision + 1
-	FROM m
+	FROM input m
 	WHERE r.project_id = m.project_id AND r.id = m.run_id AND {{same_claim}}
 		AND r.state IN ({{from release}}) AND (r.joined_at IS NULL OR m."left")
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.claim_epoch,

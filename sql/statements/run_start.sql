@@ -1,8 +1,8 @@
--- run:start. `at` is the worker's clock, or the receipt where the message carried no timestamp.
--- A run that a step:start has started takes its first run:start all the same. Without the lock of
--- its work order this would judge a state older than the row it updates.
+-- run:start. `at` is the worker's timestamp, or the time of receipt if the message has none. A run that a
+-- step:start has started still accepts its first run:start. Without the lock on the work order, the state
+-- that is checked could be older than the row that is updated.
 -- columns: {{reply_columns}}
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, observe boolean, message text, noted text, at timestamptz,
@@ -17,7 +17,7 @@ WITH m AS MATERIALIZED (
 		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'
 		ELSE {{decide run:start}}
 		END AS prechecked
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), decided AS MATERIALIZED (

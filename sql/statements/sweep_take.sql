@@ -1,17 +1,20 @@
--- Behind the lock of their work orders: looks again which of these runs are overdue, and declares them lost or
--- gives them back. A run whose worker was active meanwhile is not taken. Parameters: the runs; the time as of which
--- they are judged, by the database's clock in microseconds; then as in sweep_find. As there and in the claim, there
--- is one way to execute it: lookups have a LIMIT or OFFSET, and = ANY (ARRAY[…]) is for an index only.
+-- With the work orders locked, checks again which of these runs are overdue, and declares them lost or makes them
+-- available. A run whose worker was active meanwhile is not changed. Parameters: the runs; the time at which they must
+-- be overdue, by the database's clock in microseconds; then those of sweep_find. As there and in the claim, only one
+-- plan is possible: lookups have a LIMIT or OFFSET, and only an index can serve = ANY (ARRAY[…]).
 -- columns: id, state, worker_name, clock, overdue, action
-WITH p AS MATERIALIZED (
+WITH setting AS MATERIALIZED (
 	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
 		{{scalar join_timeout_ms bigint}} * interval '1 millisecond' AS join_timeout,
-		string_to_array({{scalar clocks text}}, ' ') AS clocks, {{scalar after_claim text}} AS after_claim, {{scalar max_requeues int}} AS max_requeues,
-		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at, {{scalar jump_us bigint}} * interval '1 microsecond' AS jump
+		string_to_array({{scalar clocks text}}, ' ') AS clocks,
+		{{scalar after_claim text}} AS after_claim,
+		{{scalar max_requeues int}} AS max_requeues,
+		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at,
+		{{scalar jump_us bigint}} * interval '1 microsecond' AS jump
 ), decided AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.action, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
-	FROM p
+	FROM setting
 	CROSS JOIN {{rows f project_id uuid, run_id uuid}}
 	CROSS JOIN LATERAL (
 		{{run_by_key}}) r
