@@ -1,7 +1,7 @@
 -- The journal of one run, or the newest rows of all. Parameters, each NULL for any: the run's project, the run, an
--- outcome or the group `late`, the milliseconds to look back; then the most rows, and whether the messages
--- are wanted. `late`: what came after the loss of its run, from a worker whose claim it still was. Behind the rows
--- of what changed nothing stands, in `more`, how many more of its kind there were, and when the last one came.
+-- outcome or the group `late`, the milliseconds to look back; then the maximum number of rows, and whether to
+-- return the messages. `late`: messages for a lost run from the worker that still had its claim. Messages that changed
+-- nothing have rows only for the first few of a kind; one more row has in `more` how many followed, and when the last.
 SELECT at, run_id, revision, event, from_state, to_state, outcome, code, more, policy, worker, epoch, coordinator,
 	extract(epoch FROM lateness) AS lateness, step_id,
 	CASE WHEN $6::boolean THEN message END AS message

@@ -1,15 +1,15 @@
 -- The runs of a project against their journal: whether each row begins where the one before it ended, whether a
--- change is missing between two, and whether the last row is what the run says of itself. Parameters: the
--- project; how many differences are wanted. The first row has the counts, each other one a difference.
+-- change is missing between two, and whether the last row is the state and revision of the run. Parameters: the
+-- project; the maximum number of differences. The first row has the counts, each other row a difference.
 --
--- A row that applied a change has the revision which the change made, any other the one that it found; an
--- observed one may be either. What happened before the oldest partition is not known and not missed.
-WITH kept AS MATERIALIZED (
+-- A row that applied a change has the revision after it, any other row the run's revision at the time; an observed
+-- row may have either. What happened before the oldest partition is unknown and not reported as missing.
+WITH oldest_partition AS MATERIALIZED (
 	SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz) AS since
 	FROM pg_inherits i
 	JOIN pg_class c ON c.oid = i.inhrelid
 	WHERE i.inhparent = 'transitions'::regclass AND NOT i.inhdetachpending
-), line AS (
+), entry AS (
 	SELECT run_id, id, revision, from_state, to_state,
 		lag(revision) OVER w AS before, lag(to_state) OVER w AS ended, lead(id) OVER w IS NULL AS newest,
 		CASE
@@ -19,7 +19,7 @@ WITH kept AS MATERIALIZED (
 	FROM transitions
 	WHERE project_id = $1::uuid
 	WINDOW w AS (PARTITION BY run_id ORDER BY revision, id)
-), checked_line AS (
+), checked_entry AS (
 	SELECT *,
 		CASE
 		WHEN before IS NULL THEN NULL
@@ -29,31 +29,31 @@ WITH kept AS MATERIALIZED (
 		WHEN from_state <> ended THEN format('a row of revision %s begins from %s, the one before it ended in %s',
 			revision, from_state, ended)
 		END AS wrong
-	FROM line
+	FROM entry
 ), history AS (
 	SELECT run_id, max(revision) AS revision, max(to_state) FILTER (WHERE newest) AS state,
 		max(from_state) FILTER (WHERE before IS NULL) AS begins_from,
 		max(revision - step) FILTER (WHERE before IS NULL) AS begins_at,
 		(array_agg(wrong ORDER BY revision, id) FILTER (WHERE wrong IS NOT NULL))[1] AS wrong
-	FROM checked_line
+	FROM checked_entry
 	GROUP BY run_id
 ), checked AS MATERIALIZED (
 	SELECT r.id,
-		h.run_id IS NULL AND r.revision > 0 AND r.inserted_at < kept.since AS uncovered,
+		h.run_id IS NULL AND r.revision > 0 AND r.inserted_at < o.since AS uncovered,
 		CASE
-		WHEN h.run_id IS NOT NULL OR r.inserted_at < kept.since OR r.revision = 0 AND r.state = 'available'
+		WHEN h.run_id IS NOT NULL OR r.inserted_at < o.since OR r.revision = 0 AND r.state = 'available'
 			THEN NULL
 		ELSE 'the journal has nothing of it'
 		END AS nothing,
 		h.wrong,
-		CASE WHEN r.inserted_at >= kept.since AND (h.begins_at > 0 OR h.begins_from <> 'available')
+		CASE WHEN r.inserted_at >= o.since AND (h.begins_at > 0 OR h.begins_from <> 'available')
 			THEN 'the journal has not its beginning' END AS beginning,
 		CASE
 		WHEN h.state <> r.state THEN format('the run is %s, and its journal ends with %s', r.state, h.state)
 		WHEN h.revision <> r.revision
 			THEN format('the run is at revision %s, and its journal ends with %s', r.revision, h.revision)
 		END AS ending
-	FROM kept
+	FROM oldest_partition o
 	CROSS JOIN runs r
 	LEFT JOIN history h ON h.run_id = r.id
 	WHERE r.project_id = $1::uuid

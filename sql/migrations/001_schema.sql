@@ -340,7 +340,7 @@ CREATE TABLE turns (
 CREATE SEQUENCE turn;
 
 -- policy: a digest of the options that decide the race; two coordinators with different ones would
--- decide the same race differently. workers: who is connected there, a JSON array, as said at seen_at.
+-- decide the same race differently. workers: who is connected there, a JSON array, as of seen_at.
 CREATE TABLE coordinators (
 	name text PRIMARY KEY,
 	policy text NOT NULL,

@@ -1,2 +1,2 @@
--- The janitor's transaction: it locks in one round trip and takes in the next.
+-- Begins the janitor's transaction: one round trip locks the runs' work orders, the next one changes the runs.
 BEGIN

@@ -1,13 +1,13 @@
--- Claims that wait at the same moment with the same list of queues, served as one: for each the demand
--- and the worker's name; then the list (separated by the unit separator, U+001F), the default run time,
--- the grace and the lease (0: none) in milliseconds. Order: the list's preference, priority, fairness
--- between projects, age. The cost follows the workflows that have something waiting, not the runs:
--- `grp` skips through the primary key, and what is in flight is counted in its order up to the limit (a bitmap
--- would be made of all of it).
+-- Serves all pending claims that have the same list of queues. Parameters: for each claim its demand and the
+-- worker's name; then the list (separated by the unit separator, U+001F), the default run timeout, the grace
+-- period and the lease (0: no lease) in milliseconds. Runs are ordered by the list's preference, priority, fairness
+-- between projects, age. The cost depends on the number of workflows with waiting runs, not on the number of runs:
+-- `waiting_group` skips through the primary key, and runs in flight are counted in index order up to the limit (a
+-- bitmap scan would read all of them).
 --
--- There is one way to execute it, whatever the planner believes to be in the tables: lookups are LATERAL with a
--- LIMIT, = ANY (ARRAY[…]) is served by an index but by no hash or merge, and runs are found by seq, since of
--- their indexes two begin with project_id. Comes back: for each run its claimer and what its token needs.
+-- Only one plan is possible, whatever the planner's statistics: lookups are LATERAL with a LIMIT, an index can serve
+-- = ANY (ARRAY[…]) but a hash or merge join cannot, and runs are looked up by seq, since two of their indexes begin
+-- with project_id. Returns for each run its claimer and what its token needs.
 -- columns: ord, id, project_id, work_order_id, claim_epoch, claim_id, deadline_s
 WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT ord, worker, sum(demand) OVER (ORDER BY ord) AS upto, sum(demand) OVER () AS total
@@ -16,15 +16,15 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT coalesce(max(total), 0) AS n FROM claimer
 ), waiting_group AS (
 	{{waiting_groups}}
-), open AS MATERIALIZED (
+), group_slots AS MATERIALIZED (
 	SELECT g.*, total_demand.n,
 		coalesce(array_position(q.queues, g.queue), array_position(q.queues, '*')) AS pref,
 		CASE WHEN w.concurrency IS NULL THEN total_demand.n ELSE w.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id AND f.workflow_id = g.workflow_id
-			ORDER BY f.run_id LIMIT w.concurrency) x) END AS workflow_slots,
+			ORDER BY f.run_id LIMIT w.concurrency) running) END AS workflow_slots,
 		CASE WHEN p.concurrency IS NULL THEN total_demand.n ELSE p.concurrency - (SELECT count(*) FROM (
 			SELECT FROM in_flight f WHERE f.project_id = g.project_id
-			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) x) END AS project_slots
+			ORDER BY f.workflow_id, f.run_id LIMIT p.concurrency) running) END AS project_slots
 	FROM waiting_group g
 	CROSS JOIN LATERAL (SELECT concurrency FROM workflows WHERE id = g.workflow_id LIMIT 1) w
 	CROSS JOIN LATERAL (SELECT concurrency FROM projects WHERE id = g.project_id LIMIT 1) p
@@ -34,12 +34,12 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT o.project_id, o.workflow_id, o.queue, o.priority, o.pref, o.workflow_slots, o.project_slots, h.seq,
 		row_number() OVER (PARTITION BY o.project_id, o.workflow_id
 			ORDER BY o.pref, o.priority, h.seq) AS nth_in_workflow
-	FROM open o
+	FROM group_slots o
 	CROSS JOIN LATERAL (
 		SELECT w.seq FROM waiting w
 		WHERE w.project_id = o.project_id AND w.workflow_id = o.workflow_id
 			AND w.queue = o.queue AND w.priority = o.priority
-			AND w.seq >= o.seq	-- those before have been claimed, and may not be vacuumed yet
+			AND w.seq >= o.seq	-- rows before it are claimed, but perhaps not vacuumed yet
 		ORDER BY w.seq LIMIT greatest(0, least(o.n, o.workflow_slots, o.project_slots))) h
 	WHERE o.pref IS NOT NULL
 ), within_workflow AS (
@@ -59,7 +59,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	SELECT w.*, p.nth
 	FROM chosen p
 	CROSS JOIN LATERAL (
-		SELECT w.ctid AS place, w.seq FROM waiting w
+		SELECT w.ctid AS row_id, w.seq FROM waiting w
 		WHERE w.project_id = p.project_id AND w.workflow_id = p.workflow_id
 			AND w.queue = p.queue AND w.priority = p.priority AND w.seq = p.seq
 		LIMIT 1
@@ -93,16 +93,13 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		revision = r.revision + 1
 	FROM locked_waiting t
 	CROSS JOIN LATERAL (SELECT ord, worker FROM claimer WHERE upto >= t.nth ORDER BY ord LIMIT 1) c
-	WHERE (SELECT count(*) FROM work_orders_locked) > 0	-- not before all the locks are had
+	WHERE (SELECT count(*) FROM work_orders_locked) > 0	-- after all locks have been acquired
 		AND r.seq = ANY (ARRAY[t.seq]) AND r.state IN ({{from claim}})
 	RETURNING r.project_id, r.id, r.workflow_id, r.work_order_id, r.claim_epoch, r.claim_id, r.revision,
-		r.worker_name, r.deadline_at, t.nth, c.ord
+		'available' AS from_state, r.state AS to_state, r.worker_name, r.deadline_at, t.nth, c.ord
 ), waiting_removed AS (
-	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT place FROM locked_waiting))	-- never updated, and locked
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, id FROM updated
-), work_orders_running AS (
+	DELETE FROM waiting WHERE ctid = ANY (ARRAY(SELECT row_id FROM locked_waiting))	-- never updated, and locked
+), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM updated v
 	WHERE o.project_id = ANY (ARRAY[v.project_id]) AND o.id = ANY (ARRAY[v.work_order_id])
@@ -110,12 +107,12 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 	INSERT INTO turns AS t (project_id, last_served)
 	SELECT project_id, nextval('turn')
 	FROM (SELECT project_id, nth = max(nth) OVER (PARTITION BY project_id) AS last, nth
-		FROM updated ORDER BY nth) x
+		FROM updated ORDER BY nth) served
 	WHERE last
 	ON CONFLICT (project_id) DO UPDATE SET last_served = excluded.last_served
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome, worker, epoch)
-	SELECT project_id, id, revision, 'claim', 'available', 'claimed', 'accepted', worker_name, claim_epoch
+	SELECT project_id, id, revision, 'claim', from_state, to_state, 'accepted', worker_name, claim_epoch
 	FROM updated
 )
 SELECT ord, id, project_id, work_order_id, claim_epoch, claim_id, extract(epoch FROM deadline_at)::bigint AS deadline_s

@@ -1,6 +1,6 @@
--- fetch:credential: only a credential that the run's snapshot names, only for the run's worker, and
--- only while the run is claimed or started. Everything else is "not found", in the same bytes. The
--- body of one that is too large is not read.
+-- fetch:credential: only a credential that the run's snapshot names, only for the run's worker, and only
+-- while the run is claimed or started. In all other cases the reply is the same "not found". A body that
+-- is too large is not read.
 -- columns: ord, verdict, body
 SELECT m.ord, CASE WHEN c.id IS NULL THEN 'not_found' ELSE 'accepted' END AS verdict,
 	CASE WHEN octet_length(c.body) <= m.largest THEN encode(c.body, 'hex') END AS body

@@ -1,11 +1,11 @@
--- POST /i/<trigger id>: what cannot be enqueued is a verdict, not an error. The function raises for a
--- trigger that is not usable, so it must not see one: a condition beside it would be looked at too late.
--- A key comes as its digest under a salt of this request, `proof`, and the trigger's are hashed with the same
--- salt before they are compared: how long that takes tells nothing about them.
--- The ids were made at receipt, or the work order's is the sender's: what is sent again is recognised. What two
--- coordinators have at once they insert in one order, so that neither waits for the other.
+-- POST /i/<trigger id>: a request that cannot be enqueued has a verdict; it is not an error. The function raises for
+-- an unusable trigger, so `enqueueable` removes those first: a condition in the same query could be evaluated too late.
+-- `proof` is the digest of the request's key with a salt of this request; the trigger's keys are hashed with the
+-- same salt before they are compared, so that the time which the comparison takes reveals nothing about them.
+-- The ids were made at receipt (or the sender chose the work order's), so a repeated request is recognised. All
+-- coordinators insert in the same order, which prevents deadlocks between them.
 -- columns: ord, verdict, work_order_id, run_id
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT m.*, t.id IS NOT NULL AND t.enabled AND t.type = 'webhook' AS found, t.runnable, t.workflow_id,
 		t.keys = '{}' OR EXISTS (SELECT FROM unnest(t.keys) k
 			WHERE encode(sha256(convert_to(m.salt || k, 'UTF8')), 'hex') = m.proof) AS authorized
@@ -13,7 +13,7 @@ WITH m AS MATERIALIZED (
 		work_order_id uuid, run_id uuid, clip_id uuid}}
 	LEFT JOIN triggers t ON t.id = m.trigger_id
 ), enqueueable AS MATERIALIZED (
-	SELECT * FROM m WHERE found AND runnable AND authorized ORDER BY key, work_order_id
+	SELECT * FROM input m WHERE found AND runnable AND authorized ORDER BY key, work_order_id
 ), enqueued AS MATERIALIZED (
 	SELECT a.ord, e.work_order_id, e.run_id
 	FROM enqueueable a
@@ -27,6 +27,6 @@ SELECT m.ord,
 		WHEN enqueued.work_order_id IS NULL THEN 'taken'
 		ELSE 'accepted' END AS verdict,
 	enqueued.work_order_id, enqueued.run_id
-FROM m
+FROM input m
 LEFT JOIN enqueued ON enqueued.ord = m.ord
 ORDER BY m.ord

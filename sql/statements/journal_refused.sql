@@ -1,14 +1,14 @@
--- What is refused although the run would have taken it: a field that cannot be read, a
--- malformed payload. The claim is still checked first, and the journal has its row.
+-- A message that is refused whatever the run's state, because a field or the payload is malformed. The claim is
+-- still checked first, and the refusal is journaled.
 -- columns: {{reply_columns}}
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, event text, code text, message text}}
 ), decided AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.worker_name, r.revision,
 		CASE WHEN {{same_claim}} IS NOT TRUE THEN 'superseded' ELSE m.code END AS verdict
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), journal_entry AS MATERIALIZED (

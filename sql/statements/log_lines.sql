@@ -1,13 +1,13 @@
--- run:log and run:batch_logs: one row per line. Lines of a worker whose claim is over are dropped; a
--- step that is not of this run is dropped from its line.
+-- run:log and run:batch_logs: one row per line. Lines of a worker without the current claim are dropped; a line
+-- that names a step of another run is stored without the step.
 -- columns: ord, verdict, step_missing
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, id uuid, step_id uuid, level text,
 		source text, message text, at timestamptz}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, rs.step_id AS run_step_id
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
 		AND rs.step_id = m.step_id

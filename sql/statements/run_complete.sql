@@ -1,16 +1,17 @@
--- run:complete: the run, its final dataclip, its open steps and its row in flight, in one. `clip_id`
--- is the final_dataclip_id as the worker named it; `state_id` the id that final_state gets if it is
--- needed (fixed at receipt, so that sending again is recognised); `final_state` its text, NULL if
--- there is none; `stored`: the text went ahead to dataclips; `noted`: there was one that could not be stored.
+-- run:complete: completes the run, stores its final dataclip, closes its open steps and removes it from in_flight.
+-- `clip_id`: the worker's final_dataclip_id; `state_id`: the id that final_state gets if it is stored (made at
+-- receipt, so that a repetition is recognised); `final_state`: its text, or NULL; `stored`: the text is in dataclips
+-- already (dataclip_body); `noted`: there was a text that could not be stored.
 -- columns: {{reply_columns}}, clip_missing
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, observe boolean, journal_message text, noted text, at timestamptz,
 		new_state text, error_type text, error_message text, clip_id uuid, state_id uuid,
 		final_state text, stored boolean}}
 ), precheck AS MATERIALIZED (
-	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision, r.save_dataclips, d.id IS NOT NULL AS clip_known,
+	SELECT m.*, l.*, NULL::uuid AS step_id, r.state, r.worker_name, r.revision,
+		r.save_dataclips, d.id IS NOT NULL AS clip_known,
 		CASE
 		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
 		WHEN r.state = m.new_state AND r.error_type IS NOT DISTINCT FROM m.error_type
@@ -21,7 +22,7 @@ WITH m AS MATERIALIZED (
 				ELSE m.final_state IS NOT NULL OR m.stored END) THEN 'replayed'
 		ELSE {{decide run:complete}}
 		END AS prechecked
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
@@ -61,16 +62,9 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND j.verdict IN ('accepted', 'yielded', 'observed')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state,
-		r.work_order_id, r.dataclip_id, r.save_dataclips
-), in_flight_removed AS (
-	DELETE FROM in_flight f USING updated v
-	WHERE f.project_id = v.project_id AND f.workflow_id = v.workflow_id AND f.run_id = v.id
-), waiting_removed AS (
-	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
-	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
-		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-), steps_closed AS (
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
+		j.state AS from_state, r.state AS to_state
+), {{in_flight_removed}}, {{waiting_removed}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 	FROM updated v
 	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id

@@ -1,15 +1,14 @@
--- The join of a run's channel: records that the claim was delivered, revives a run that its lease took from a
--- worker which is plainly alive, and reads all that fetch:plan and the scrubbing of logs will
--- need, so that neither can fail later (of the credentials, the smallest first, as many as may be
--- handed out: the others are null).
+-- The join of a run's channel: records that the claim was delivered, revives a run that was declared lost although its
+-- worker is alive, and reads all that fetch:plan and the scrubbing of logs need, so that neither can fail later (of
+-- the credentials, the smallest first, as many as the limits allow; the others are null).
 --
--- A worker whose claim is not the run's may join all the same (`stale`: its plan will be empty, and nothing of what
--- it says counts), because a refusal would make one that is at work hang for minutes. Its claim is over, or of a
--- history that was lost at a failover: that one is not known here, its epoch may be smaller than the run's, the
--- same or larger, and the run itself may be lost. So those are remembered who may not join: whose claim was given
--- back before they had joined.
+-- A worker without the current claim may join all the same (`stale`: its plan will be empty and its messages are
+-- ignored), because a refusal would make a busy worker hang for minutes. Its claim has ended, or was part of a
+-- history that a failover has lost: such a claim is not known here, and its epoch may be smaller than the run's,
+-- equal or larger. So the claims that may not join are listed instead: `unjoined_claims`, which were released
+-- before their worker had joined.
 -- columns: ord, verdict, state, policy, late, name, body, dataclip_id, starting_id, save_dataclips, options, run_timeout_ms, credentials, over_limit, unplanned
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, lease_us bigint, largest bigint, together bigint}}
@@ -22,7 +21,7 @@ WITH m AS MATERIALIZED (
 		WHEN r.state = 'lost' AND r.deadline_at > clock_timestamp() AND l.policy = 'yield' THEN 'revived'
 		ELSE 'joined'
 		END AS verdict
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), updated AS (
@@ -39,12 +38,8 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict = 'revived' OR j.verdict = 'joined' AND j.state IN ('claimed', 'started'))
-	RETURNING r.project_id, r.id, r.workflow_id, r.revision, r.state
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM decided WHERE verdict = 'revived'
-	ON CONFLICT DO NOTHING
-), work_orders_running AS (
+	RETURNING r.project_id, r.id, r.workflow_id, r.revision, j.state AS from_state, r.state AS to_state
+), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM decided j
 	JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
@@ -58,7 +53,7 @@ WITH m AS MATERIALIZED (
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		policy, worker, epoch, lateness, message)
-	SELECT j.project_id, j.run_id, v.revision, 'phx_join', j.state, v.state, 'revived',
+	SELECT j.project_id, j.run_id, v.revision, 'phx_join', v.from_state, v.to_state, 'revived',
 		j.policy, j.worker_name, j.epoch, j.lateness,
 		'{"overturned":' || j.overturned || '}'
 	FROM decided j
@@ -67,17 +62,17 @@ WITH m AS MATERIALIZED (
 )
 SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
-	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id) AS starting_id, r.save_dataclips, r.options::text AS options,
-	r.run_timeout_ms,
+	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id) AS starting_id,
+	r.save_dataclips, r.options::text AS options, r.run_timeout_ms,
 	(SELECT json_object_agg(c.id, CASE WHEN octet_length(c.body) <= j.largest
 			AND c.so_far <= j.together THEN encode(c.body, 'hex') END)
 		FROM (SELECT c.id, c.body, sum(octet_length(c.body)) OVER (
 				ORDER BY octet_length(c.body), c.id) AS so_far
 			FROM (SELECT DISTINCT credential_id FROM snapshot_jobs sj
-				WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) x
+				WHERE sj.project_id = j.project_id AND sj.snapshot_id = j.snapshot_id) used
 			JOIN credentials c ON c.project_id = j.project_id
-				AND c.id = x.credential_id) c) AS credentials,
-	j.verdict = 'revived' AND EXISTS (SELECT	-- others have taken its place meanwhile
+				AND c.id = used.credential_id) c) AS credentials,
+	j.verdict = 'revived' AND EXISTS (SELECT	-- other runs have taken its slot meanwhile
 		FROM workflows w
 		JOIN projects p ON p.id = w.project_id
 		WHERE w.project_id = j.project_id AND w.id = j.workflow_id
@@ -85,7 +80,7 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id))) AS over_limit,
-	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- the first thing after the plan
+	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- log lines are what first follows the plan
 		FROM log_lines l
 		WHERE l.project_id = j.project_id AND l.run_id = j.run_id) AS unplanned
 FROM decided j

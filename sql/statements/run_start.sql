@@ -1,8 +1,8 @@
--- run:start. `at` is the worker's clock, or the receipt where the message carried no timestamp.
--- A run that a step:start has started takes its first run:start all the same. Without the lock of
--- its work order this would judge a state older than the row it updates.
+-- run:start. `at` is the worker's timestamp, or the time of receipt if the message has none. A run that a
+-- step:start has started still accepts its first run:start. Without the lock on the work order, the state
+-- that is checked could be older than the row that is updated.
 -- columns: {{reply_columns}}
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, observe boolean, message text, noted text, at timestamptz,
@@ -17,7 +17,7 @@ WITH m AS MATERIALIZED (
 		WHEN r.started_by_step AND r.state = 'started' THEN 'accepted'
 		ELSE {{decide run:start}}
 		END AS prechecked
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), decided AS MATERIALIZED (
@@ -41,16 +41,9 @@ WITH m AS MATERIALIZED (
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision, r.state AS to_state
-), waiting_removed AS (
-	DELETE FROM waiting w USING decided j JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
-	WHERE j.state = 'available' AND w.project_id = v.project_id AND w.workflow_id = v.workflow_id
-		AND w.queue = v.queue AND w.priority = v.priority AND w.seq = v.seq
-	RETURNING w.project_id, w.workflow_id, w.run_id
-), in_flight_added AS (
-	INSERT INTO in_flight (project_id, workflow_id, run_id)
-	SELECT project_id, workflow_id, run_id FROM waiting_removed
-), {{journal run:start}}
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
+		j.state AS from_state, r.state AS to_state
+), {{waiting_removed}}, {{in_flight_added}}, {{journal run:start}}
 SELECT {{reply_columns}}
 FROM decided j
 ORDER BY ord

@@ -1,6 +1,6 @@
--- What the gauges show of the runs, every few seconds: by queue how many wait and for how long the oldest
--- has, by state how many are in flight. The cost is bounded: of what waits the first 20,000 are
--- counted, the oldest is looked for in 500 groups (`grp` skips through the primary key), and 4,000 in flight.
+-- Samples the runs for the gauges, every few seconds: by queue how many wait and the age of the oldest, by state how
+-- many are in flight. The cost is bounded: the first 20,000 waiting runs are counted, the oldest is looked for in
+-- 500 groups (`waiting_group` skips through the primary key), and 4,000 runs in flight are counted.
 -- columns: ord, what, name, n, age
 WITH RECURSIVE waiting_group AS (
 	{{waiting_groups}}
@@ -10,7 +10,7 @@ WITH RECURSIVE waiting_group AS (
 	GROUP BY queue
 ), depth AS (
 	SELECT queue, count(*) AS n
-	FROM (SELECT queue FROM waiting LIMIT 20000) x
+	FROM (SELECT queue FROM waiting LIMIT 20000) counted
 	GROUP BY queue
 )
 SELECT 1 AS ord, 'queue' AS what, d.queue AS name, d.n,

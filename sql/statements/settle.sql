@@ -1,11 +1,10 @@
--- The last statement of a batch in which a run may have changed class: the state of its work order
--- follows from all its runs, as they are visible now. The newest run is the last inserted. A message that
--- was refused writes nothing here. What also follows is that inputs of runs that do not save dataclips are
--- wiped, once no run of the work order is open or may be revived: a statement that ends two of them at once
--- would see each as the other's reason to keep it. As in the
--- claim, there is one way to execute it: runs are looked up order by order, and = ANY (ARRAY[…]) is for an index
--- only.
-WITH x AS MATERIALIZED (
+-- The last statement of a batch in which runs may have changed their state: derives the state of their work
+-- orders from all their runs, as they are visible now. The newest run is the last inserted. A message that
+-- was refused changes nothing here. It also wipes the inputs of runs that do not save dataclips, once no run
+-- of the work order is unfinished or may be revived; a statement that ended two such runs at once could not do it,
+-- since it would see each as a reason to keep the input of the other. As in the claim, only one plan is possible:
+-- runs are looked up for each work order, and only an index can serve = ANY (ARRAY[…]).
+WITH settled AS MATERIALIZED (
 	SELECT t.project_id, t.id, a.*
 	FROM (SELECT DISTINCT * FROM {{rows m project_id uuid, id uuid}}) AS t
 	CROSS JOIN LATERAL (
@@ -15,20 +14,20 @@ WITH x AS MATERIALIZED (
 			WHEN bool_or(r.state = 'available') THEN 'pending'
 			ELSE (array_agg(r.state ORDER BY r.seq DESC))[1]
 			END AS state,
-			bool_or({{wanted}}) AS wanted,
+			bool_or({{needs_input}}) AS input_needed,
 			array_agg(DISTINCT r.dataclip_id) FILTER (WHERE NOT r.save_dataclips) AS inputs
 		FROM runs r
 		WHERE r.project_id = t.project_id AND r.work_order_id = t.id) a
-), unwanted AS MATERIALIZED (
-	SELECT x.project_id, i.id FROM x CROSS JOIN LATERAL unnest(x.inputs) AS i(id) WHERE NOT x.wanted
+), unneeded_input AS MATERIALIZED (
+	SELECT s.project_id, i.id FROM settled s CROSS JOIN LATERAL unnest(s.inputs) AS i(id) WHERE NOT s.input_needed
 ), wiped AS (
 	UPDATE dataclips d SET body = NULL, request = NULL, wiped_at = now()
-	FROM unwanted u
+	FROM unneeded_input u
 	WHERE d.project_id = ANY (ARRAY[u.project_id]) AND d.id = ANY (ARRAY[u.id]) AND d.wiped_at IS NULL
 )
 UPDATE work_orders w SET
-	state = x.state,
+	state = s.state,
 	last_activity = clock_timestamp()
-FROM x
-WHERE w.project_id = ANY (ARRAY[x.project_id]) AND w.id = ANY (ARRAY[x.id])
-	AND (w.state <> x.state OR w.last_activity < x.finalized_at)
+FROM settled s
+WHERE w.project_id = ANY (ARRAY[s.project_id]) AND w.id = ANY (ARRAY[s.id])
+	AND (w.state <> s.state OR w.last_activity < s.finalized_at)

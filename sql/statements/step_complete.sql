@@ -1,10 +1,10 @@
--- step:complete. The step is found only within the run of the channel; if its id is unused and the
--- message names a job of the snapshot, it is made and completed in one (its step:start was lost).
--- The step survives its dataclip: `body` NULL with a `clip_id` stores an empty row, so that later
--- references hold. `stored`: the body went ahead to dataclips. The output of a lost run is kept even where
--- the message is not applied: the journal has its id.
+-- step:complete. The step must belong to the channel's run; if its id is unused and the message names a job of
+-- the snapshot, the step is inserted and completed at once (its step:start was lost). A dataclip that is not saved
+-- (`body` NULL with a `clip_id`) gets a row without a body, so that later references to it are valid. `stored`: the
+-- body is in dataclips already (dataclip_body). The output for a lost run is stored even if the message is not applied:
+-- the journal has its id.
 -- columns: {{reply_columns}}
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, clip_id ORDER BY ord) AS nth_clip,
 		row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth_step
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
@@ -30,7 +30,7 @@ WITH m AS MATERIALIZED (
 		d.id IS NOT NULL AS clip_known,
 		m.clip_id IS NOT NULL AND (m.nth_clip > 1 OR d.id IS NOT NULL
 			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS clip_conflict
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
 		AND rs.step_id = m.step_id

@@ -1,9 +1,8 @@
--- step:start: the step and its run_step together; a claimed run starts by it (its run:start was
--- overtaken). On a run that is lost and yields, the step is closed as lost until its
--- step:complete. The same step id with other content, or of another run, is a conflict, also
--- within one batch and against a concurrent one.
+-- step:start: inserts the step and its run_step; a claimed run becomes started (its run:start will arrive later).
+-- On a lost run with policy `yield`, the step is closed as lost until its step:complete. The same step id with
+-- other content, or of another run, is a conflict, also within one batch and with a concurrent one.
 -- columns: {{reply_columns}}, input_missing
-WITH m AS MATERIALIZED (
+WITH input AS MATERIALIZED (
 	SELECT *, row_number() OVER (PARTITION BY project_id, step_id ORDER BY ord) AS nth
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, observe boolean, message text, noted text, at timestamptz,
@@ -21,7 +20,7 @@ WITH m AS MATERIALIZED (
 		ELSE {{decide step:start}}
 		END AS prechecked,
 		j.job_id IS NOT NULL AS job_known
-	FROM m
+	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
 		AND j.job_id = m.job_id

@@ -1,5 +1,5 @@
--- Steps of the last day that are open although their run has been final for longer than the grace (in
--- milliseconds). The statements leave none; this is the net below them.
+-- Closes steps of the last day that are open although their run has been final for longer than the grace period (in
+-- milliseconds). The other statements leave none open; this is a safeguard.
 -- columns: id
 UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 WHERE (s.project_id, s.id) IN (

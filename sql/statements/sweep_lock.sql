@@ -1,5 +1,5 @@
--- The work orders of what was found, as far as no other transaction has them locked; the rest is for the next sweep, or
--- for another coordinator's janitor.
+-- Locks the work orders of the runs that were found. Those that another transaction has locked are skipped; the next
+-- sweep, or another coordinator's janitor, finds them again.
 -- columns: project_id, id
 SELECT o.project_id, o.id
 FROM (SELECT DISTINCT * FROM {{rows m project_id uuid, id uuid}} ORDER BY 1, 2) m

@@ -1,17 +1,20 @@
--- Behind the lock of their work orders: looks again which of these runs are overdue, and declares them lost or
--- gives them back. A run whose worker was active meanwhile is not taken. Parameters: the runs; the time as of which
--- they are judged, by the database's clock in microseconds; then as in sweep_find. As there and in the claim, there
--- is one way to execute it: lookups have a LIMIT or OFFSET, and = ANY (ARRAY[…]) is for an index only.
+-- With the work orders locked, checks again which of these runs are overdue, and declares them lost or makes them
+-- available. A run whose worker was active meanwhile is not changed. Parameters: the runs; the time at which they must
+-- be overdue, by the database's clock in microseconds; then those of sweep_find. As there and in the claim, only one
+-- plan is possible: lookups have a LIMIT or OFFSET, and only an index can serve = ANY (ARRAY[…]).
 -- columns: id, state, worker_name, clock, overdue, action
-WITH p AS MATERIALIZED (
+WITH setting AS MATERIALIZED (
 	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
 		{{scalar join_timeout_ms bigint}} * interval '1 millisecond' AS join_timeout,
-		string_to_array({{scalar clocks text}}, ' ') AS clocks, {{scalar after_claim text}} AS after_claim, {{scalar max_requeues int}} AS max_requeues,
-		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at, {{scalar jump_us bigint}} * interval '1 microsecond' AS jump
+		string_to_array({{scalar clocks text}}, ' ') AS clocks,
+		{{scalar after_claim text}} AS after_claim,
+		{{scalar max_requeues int}} AS max_requeues,
+		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at,
+		{{scalar jump_us bigint}} * interval '1 microsecond' AS jump
 ), decided AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.action, due.clock,
 		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
-	FROM p
+	FROM setting
 	CROSS JOIN {{rows f project_id uuid, run_id uuid}}
 	CROSS JOIN LATERAL (
 		{{run_by_key}}) r
@@ -41,34 +44,27 @@ WITH p AS MATERIALIZED (
 	FROM decided j
 	WHERE r.seq = ANY (ARRAY[j.seq]) AND r.state = j.state
 	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
-		r.state, r.save_dataclips, r.finalized_at
-), in_flight_removed AS (
-	DELETE FROM in_flight f USING updated v
-	WHERE f.project_id = ANY (ARRAY[v.project_id]) AND f.workflow_id = ANY (ARRAY[v.workflow_id])
-		AND f.run_id = ANY (ARRAY[v.id])
-), waits AS (
-	INSERT INTO waiting (project_id, workflow_id, queue, priority, seq, run_id)
-	SELECT project_id, workflow_id, queue, priority, seq, id FROM updated WHERE state = 'available'
-), steps_closed AS (
+		j.state AS from_state, r.state AS to_state, r.save_dataclips, r.finalized_at
+), {{in_flight_removed}}, {{waiting_added}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = v.finalized_at
 	FROM updated v
 	CROSS JOIN LATERAL (
 		SELECT step_id FROM run_steps
 		WHERE project_id = v.project_id AND run_id = v.id
 		OFFSET 0) rs
-	WHERE v.state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
+	WHERE v.to_state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
 		AND s.id = ANY (ARRAY[rs.step_id])
 		AND s.exit_reason IS NULL
 ), wipe_scheduled AS (
 	INSERT INTO wipes (project_id, run_id)
-	SELECT project_id, id FROM updated WHERE state = 'lost' AND NOT save_dataclips
+	SELECT project_id, id FROM updated WHERE to_state = 'lost' AND NOT save_dataclips
 	ON CONFLICT DO NOTHING
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		worker, epoch, lateness, message)
 	SELECT j.project_id, j.id, v.revision,
 		CASE j.action WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
-		j.state, v.state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
+		v.from_state, v.to_state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
 		j.worker_name, j.claim_epoch, j.overdue,
 		json_build_object('clock', j.clock, 'overdue_s', extract(epoch FROM j.overdue))::text
 	FROM decided j

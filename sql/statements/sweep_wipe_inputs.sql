@@ -1,9 +1,9 @@
--- Behind the lock of their work orders: looks again which of these lost runs can no longer be revived and so
--- no longer need their input. `settle`, which follows, wipes what no run needs. The last parameter as in
+-- With the work orders locked, checks again which of these lost runs can no longer be revived and so no longer
+-- need their input. `settle`, which follows, wipes what no run needs. The last parameter is that of
 -- sweep_wipes_find.
-WITH p AS MATERIALIZED (SELECT {{scalar late_window_ms bigint}} * interval '1 millisecond' AS late_window)
+WITH setting AS MATERIALIZED (SELECT {{scalar late_window_ms bigint}} * interval '1 millisecond' AS late_window)
 DELETE FROM wipes w
-USING p
+USING setting
 CROSS JOIN {{rows f project_id uuid, run_id uuid}}
 CROSS JOIN LATERAL (
 	{{run_by_key}}) r

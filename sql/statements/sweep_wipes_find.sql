@@ -1,12 +1,12 @@
--- Runs whose work order may have an input to wipe: those that were lost, once the window in which they may be
--- revived is over (in milliseconds; 0: never) or they have ended otherwise; and, as a net below `settle`, those of
--- the newest that have ended for a minute, do not save dataclips and have their input still, although nobody
--- wants it. The second parameter is the most rows.
+-- Runs whose work order may have an input to wipe: those that were lost, once they can no longer be revived because
+-- the window for it (in milliseconds; 0: unlimited) is over, or once they have ended otherwise. And, in case `settle`
+-- has missed one: of the newest runs those that ended a minute ago, do not save dataclips and still have their input,
+-- although no run needs it. The second parameter limits the number of rows.
 -- columns: project_id, work_order_id, id
-WITH p AS MATERIALIZED (SELECT {{scalar late_window_ms bigint}} * interval '1 millisecond' AS late_window)
+WITH setting AS MATERIALIZED (SELECT {{scalar late_window_ms bigint}} * interval '1 millisecond' AS late_window)
 SELECT * FROM (
 	SELECT r.project_id, r.work_order_id, r.id
-	FROM p
+	FROM setting
 	CROSS JOIN wipes f
 	CROSS JOIN LATERAL (
 		{{run_by_key}}) r
@@ -20,10 +20,10 @@ SELECT * FROM (
 		ORDER BY id
 		LIMIT 1) d
 	CROSS JOIN LATERAL (
-		SELECT bool_or({{wanted}}) AS wanted
+		SELECT bool_or({{needs_input}}) AS input_needed
 		FROM runs r
 		WHERE r.project_id = n.project_id AND r.work_order_id = n.work_order_id) o
 	WHERE NOT n.save_dataclips AND n.finalized_at < clock_timestamp() - interval '1 minute'
-		AND d.wiped_at IS NULL AND NOT o.wanted
-) x
+		AND d.wiped_at IS NULL AND NOT o.input_needed
+) due
 LIMIT {{scalar most bigint}}

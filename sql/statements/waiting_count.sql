@@ -1,3 +1,3 @@
--- How many runs wait, up to a bound: as many workers as that are notified.
+-- How many runs wait, up to a limit: that many workers are notified.
 -- columns: n
-SELECT count(*) AS n FROM (SELECT FROM waiting LIMIT {{scalar most bigint}}) x
+SELECT count(*) AS n FROM (SELECT FROM waiting LIMIT {{scalar most bigint}}) counted
