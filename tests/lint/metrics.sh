@@ -40,7 +40,7 @@ while read -r expr; do
 	of=$(grep -oE '\b(interlock|process)_[a-z_]+' <<<"$expr" | sed -E 's/_(bucket|sum|count)$//' | sort -u)
 	labels=$(grep -oP 'by ?\(\K[^)]*' <<<"$expr" | tr -s ', ' '\n' | grep -vxE 'le|instance|job|' | sort -u)
 	for label in $labels; do
-		grep -E "^(${of//$'\n'/|}) " <<<"$documented" | grep -qw "$label" || wrong "an expression groups by $label, which is no label of:" $of
+		grep -E "^(${of//$'\n'/|}) " <<<"$documented" | grep -qw "$label" || wrong "an expression groups by $label, which is no label of:" "$of"
 	done
 done < <(jq -r '.panels[].targets[]?.expr' config/grafana-dashboard.json && sed -n 's/^ *expr: //p' config/alerts.yml)
 
