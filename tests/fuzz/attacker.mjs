@@ -296,11 +296,11 @@ export class Attacker {
 		this.line.ask({ ref, topic, event }, frame);
 	}
 
-	// Refs of frames that may or may not be some begin so that no reply to them is missed or taken for another's.
+	// Their ref is none that a reply is looked up by, and too long to be mangled into one.
 	mangled(random) {
 		const run = this.#run(random);
 		const payload = make(random, random.weighted(EVENTS), this.world.idsOf(run));
-		const frame = JSON.stringify([null, `~${this.#ref}`, `run:${run.id}`, random.weighted(EVENTS), payload]);
+		const frame = JSON.stringify([null, '~'.repeat(12), `run:${run.id}`, random.weighted(EVENTS), payload]);
 		const bytes = random.chance(0.3) ? random.bytes(random.int(200)) : mangle(random, frame);
 		this.world.counts.untracked++;
 		this.line.send(bytes, { binary: random.chance(0.3) });
