@@ -111,7 +111,7 @@ static void reply_credential(struct request *request, const struct batch_result 
 	}
 	if (!PQgetisnull(r->res, r->first, CREDENTIAL_OUT_BODY))
 		hex = slice_of(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_BODY));
-	memcpy(id.b, request->item.values[4].p, sizeof(id.b));
+	memcpy(id.b, request->item.values[CREDENTIAL_IN_CREDENTIAL_ID].p, sizeof(id.b));
 	if (plan_cache_open_credential(
 		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
 		plan_cache_extend(

@@ -32,19 +32,19 @@ struct queue_channel {
 };
 
 /* Why a run goes back, and what is said of it. */
-enum giving_why { GIVING_UNHEARD, GIVING_LOST, GIVING_LEFT };
-static const char *const giving_texts[] = {
-	[GIVING_UNHEARD] = "the worker disconnected before the reply",
-	[GIVING_LOST] = "its worker is back and had not heard the answer",
-	[GIVING_LEFT] = "the worker left the topic before the start",
+enum release_reason { RELEASE_UNHEARD, RELEASE_LOST, RELEASE_LEFT };
+static const char *const release_texts[] = {
+	[RELEASE_UNHEARD] = "the worker disconnected before the reply",
+	[RELEASE_LOST] = "its worker is back and had not heard the answer",
+	[RELEASE_LEFT] = "the worker left the topic before the start",
 };
 
 /* A run on its way back. */
 struct pending_release {
 	struct batch_item item;
 	struct server *server;
-	enum giving_why why;
-	size_t size;
+	enum release_reason why;
+	struct value values[RELEASE_IN_COUNT];
 	TAILQ_ENTRY(pending_release) entry;
 	int64_t due; /* mono_ms(), of what is delayed */
 };
@@ -99,21 +99,20 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 		log_about(LOG_LEVEL_NOTICE,
 			&(struct log_about){ .run = uuid_format(&item->run_id, run),
 				.event = "claim",
-				.code = pending_release->why == GIVING_LEFT ? "left" : "unheard" },
-			"claim: released: %s", giving_texts[pending_release->why]);
-		if (pending_release->why == GIVING_LEFT)
+				.code = pending_release->why == RELEASE_LEFT ? "left" : "unheard" },
+			"claim: released: %s", release_texts[pending_release->why]);
+		if (pending_release->why == RELEASE_LEFT)
 			metrics_add(metrics_seriesf(METRIC_RETURNED_RUNS, "reason=\"left\""), 1);
-		else if (pending_release->why == GIVING_LOST)
+		else if (pending_release->why == RELEASE_LOST)
 			metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
 	}
 	pending_release->server->open_requests--;
-	memory_account(pending_release->server, -(ptrdiff_t)pending_release->size);
-	free(item->values);
+	memory_account(pending_release->server, -(ptrdiff_t)sizeof(*pending_release));
 	free(pending_release);
 }
 
-static struct pending_release *giving_new(
-	struct server *server, const struct run_claim *grant, enum giving_why why)
+static struct pending_release *release_new(
+	struct server *server, const struct run_claim *grant, enum release_reason why)
 {
 	struct pending_release *pending_release = xcalloc(1, sizeof(*pending_release));
 	struct batch_item *item = &pending_release->item;
@@ -122,41 +121,37 @@ static struct pending_release *giving_new(
 	pending_release->why = why;
 	item->stmt = stmt_get("release");
 	item->rows = 1;
-	item->values = xcalloc((size_t)item->stmt->columns, sizeof(*item->values));
+	item->values = pending_release->values;
 	item->project_id = grant->project_id;
 	item->run_id = grant->run_id;
 	item->work_order_id = grant->work_order_id;
-	value_uuid(&item->values[0], &item->project_id);
-	value_uuid(&item->values[1], &item->run_id);
-	value_int(&item->values[2], grant->epoch);
-	value_uuid(&item->values[3], &grant->claim);
-	value_bool(&item->values[4], why == GIVING_LEFT);
+	run_claim_bind(grant, item->values);
+	value_bool(&item->values[RELEASE_IN_LEFT], why == RELEASE_LEFT);
 	item->locks = item->settles = true;
 	item->done = on_released;
-	pending_release->size =
-		sizeof(*pending_release) + (size_t)item->stmt->columns * sizeof(*item->values);
-	memory_account(server, (ptrdiff_t)pending_release->size);
+	memory_account(server, sizeof(*pending_release));
 	return pending_release;
 }
 
 /* Counts as an open request, so that a shutdown waits for it. */
-static void giving_submit(struct pending_release *pending_release)
+static void release_submit(struct pending_release *pending_release)
 {
 	pending_release->server->open_requests++;
 	batch_submit(pending_release->server->batch, LANE_WRITE, &pending_release->item);
 }
 
-static void release_claim(struct server *server, const struct run_claim *grant, enum giving_why why)
+static void release_claim(
+	struct server *server, const struct run_claim *grant, enum release_reason why)
 {
-	if (why == GIVING_UNHEARD)
+	if (why == RELEASE_UNHEARD)
 		metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
-	giving_submit(giving_new(server, grant, why));
+	release_submit(release_new(server, grant, why));
 }
 
 /* A start that is on its way is stored first, and then nothing is given back. */
 void queue_release_left(struct server *server, const struct run_claim *claim)
 {
-	release_claim(server, claim, GIVING_LEFT);
+	release_claim(server, claim, RELEASE_LEFT);
 }
 
 void queue_release_due(struct queue *queue)
@@ -166,7 +161,7 @@ void queue_release_due(struct queue *queue)
 	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL &&
 		pending_release->due <= mono_ms()) {
 		TAILQ_REMOVE(&queue->delayed, pending_release, entry);
-		giving_submit(pending_release);
+		release_submit(pending_release);
 	}
 }
 
@@ -247,7 +242,6 @@ void queue_free(struct queue *queue)
 
 	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL) {
 		TAILQ_REMOVE(&queue->delayed, pending_release, entry);
-		free(pending_release->item.values);
 		free(pending_release);
 	}
 	free(queue);
@@ -346,7 +340,8 @@ static void check_join(struct request *request)
 	char *worker = xstrdup(request->session->worker_id);
 
 	request_alloc_params(request, 1);
-	value_take(&request->item.values[0], &(struct buf){ worker, strlen(worker), 0 });
+	value_take(&request->item.values[LOST_CLAIMS_IN_WORKER],
+		&(struct buf){ worker, strlen(worker), 0 });
 	if (batch_lane_is_up(request->server->batch, LANE_READ))
 		request_submit(request);
 	else
@@ -360,7 +355,7 @@ static void reply_join(struct request *request, const struct batch_result *r)
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct run_claim grant = read_grant(r->res, i);
 		struct pending_release *pending_release =
-			giving_new(request->server, &grant, GIVING_LOST);
+			release_new(request->server, &grant, RELEASE_LOST);
 
 		pending_release->due = mono_ms() + JOIN_MS;
 		TAILQ_INSERT_TAIL(&queue_of(request->server)->delayed, pending_release, entry);
@@ -463,7 +458,7 @@ static void claim_client_gone(struct request *request, const struct batch_result
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct run_claim grant = read_grant(r->res, i);
 
-		release_claim(request->server, &grant, GIVING_UNHEARD);
+		release_claim(request->server, &grant, RELEASE_UNHEARD);
 	}
 }
 
@@ -508,7 +503,7 @@ static void on_signed(struct signer_job *job)
 		answer_claim(claim);
 	} else {
 		for (int i = 0; i < n; i++)
-			release_claim(claim->request->server, &grants[i], GIVING_UNHEARD);
+			release_claim(claim->request->server, &grants[i], RELEASE_UNHEARD);
 		request_client_gone(claim->request);
 	}
 	for (int i = 0; i < n; i++) {

@@ -15,9 +15,9 @@ struct registry {
 	void (*print_workers)(void *arg, struct buf *out);
 	void *arg;
 	struct batch_item item;
-	struct value values[4]; /* of coordinator_publish.sql */
-	int64_t started;        /* now_us() */
-	char differs[256];      /* the coordinator that decides differently, "" if there is none */
+	struct value values[COORDINATOR_PUBLISH_IN_COUNT];
+	int64_t started;   /* now_us() */
+	char differs[256]; /* the coordinator that decides differently, "" if there is none */
 };
 
 static void print_policy(struct buf *b, const struct conf *conf)
