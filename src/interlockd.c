@@ -463,7 +463,7 @@ static void start(struct daemon *d)
 					    .conninfo = conf->url,
 					    .coordinator = d->name,
 					    .writers = (int)conf->writers,
-					    .patience = conf->patience,
+					    .queue_timeout = conf->queue_timeout,
 					    .up = on_database,
 					    .arg = d,
 				    });

@@ -18,7 +18,7 @@ struct batch_config {
 	const char *conninfo;
 	const char *coordinator; /* this coordinator's name, for the journal */
 	int writers;
-	int64_t patience; /* milliseconds */
+	int64_t queue_timeout; /* milliseconds */
 	/* Every connection is up, or no longer so; with a sentence. May be NULL. */
 	void (*up)(void *arg, bool up, const char *why);
 	void *arg;

@@ -21,7 +21,8 @@ enum lane_kind {
 
 enum batch_status {
 	BATCH_DONE,        /* committed; res holds the rows, if the statement returns any */
-	BATCH_UNAVAILABLE, /* the database is away and the patience is over: the outcome is unknown
+	BATCH_UNAVAILABLE, /* the database is away and the queue_timeout is over: the outcome is
+			    * unknown
 			    */
 	BATCH_CONSTRAINT,  /* refused by a constraint, whose name is given */
 	BATCH_FAILED,      /* not done, for a reason that is logged: refused by the database, or its

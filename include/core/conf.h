@@ -28,7 +28,7 @@ struct conf {
 	/* [database] */
 	char *url, *migrate_url;
 	int64_t writers;
-	int64_t patience;
+	int64_t queue_timeout;
 	/* [keys] */
 	char *worker_secret, *run_token_key, *credential_key;
 	char *worker_secret_other, *run_token_key_other, *credential_key_other;

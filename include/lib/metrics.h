@@ -22,14 +22,14 @@ enum metrics_family {
 	METRIC_SOCKET_PAUSES, /* how often one began, by reason: most last no longer than a look */
 	METRIC_CHANNELS,      /* gauge: joined run channels */
 	METRIC_HANDSHAKES, /* by result: accepted, unauthorized, unavailable, busy, bad_request */
-	METRIC_CALLERS,    /* gauge: connections that are no worker's */
-	METRIC_CALLERS_DROPPED, /* of them, closed by us, by reason: crowded, stalled */
-	METRIC_SOCKET_CLOSES,   /* sockets closed by us, by code */
+	METRIC_HTTP_CONNECTIONS,         /* gauge: connections that are no worker's */
+	METRIC_HTTP_CONNECTIONS_DROPPED, /* of them, closed by us, by reason: crowded, stalled */
+	METRIC_SOCKET_CLOSES,            /* sockets closed by us, by code */
 	METRIC_BYTES_IN,
 	METRIC_BYTES_OUT,
-	METRIC_TURN_SECONDS,         /* histogram: one turn of the loop, without waiting */
+	METRIC_LOOP_BUSY_SECONDS,    /* histogram: one turn of the loop, without waiting */
 	METRIC_BUFFERED_BYTES,       /* gauge, bytes held by frames and replies */
-	METRIC_SNAPSHOT_BYTES,       /* gauge, bytes of plans and secrets that channels hold */
+	METRIC_PLAN_CACHE_BYTES,     /* gauge, bytes of plans and secrets that channels hold */
 	METRIC_BATCHES,              /* by lane, result: committed, failed, one_by_one */
 	METRIC_BATCH_ITEMS,          /* histogram by lane: messages in a batch */
 	METRIC_BATCH_WAIT_SECONDS,   /* histogram by lane: what its first message waited */
@@ -52,7 +52,7 @@ enum metrics_family {
 	METRIC_LATE_COMPLETIONS,      /* lost runs whose worker ended them after all, by policy */
 	METRIC_RETURNED_RUNS,         /* by reason: released, requeued */
 	METRIC_JANITOR_DELAY_SECONDS, /* histogram by clock: from its end to the janitor's taking */
-	METRIC_SWEEP_TAKEN_RUNS,      /* histogram: runs taken in one transaction */
+	METRIC_SWEEP_RUNS,            /* histogram: runs taken in one transaction */
 	METRIC_JANITOR_ACTIVE,        /* gauge by clock: 1 while the janitor judges by it */
 	METRIC_POLICY_MISMATCH,       /* gauge: 1 while another coordinator has another policy */
 	METRIC_LEASE_RENEWALS,

@@ -76,7 +76,7 @@ struct server {
 	size_t kept;                     /* bytes of replies that are kept for a reconnect */
 	int nsessions, open_requests;
 	int64_t db_clock_offset; /* by how many microseconds the database's clock is before ours */
-	bool draining, reading_stopped, memory_full; /* deaf: nothing is read any more */
+	bool draining, reading_stopped, memory_full; /* nothing is read any more */
 	const struct channel_kind *const *kinds;     /* NULL-terminated */
 	void *protocol;                              /* what the kinds share; theirs */
 };
@@ -144,7 +144,7 @@ struct session {
 	int64_t first_ref; /* of the client's, on this connection; 0: none yet that is a number */
 	enum pause_reason paused;
 	TAILQ_ENTRY(session) large_entry;
-	double refusals; /* as of refusals_as_of, mono_ms(); see backpressure_update.c */
+	double refusals; /* as of refusals_as_of, mono_ms(); see backpressure.c */
 	int64_t refusals_as_of;
 	TAILQ_ENTRY(session) slowed_entry;
 	bool slowed;       /* it is refused too often */
@@ -230,7 +230,7 @@ void request_scrub(struct request *request, struct value *text);
  * and bounded, as the journal may hold it. */
 void bind_journal_message(struct request *request, struct value *v);
 
-/* Is the client still connected? Also its channel, where a route has an `orphan`. */
+/* Is the client still connected? Also its channel, where a route has an `on_client_gone`. */
 bool request_has_client(const struct request *request);
 /* Ends a request whose client is gone: if only the channel is, the socket gets the reply of a
  * failure. */

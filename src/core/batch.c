@@ -8,13 +8,13 @@
 
 #include <stdlib.h>
 
-enum { PATIENCE_MS = 250 }; /* how often the lanes look at what has waited too long */
+enum { CHECK_MS = 250 }; /* how often the lanes look at what has waited too long */
 
 struct batch {
 	struct batch_config config;
 	struct lane **lanes; /* the writers first, then one of each other kind */
 	int nlanes, writers;
-	uv_timer_t patience_timer;
+	uv_timer_t timeout_timer;
 	uv_timer_t send_timer; /* fires once, in the next turn, when something was submitted */
 	bool notified_up;
 	int open; /* handles and connections that are not closed yet */
@@ -34,12 +34,12 @@ static void on_state_changed(void *arg, const char *why)
 		b->config.up(b->config.arg, up, why);
 }
 
-static void on_patience_timer(uv_timer_t *timer)
+static void on_timeout_timer(uv_timer_t *timer)
 {
 	struct batch *b = timer->data;
 
 	for (int i = 0; i < b->nlanes; i++)
-		lane_check_patience(b->lanes[i]);
+		lane_check_timeouts(b->lanes[i]);
 }
 
 static void on_send_timer(uv_timer_t *timer)
@@ -56,7 +56,7 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 	struct lane_config lane = {
 		.conninfo = config->conninfo,
 		.coordinator = config->coordinator,
-		.patience = config->patience,
+		.queue_timeout = config->queue_timeout,
 		.state_changed = on_state_changed,
 		.arg = b,
 	};
@@ -70,10 +70,10 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 			lane.kind = (enum lane_kind)(lane.index - b->writers + 1);
 		b->lanes[lane.index] = lane_open(loop, &lane);
 	}
-	uv_timer_init(loop, &b->patience_timer);
+	uv_timer_init(loop, &b->timeout_timer);
 	uv_timer_init(loop, &b->send_timer);
-	b->patience_timer.data = b->send_timer.data = b;
-	uv_timer_start(&b->patience_timer, on_patience_timer, PATIENCE_MS, PATIENCE_MS);
+	b->timeout_timer.data = b->send_timer.data = b;
+	uv_timer_start(&b->timeout_timer, on_timeout_timer, CHECK_MS, CHECK_MS);
 	return b;
 }
 
@@ -181,7 +181,7 @@ void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 		lane_fail_all(b->lanes[i]);
 	for (int i = 0; i < b->nlanes; i++)
 		lane_close(b->lanes[i], closed_one, b);
-	uv_close((uv_handle_t *)&b->patience_timer, on_timer_closed);
+	uv_close((uv_handle_t *)&b->timeout_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&b->send_timer, on_timer_closed);
 }
 

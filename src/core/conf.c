@@ -38,7 +38,7 @@ const struct option conf_options[] = {
 	  .def = "2", .min = "1", .max = "32", .field = offsetof(struct conf, writers),
 	  .doc = "Database connections for writes; more than two help only with more processors." },
 	{ .section = "database", .name = "queue_timeout", .type = OPTION_DURATION,
-	  .def = "25s", .min = "100ms", .max = "29s", .field = offsetof(struct conf, patience),
+	  .def = "25s", .min = "100ms", .max = "29s", .field = offsetof(struct conf, queue_timeout),
 	  .doc = "How long a message waits while the database is away; workers time out at 30s." },
 
 	{ .section = "keys", .name = "worker_secret", .type = OPTION_STRING, .reload = true,

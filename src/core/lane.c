@@ -16,9 +16,10 @@ enum {
 	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
 	 * reference, or the loss of a connection. */
 	RETRIES = 5,
-	/* A statement of a writer that takes longer than this part of the patience is cancelled by
-	 * the server, and never after less than so many milliseconds: which message hangs is found
-	 * out by sending messages one by one, and those that waited for it still have time enough.
+	/* A statement of a writer that takes longer than this part of the queue_timeout is
+	 * cancelled by the server, and never after less than so many milliseconds: which message
+	 * hangs is found out by sending messages one by one, and those that waited for it still
+	 * have time enough.
 	 */
 	TIMEOUT_PART = 10,
 	TIMEOUT_MIN_MS = 1000,
@@ -86,10 +87,10 @@ static enum failure_action failure_action_of(const char *sqlstate)
 /* For how long a statement may run, milliseconds. */
 static int64_t statement_timeout(const struct lane *lane)
 {
-	int64_t patience = lane->config.patience, part = patience / TIMEOUT_PART;
+	int64_t queue_timeout = lane->config.queue_timeout, part = queue_timeout / TIMEOUT_PART;
 
 	if (lane->config.kind != LANE_WRITE)
-		return patience;
+		return queue_timeout;
 	return part > TIMEOUT_MIN_MS ? part : TIMEOUT_MIN_MS;
 }
 
@@ -119,7 +120,7 @@ static void give_up(struct lane *lane, struct batch_item *item)
 
 static void give_up_old(struct lane *lane)
 {
-	int64_t limit = mono_ms() - lane->config.patience;
+	int64_t limit = mono_ms() - lane->config.queue_timeout;
 	struct batch_item *item, *next;
 
 	for (item = TAILQ_FIRST(&lane->queue); item != NULL; item = next) {
@@ -460,10 +461,10 @@ struct lane *lane_open(uv_loop_t *loop, const struct lane_config *config)
 	return lane;
 }
 
-void lane_check_patience(struct lane *lane)
+void lane_check_timeouts(struct lane *lane)
 {
 	if (lane->pipeline.nitems > 0 && db_is_up(lane->db) &&
-		lane->sent_at < mono_ms() - lane->config.patience)
+		lane->sent_at < mono_ms() - lane->config.queue_timeout)
 		db_reset(lane->db, "no answer from the database");
 	give_up_old(lane);
 	lane_send(lane);

@@ -16,7 +16,7 @@ struct lane_config {
 	int index;               /* of several writers */
 	const char *conninfo;    /* borrowed for the call */
 	const char *coordinator; /* its name; borrowed until lane_free */
-	int64_t patience;        /* milliseconds */
+	int64_t queue_timeout;   /* milliseconds */
 	/* The connection is up, or no longer so (with a sentence). From the loop. */
 	void (*state_changed)(void *arg, const char *why);
 	void *arg;
@@ -36,9 +36,9 @@ void lane_withdraw(struct lane *lane, struct batch_item *item);
 
 /* Sends the next batch, if none is in flight and there is something to send. */
 void lane_send(struct lane *lane);
-/* To be called several times a second: ends what has waited longer than the patience, drops a
+/* To be called several times a second: ends what has waited longer than the queue_timeout, drops a
  * connection that has not answered for as long, and sends what was put off. */
-void lane_check_patience(struct lane *lane);
+void lane_check_timeouts(struct lane *lane);
 
 /* Since when the connection has been up, mono_ms(); 0 while it is down. */
 int64_t lane_up_since(const struct lane *lane);

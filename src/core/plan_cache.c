@@ -140,7 +140,7 @@ static void ready(struct entry *e)
 	buf_free(&e->warnings);
 	e->size =
 		sizeof(*e) + strlen(e->snapshot.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0);
-	metrics_add(metrics_series(METRIC_SNAPSHOT_BYTES, NULL), (double)e->size);
+	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), (double)e->size);
 	e->ready = true;
 }
 
@@ -290,7 +290,7 @@ void plan_cache_release(const struct cached_plan *snapshot)
 		return;
 	if (e->listed)
 		LIST_REMOVE(e, link);
-	metrics_add(metrics_series(METRIC_SNAPSHOT_BYTES, NULL), -(double)e->size);
+	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), -(double)e->size);
 	scrubber_free(e->snapshot.scrub);
 	free(e->snapshot.plan);
 	free(e);

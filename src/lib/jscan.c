@@ -1,5 +1,5 @@
 /*
- * jscan: JSON by byte ranges (slice.h). One validator, and whatever walks a document goes through
+ * jscan: JSON by byte ranges (jscan.h). One validator, and whatever walks a document goes through
  * it again: what it has not accepted is never looked into. What is open is kept in an array of
  * fixed size, not on the C stack: a peer's nesting costs us nothing.
  */

@@ -1,5 +1,5 @@
 /*
- * jscan_cut: the ends of an object (slice_cut.h). Invariant: a string is only taken where both of
+ * jscan_cut: the ends of an object (jscan_cut.h). Invariant: a string is only taken where both of
  * its quotes are seen. Backwards, a quote with an even number of backslashes before it is the one
  * that opens the string: one inside would be escaped.
  */

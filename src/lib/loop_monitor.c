@@ -24,7 +24,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 void turn_start(uv_loop_t *loop)
 {
-	turn.stat = metrics_series(METRIC_TURN_SECONDS, NULL);
+	turn.stat = metrics_series(METRIC_LOOP_BUSY_SECONDS, NULL);
 	uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
 	uv_prepare_init(loop, &turn.prepare);
 	uv_prepare_start(&turn.prepare, on_prepare);

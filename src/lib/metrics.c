@@ -52,9 +52,9 @@ static const struct family families[METRIC_FAMILIES] = {
 	[METRIC_CHANNELS] = { "interlock_channels", GAUGE, "Joined run channels." },
 	[METRIC_HANDSHAKES] = { "interlock_handshakes_total", COUNTER,
 		"Handshakes of workers, by result." },
-	[METRIC_CALLERS] = { "interlock_http_connections", GAUGE,
+	[METRIC_HTTP_CONNECTIONS] = { "interlock_http_connections", GAUGE,
 		"Open connections without a worker: HTTP requests, and before the handshake." },
-	[METRIC_CALLERS_DROPPED] = { "interlock_http_connections_dropped_total", COUNTER,
+	[METRIC_HTTP_CONNECTIONS_DROPPED] = { "interlock_http_connections_dropped_total", COUNTER,
 		"Connections without a worker closed to make room (crowded) or because they made "
 		"no progress (stalled)." },
 	[METRIC_SOCKET_CLOSES] = { "interlock_socket_closes_total", COUNTER,
@@ -63,11 +63,11 @@ static const struct family families[METRIC_FAMILIES] = {
 		"Bytes of messages from workers." },
 	[METRIC_BYTES_OUT] = { "interlock_sent_bytes_total", COUNTER,
 		"Bytes of messages to workers." },
-	[METRIC_TURN_SECONDS] = { "interlock_event_loop_busy_seconds", HISTOGRAM,
+	[METRIC_LOOP_BUSY_SECONDS] = { "interlock_event_loop_busy_seconds", HISTOGRAM,
 		"Time that the event loop was busy between two waits.", seconds },
 	[METRIC_BUFFERED_BYTES] = { "interlock_buffered_bytes", GAUGE,
 		"Memory used by messages and replies under way." },
-	[METRIC_SNAPSHOT_BYTES] = { "interlock_plan_cache_bytes", GAUGE,
+	[METRIC_PLAN_CACHE_BYTES] = { "interlock_plan_cache_bytes", GAUGE,
 		"Memory used by cached plans, and by the secrets of joined runs." },
 	[METRIC_BATCHES] = { "interlock_batches_total", COUNTER,
 		"Batches sent to the database, by lane and result." },
@@ -114,7 +114,7 @@ static const struct family families[METRIC_FAMILIES] = {
 		"Time between the expiry of a run's lease, deadline or join timeout and the "
 		"janitor's decision.",
 		lateness },
-	[METRIC_SWEEP_TAKEN_RUNS] = { "interlock_sweep_runs", HISTOGRAM,
+	[METRIC_SWEEP_RUNS] = { "interlock_sweep_runs", HISTOGRAM,
 		"Overdue runs that the janitor took in one transaction.", items },
 	[METRIC_JANITOR_ACTIVE] = { "interlock_janitor_active", GAUGE,
 		"1 while the janitor enforces this clock (join, lease, deadline), 0 during the "
@@ -255,8 +255,8 @@ static const struct {
 	const char *label, *values; /* separated by blanks; NULL: the family has no labels */
 } expected[] = {
 	{ METRIC_HANDSHAKES, "result", "accepted unauthorized unavailable busy bad_request" },
-	{ METRIC_CALLERS, NULL, NULL },
-	{ METRIC_CALLERS_DROPPED, "reason", "crowded stalled" },
+	{ METRIC_HTTP_CONNECTIONS, NULL, NULL },
+	{ METRIC_HTTP_CONNECTIONS_DROPPED, "reason", "crowded stalled" },
 	{ METRIC_FINISHED_RUNS, "state", "success failed crashed cancelled killed exception" },
 	{ METRIC_LOST_RUNS, "clock", "lease deadline" },
 	{ METRIC_LATE_COMPLETIONS, "policy", "yield acknowledge reject" },

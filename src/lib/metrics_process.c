@@ -1,6 +1,6 @@
 /*
- * stats: what the kernel says of this process, under the names that every exporter gives it.
- * metrics.c calls it when it writes, and it sets series of metrics.c: a circle by nature, the
+ * metrics_process: what the kernel says of this process, under the names that every exporter gives
+ * it. metrics.c calls it when it writes, and it sets series of metrics.c: a circle by nature, the
  * process being one more family.
  */
 #include "lib/metrics.h"

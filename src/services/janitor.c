@@ -321,7 +321,7 @@ static void read_taken(struct janitor *j, const PGresult *res)
 
 	for (int i = 0; i < n; i++)
 		report_taken(res, i);
-	metrics_observe(metrics_series(METRIC_SWEEP_TAKEN_RUNS, NULL), n);
+	metrics_observe(metrics_series(METRIC_SWEEP_RUNS, NULL), n);
 	j->taken += n;
 }
 

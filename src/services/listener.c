@@ -143,7 +143,7 @@ void listener_poll(struct listener *listener)
 	if (listener->querying) {
 		listener->nothing_waits = false;
 		if (db_is_up(listener->db) &&
-			mono_ms() - listener->queried_at > listener->context->conf->patience)
+			mono_ms() - listener->queried_at > listener->context->conf->queue_timeout)
 			db_reset(listener->db, "no answer from the database");
 	}
 	query(listener);

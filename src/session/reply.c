@@ -135,8 +135,8 @@ void reply_by_closing(struct request *request, int code)
 		session_close(session, code);
 }
 
-/* The columns of sql/fragments/answer.sql: ord, verdict, state, policy, late, lost_at. A run that
- * does not exist has no state, and no row in the journal either. */
+/* The columns of sql/fragments/reply_columns.sql: ord, verdict, state, policy, late, lost_at. A run
+ * that does not exist has no state, and no row in the journal either. */
 void count_message_outcome(const struct request *request, const struct batch_result *res)
 {
 	const char *event = request->route->event, *verdict, *policy;

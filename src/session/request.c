@@ -1,6 +1,6 @@
 /*
  * Requests, from their frame to the statement and back. Invariant: each is answered once
- * (channel_answer.c) and freed by its answer; when the worker is gone it is only freed.
+ * (reply.c) and freed by its answer; when the worker is gone it is only freed.
  */
 #include "channel_private.h"
 #include "sql_columns.h"

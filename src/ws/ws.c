@@ -155,7 +155,7 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->stat_out = metrics_series(METRIC_BYTES_OUT, NULL);
 	ws->stat_output_full = metrics_series(METRIC_SOCKETS_PAUSED, "reason=\"output\"");
 	ws->stat_output_pauses = metrics_series(METRIC_SOCKET_PAUSES, "reason=\"output\"");
-	ws->stat_callers = metrics_series(METRIC_CALLERS, NULL);
+	ws->stat_callers = metrics_series(METRIC_HTTP_CONNECTIONS, NULL);
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
 	TAILQ_INIT(&ws->due);

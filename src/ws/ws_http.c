@@ -66,7 +66,7 @@ static void on_event(uv_poll_t *poll, int status, int events);
 
 static void count_dropped(const char *reason)
 {
-	metrics_add(metrics_seriesf(METRIC_CALLERS_DROPPED, "reason=\"%s\"", reason), 1);
+	metrics_add(metrics_seriesf(METRIC_HTTP_CONNECTIONS_DROPPED, "reason=\"%s\"", reason), 1);
 }
 
 static void read_address(char text[INET6_ADDRSTRLEN], int fd)

@@ -33,7 +33,7 @@ struct ws_socket {
 	uint64_t
 		since; /* uv_now() when the message began, was admitted, or last made progress, … */
 	size_t moved;                   /* … and the bytes of it since */
-	uint64_t patience;              /* ms it may take to the next progress */
+	uint64_t progress_timeout;      /* ms it may take to the next progress */
 	uint64_t active_at, written_at; /* uv_now() of the last activity, and of the last write */
 	bool pinged;                    /* since then */
 	bool paused, output_full,
@@ -251,7 +251,7 @@ static void admit(struct ws_socket *peer)
 	uint64_t waited = now - peer->since;
 
 	peer->admitted = true;
-	peer->patience = waited < stall - stall / 5 ? stall - waited : stall / 5;
+	peer->progress_timeout = waited < stall - stall / 5 ? stall - waited : stall / 5;
 	peer->since = now;
 	peer->moved = 0;
 	expect(peer);
@@ -489,7 +489,7 @@ static bool stalls(struct ws_socket *peer, uint64_t now)
 		peer->since = now;
 		peer->moved = 0;
 	}
-	return now - peer->since >= peer->patience && config->ops->scarce != NULL &&
+	return now - peer->since >= peer->progress_timeout && config->ops->scarce != NULL &&
 	       config->ops->scarce(config->arg);
 }
 

@@ -63,7 +63,7 @@ const PEM_LINES = ['MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us
 export const work = [
 	{
 		id: 'C1',
-		what: 'run:batch_logs of many small lines, for longer than the patience',
+		what: 'run:batch_logs of many small lines, for longer than the queue_timeout',
 		options: (small) => (small ? { database: { queue_timeout: '2s' }, limits: { memory: '128MiB' } } : {}),
 		async play(stage, small) {
 			stage.limit = (small ? 128 : 512) * MiB;

@@ -1,6 +1,6 @@
 // A webhook makes one work order, whatever happens to the database's answer and however often its sender repeats
 // it: the answer to the commit is swallowed and the connection cut, or nothing passes for longer than the
-// patience.
+// queue_timeout.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

@@ -19,9 +19,9 @@ const root = await cluster.psql(cluster.root);
 for (const name of ['max_wal_size', 'min_wal_size']) await root.query(`ALTER SYSTEM SET ${name} = '32MB'`);
 await root.query('SELECT pg_reload_conf()');
 
-test('away for longer than the patience', async () => {
-	const patience = { database: { queue_timeout: '1500ms' } };
-	const a = await Coordinator.start('faults-away', patience, cluster.urls());
+test('away for longer than the queue_timeout', async () => {
+	const options = { database: { queue_timeout: '1500ms' } };
+	const a = await Coordinator.start('faults-away', options, cluster.urls());
 	let db = await cluster.psql();
 	const load = new Load({ url: a.url, id: await runs(db, 2000), workers: 8 });
 	const working = await Held.join(a, await fixture(db));

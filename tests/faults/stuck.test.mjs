@@ -71,7 +71,7 @@ test('who waits for a lock of somebody else lets others pass, and then goes on i
 	assert.deepEqual(replies, [['start', 'ok'], ['complete', 'ok']]);
 });
 
-test('who waits for a lock for longer than the patience is answered busy', async () => {
+test('who waits for a lock for longer than the queue_timeout is answered busy', async () => {
 	const waits = await held();
 	await hold(waits);
 	const reply = await waits.say('run:start', runStart());

@@ -3,7 +3,7 @@
 
 import { WebSocket, decodeBinary } from '../client/lib.mjs';
 
-const ANSWER_MS = 60_000; // more than any patience of the coordinator's
+const ANSWER_MS = 60_000; // longer than any wait of the coordinator
 const LEDGER = 200_000; // requests that are remembered: those of more than a minute
 const BELOW = 64; // refs before a connection's first that a join may answer
 const PUSHES = ['work-available', 'phx_close', 'phx_error'];

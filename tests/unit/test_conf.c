@@ -59,7 +59,7 @@ static void test_defaults(void **state)
 	assert_string_equal(conf->url, "");
 	assert_string_equal(conf->migrate_url, "");
 	assert_int_equal(conf->writers, 2);
-	assert_int_equal(conf->patience, 25000);
+	assert_int_equal(conf->queue_timeout, 25000);
 	assert_string_equal(conf->worker_secret, "");
 	assert_int_equal(conf->default_timeout, 300000);
 	assert_int_equal(conf->mode, MODE_ENFORCE);
