@@ -148,10 +148,7 @@ static bool read_line(struct walk *walk, const struct slice raw[MEMBERS], struct
 		walk->trouble[BLANK] = true;
 		return false;
 	}
-	value_uuid(&v[LOG_LINES_IN_PROJECT_ID], &walk->claim.project_id);
-	value_uuid(&v[LOG_LINES_IN_RUN_ID], &walk->claim.run_id);
-	value_int(&v[LOG_LINES_IN_EPOCH], walk->claim.epoch);
-	value_uuid(&v[LOG_LINES_IN_CLAIM], &walk->claim.claim);
+	run_claim_bind(&walk->claim, v);
 	id = uuid_at(walk->place++);
 	value_uuid(&v[LOG_LINES_IN_ID], &id);
 	if (jscan_type(raw[STEP_ID]) > JSCAN_NULL) {
