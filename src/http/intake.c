@@ -58,6 +58,18 @@ static void respond_error(
 	buf_free(&b);
 }
 
+/* What a verdict of intake.sql means to the client; any other one is that of a work order. */
+static const struct {
+	const char *verdict;
+	int status;
+	const char *error;
+} refusals[] = {
+	{ "not_found", 404, "no such trigger" },
+	{ "unauthorized", 401, "this trigger requires a key: Authorization: Bearer, or X-Api-Key" },
+	{ "no_edge", 422, "this trigger has no enabled edge" },
+	{ "taken", 409, "this x-meta-work-order-id belongs to another trigger" },
+};
+
 /* Columns: ord, verdict, work_order_id, run_id. */
 static void respond_result(struct hook *hook, const struct batch_result *r)
 {
@@ -70,23 +82,11 @@ static void respond_result(struct hook *hook, const struct batch_result *r)
 		return;
 	}
 	verdict = PQgetvalue(r->res, r->first, INTAKE_OUT_VERDICT);
-	if (strcmp(verdict, "not_found") == 0) {
-		respond_error(hook->http, 404, NULL, "no such trigger");
-		return;
-	}
-	if (strcmp(verdict, "unauthorized") == 0) {
-		respond_error(hook->http, 401, NULL,
-			"this trigger requires a key: Authorization: Bearer, or X-Api-Key");
-		return;
-	}
-	if (strcmp(verdict, "no_edge") == 0) {
-		respond_error(hook->http, 422, NULL, "this trigger has no enabled edge");
-		return;
-	}
-	if (strcmp(verdict, "taken") == 0) {
-		respond_error(hook->http, 409, NULL,
-			"this x-meta-work-order-id belongs to another trigger");
-		return;
+	for (size_t i = 0; i < countof(refusals); i++) {
+		if (strcmp(verdict, refusals[i].verdict) == 0) {
+			respond_error(hook->http, refusals[i].status, NULL, refusals[i].error);
+			return;
+		}
 	}
 	hook->enqueued(hook->arg);
 	work_order = PQgetvalue(r->res, r->first, INTAKE_OUT_WORK_ORDER_ID);
