@@ -16,7 +16,7 @@ struct cached_plan {
 	struct scrubber *scrub; /* NULL: there are no secrets */
 };
 
-/* Who waits for a snapshot; stays where it is until then. */
+/* Who waits for a cached plan; stays where it is until then. */
 struct plan_cache_wait {
 	void (*ready)(struct plan_cache_wait *wait);
 	TAILQ_ENTRY(plan_cache_wait) entry;
@@ -30,19 +30,19 @@ const struct cached_plan *plan_cache_get(uv_loop_t *loop, struct keyring *keys, 
 	struct slice credentials) __attribute__((warn_unused_result));
 /* True if it is ready for use; else wait->ready is called, from the loop, when it is: large
  * credentials are read in a thread. */
-bool plan_cache_await(const struct cached_plan *snapshot, struct plan_cache_wait *wait)
+bool plan_cache_await(const struct cached_plan *cached, struct plan_cache_wait *wait)
 	__attribute__((warn_unused_result));
 /* How many are not ready. They end soon by themselves; the loop runs until then. */
 int plan_cache_open_jobs(void);
 
 /* Holds it once more: for a thread that reads it, while its channel may take another one. */
-const struct cached_plan *plan_cache_keep(const struct cached_plan *snapshot)
+const struct cached_plan *plan_cache_keep(const struct cached_plan *cached)
 	__attribute__((warn_unused_result));
-void plan_cache_release(const struct cached_plan *snapshot); /* NULL is fine */
+void plan_cache_release(const struct cached_plan *cached); /* NULL is fine */
 
-/* Exchanges *held for the snapshot that has this credential's body among its secrets too, if it is
- * not in it already. False, with *held as it was, if the secrets cannot be replaced (scrubber_add):
- * then the body must not be handed out. */
+/* Exchanges *held for the cached plan that has this credential's body among its secrets too, if it
+ * is not in it already. False, with *held as it was, if the secrets cannot be replaced
+ * (scrubber_add): then the body must not be handed out. */
 bool plan_cache_extend(const struct cached_plan **held, struct slice body)
 	__attribute__((warn_unused_result));
 

@@ -20,7 +20,7 @@ enum { DIGEST = 65, BUCKETS = 1024 };
 enum { SMALL = 32 * 1024 };
 
 struct entry {
-	struct cached_plan snapshot;
+	struct cached_plan cached;
 	char digest[DIGEST];
 	size_t size;
 	int references;
@@ -90,7 +90,7 @@ static bool add_secret(struct entry *e, struct slice id, struct slice hex)
 	bool added = false;
 
 	if (plan_cache_open_credential(e->keys, id, hex, &body, &e->warnings)) {
-		added = scrubber_add(e->snapshot.scrub, (struct slice){ body.p, body.n });
+		added = scrubber_add(e->cached.scrub, (struct slice){ body.p, body.n });
 		if (!added)
 			buf_addf(&e->warnings,
 				"%scredential %.*s is not handed out: it is not valid JSON, or the "
@@ -115,15 +115,15 @@ static void make(struct entry *e)
 	struct slice cursor = { e->credentials.p, e->credentials.n }, id, sealed;
 
 	e->whole = true;
-	e->snapshot.scrub = scrubber_new(NULL);
+	e->cached.scrub = scrubber_new(NULL);
 	while (jscan_next(&cursor, &id, &sealed))
 		e->whole = add_secret(e, inside(id), inside(sealed)) && e->whole;
-	scrubber_build(e->snapshot.scrub);
+	scrubber_build(e->cached.scrub);
 }
 
 static void ready(struct entry *e)
 {
-	const struct scrubber *scrub = e->snapshot.scrub;
+	const struct scrubber *scrub = e->cached.scrub;
 
 	if (e->warnings.n > 0)
 		log_warnx("%s", e->warnings.p);
@@ -138,8 +138,7 @@ static void ready(struct entry *e)
 	e->keys = NULL;
 	buf_free(&e->credentials);
 	buf_free(&e->warnings);
-	e->size =
-		sizeof(*e) + strlen(e->snapshot.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0);
+	e->size = sizeof(*e) + strlen(e->cached.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0);
 	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), (double)e->size);
 	e->ready = true;
 }
@@ -162,7 +161,7 @@ static void on_worked(uv_work_t *work, int status)
 		TAILQ_REMOVE(&e->waits, wait, entry);
 		wait->ready(wait);
 	}
-	plan_cache_release(&e->snapshot);
+	plan_cache_release(&e->cached);
 }
 
 int plan_cache_open_jobs(void)
@@ -186,7 +185,7 @@ static struct entry *add(const char digest[DIGEST], struct slice plan)
 	struct entry *e = xcalloc(1, sizeof(*e));
 
 	TAILQ_INIT(&e->waits);
-	e->snapshot.plan = xstrndup(plan.p, plan.n);
+	e->cached.plan = xstrndup(plan.p, plan.n);
 	e->listed = e->whole = true;
 	memcpy(e->digest, digest, DIGEST);
 	LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
@@ -227,27 +226,27 @@ const struct cached_plan *plan_cache_get(
 		begin(loop, e, keys, credentials);
 	}
 	e->references++;
-	return &e->snapshot;
+	return &e->cached;
 }
 
-static struct entry *entry_of(const struct cached_plan *snapshot)
+static struct entry *entry_of(const struct cached_plan *cached)
 {
-	return container_of((struct cached_plan *)snapshot, struct entry, snapshot);
+	return container_of((struct cached_plan *)cached, struct entry, cached);
 }
 
-bool plan_cache_await(const struct cached_plan *snapshot, struct plan_cache_wait *wait)
+bool plan_cache_await(const struct cached_plan *cached, struct plan_cache_wait *wait)
 {
-	struct entry *e = entry_of(snapshot);
+	struct entry *e = entry_of(cached);
 
 	if (!e->ready)
 		TAILQ_INSERT_TAIL(&e->waits, wait, entry);
 	return e->ready;
 }
 
-const struct cached_plan *plan_cache_keep(const struct cached_plan *snapshot)
+const struct cached_plan *plan_cache_keep(const struct cached_plan *cached)
 {
-	entry_of(snapshot)->references++;
-	return snapshot;
+	entry_of(cached)->references++;
+	return cached;
 }
 
 /* Of an entry that is not listed the digest does not identify the contents. */
@@ -269,29 +268,29 @@ bool plan_cache_extend(const struct cached_plan **held, struct slice body)
 		}
 		scrubber_build(scrub);
 		e = add(digest, slice_of((*held)->plan));
-		e->snapshot.scrub = scrub;
+		e->cached.scrub = scrub;
 		e->whole = old->listed;
 		ready(e);
 	}
 	e->references++;
 	plan_cache_release(*held);
-	*held = &e->snapshot;
+	*held = &e->cached;
 	return true;
 }
 
-void plan_cache_release(const struct cached_plan *snapshot)
+void plan_cache_release(const struct cached_plan *cached)
 {
 	struct entry *e;
 
-	if (snapshot == NULL)
+	if (cached == NULL)
 		return;
-	e = entry_of(snapshot);
+	e = entry_of(cached);
 	if (--e->references > 0)
 		return;
 	if (e->listed)
 		LIST_REMOVE(e, link);
 	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), -(double)e->size);
-	scrubber_free(e->snapshot.scrub);
-	free(e->snapshot.plan);
+	scrubber_free(e->cached.scrub);
+	free(e->cached.plan);
 	free(e);
 }
