@@ -281,7 +281,7 @@ finding(
 	'no room for another coordinator',
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT 7'),
 	() => sql('ALTER DATABASE interlock CONNECTION LIMIT -1'),
-	['connections', 'warn', /^\d connections are free, but a coordinator needs 7/],
+	['connections', 'warn', /^\d connections are free, but a coordinator needs 8/],
 );
 
 test('a transaction that is open for long', async () => {
