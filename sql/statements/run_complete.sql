@@ -40,8 +40,8 @@ WITH input AS MATERIALIZED (
 	CROSS JOIN LATERAL (SELECT s.state = 'lost' AND v.verdict IN ('too_late', 'already_final')
 		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS keep_dataclip) e
 ), dataclip_added AS (
-	INSERT INTO dataclips (project_id, id, type, body)
-	SELECT project_id, state_id, 'step_result', final_state
+	INSERT INTO dataclips (project_id, id, type, body, source_id)
+	SELECT project_id, state_id, 'step_result', final_state, run_id
 	FROM decided
 	WHERE (keep_dataclip OR verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known)
 		AND final_state IS NOT NULL AND save_dataclips
