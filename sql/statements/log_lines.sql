@@ -6,11 +6,10 @@ WITH input AS MATERIALIZED (
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, id uuid, step_id uuid, level text,
 		source text, message text, at timestamptz}}
 ), precheck AS MATERIALIZED (
-	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, rs.step_id AS run_step_id
+	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, s.id AS run_step_id
 	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
-		AND rs.step_id = m.step_id
+	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id AND s.run_id = m.run_id
 ), lines_added AS (
 	INSERT INTO log_lines (project_id, run_id, id, step_id, level, source, message, timestamp)
 	SELECT project_id, run_id, id, run_step_id, level, source, message, at
