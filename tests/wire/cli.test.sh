@@ -435,8 +435,8 @@ sql "UPDATE runs SET state = 'failed', claimed_at = now(), started_at = now() - 
 		SELECT '$(id Q)', '$other', interlock_uuid_near(('00000000-0000-7000-8000-' || to_char(i, 'FM000000000000'))::uuid),
 		'info', 'JOB', 'line ' || i || E' \\x1b[31mred', now() FROM generate_series(1, 30) i;
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome)
-		VALUES ('$(id Q)', '$other', 2, 'run:complete', 'started', 'failed', 'accepted'),
-		('$(id Q)', '$other', 1, 'claim', 'available', 'claimed', 'accepted')"
+		VALUES ('$(id Q)', '$other', 1, 'claim', 'available', 'claimed', 'accepted'),
+		('$(id Q)', '$other', 2, 'run:complete', 'started', 'failed', 'accepted')"
 
 cli runs --limit 2
 said 'runs come newest first' 0 "id *workflow  *error_type
