@@ -105,7 +105,7 @@ CREATE TABLE dataclips (
 	wiped_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id),
-	UNIQUE (project_id, source_id, id)
+	UNIQUE (source_id, id, project_id)
 );
 
 -- pruned: what of it has been removed because its time was over, 1 for the texts of its dataclips, 2 for its log
@@ -126,8 +126,9 @@ CREATE TABLE work_orders (
 	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows
 ) WITH (fillfactor = 50);
 
--- What is due to be pruned, the oldest first. Not the ids: those may be the sender's.
-CREATE INDEX work_orders_due ON work_orders (project_id, pruned, inserted_at);
+-- What is due to be pruned, the oldest first. Not the ids: those may be the sender's. Such an index does not begin
+-- with project_id, so that no look-up by the primary key is ever planned with it.
+CREATE INDEX work_orders_due ON work_orders (pruned, project_id, inserted_at);
 
 -- seq orders runs by insertion. claim_id: made at random with each claim, so that no other claim ever has it;
 -- NULL while the run is not claimed. A failover to a standby that lacks the last commits repeats epochs, and then
@@ -191,8 +192,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_work_order ON runs (project_id, work_order_id, seq);
 CREATE INDEX runs_newest ON runs (seq);
 -- Whose input, or final state, a dataclip is: asked when it is deleted.
-CREATE INDEX runs_input ON runs (project_id, dataclip_id);
-CREATE INDEX runs_final ON runs (project_id, final_dataclip_id) WHERE final_dataclip_id IS NOT NULL;
+CREATE INDEX runs_input ON runs (dataclip_id);
+CREATE INDEX runs_final ON runs (final_dataclip_id) WHERE final_dataclip_id IS NOT NULL;
 
 CREATE TABLE steps (
 	project_id uuid NOT NULL,
@@ -445,7 +446,7 @@ CREATE TABLE idempotency_keys (
 );
 
 -- A key goes with its work order.
-CREATE INDEX idempotency_keys_work_order ON idempotency_keys (project_id, work_order_id);
+CREATE INDEX idempotency_keys_work_order ON idempotency_keys (work_order_id);
 
 -- A dataclip, a work order and a run of the workflow's newest snapshot, with the ids that are given. `input` and
 -- `request` are JSON already; `trigger` NULL: the workflow's first runnable trigger. An idempotency key, or a
@@ -761,6 +762,9 @@ END $$;
 CREATE FUNCTION interlock_drop_partition(parent text, keep interval, OUT dropped text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET lock_timeout = '20ms' AS $$
 BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtext('interlock prune')) THEN
+		RETURN;
+	END IF;
 	SELECT c.relname INTO dropped
 	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 	WHERE i.inhparent = to_regclass(parent) AND parent IN ('log_lines', 'transitions')
