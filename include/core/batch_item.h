@@ -16,6 +16,7 @@ enum lane_kind {
 	LANE_READ,  /* what only reads */
 	LANE_CLAIM, /* claims, behind their advisory lock; never sent twice */
 	LANE_BODY,  /* large bodies, one at a time */
+	LANE_SLOW,  /* messages that took too long for a writer; only batch submits to it */
 	LANES
 };
 

@@ -47,9 +47,8 @@ WITH input AS MATERIALIZED (
 ), steps_reopened AS (
 	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
 	FROM decided j
-	JOIN run_steps rs ON rs.project_id = j.project_id AND rs.run_id = j.run_id
-	WHERE j.verdict = 'revived' AND s.project_id = rs.project_id AND s.id = rs.step_id
-		AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
+	WHERE j.verdict = 'revived' AND s.run_id = ANY (ARRAY[j.run_id])
+		AND s.project_id IS NOT DISTINCT FROM j.project_id AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		policy, worker, epoch, lateness, message)
@@ -80,9 +79,9 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id))) AS over_limit,
-	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- log lines are what first follows the plan
-		FROM log_lines l
-		WHERE l.project_id = j.project_id AND l.run_id = j.run_id) AS unplanned
+	CASE WHEN j.verdict = 'joined' AND j.rejoined	-- log lines are what first follows the plan
+		THEN NOT interlock_has_logged(j.project_id, j.run_id, r.joined_at)
+		ELSE false END AS unplanned
 FROM decided j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id

@@ -1,6 +1,7 @@
 /*
  * batch: distributes messages over the lanes: which one each goes to, when they send, the beginning
- * and the end.
+ * and the end. A message that takes too long for its writer is sent by the slow lane. Invariant: it
+ * keeps its place in its writer's queue until then, so that later messages of its run wait for it.
  */
 #include "core/batch.h"
 
@@ -50,6 +51,8 @@ static void on_send_timer(uv_timer_t *timer)
 		lane_send(b->lanes[i]);
 }
 
+static void on_held_up(void *arg, struct batch_item *original);
+
 struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 {
 	struct batch *b = xcalloc(1, sizeof(*b));
@@ -58,6 +61,7 @@ struct batch *batch_new(uv_loop_t *loop, const struct batch_config *config)
 		.coordinator = config->coordinator,
 		.queue_timeout = config->queue_timeout,
 		.state_changed = on_state_changed,
+		.held_up = on_held_up,
 		.arg = b,
 	};
 
@@ -93,6 +97,40 @@ static void schedule_send(struct batch *b)
 {
 	if (!uv_is_active((uv_handle_t *)&b->send_timer))
 		uv_timer_start(&b->send_timer, on_send_timer, 0, 0);
+}
+
+/* ---- messages that take too long for a writer ---- */
+
+/* One that is sent by the slow lane, as a copy that borrows everything. */
+struct detour {
+	struct batch_item item;
+	struct batch_item *original;
+	struct batch *batch;
+};
+
+static void on_detour_done(struct batch_item *item, const struct batch_result *result)
+{
+	struct detour *detour = container_of(item, struct detour, item);
+	struct batch_item *original = detour->original;
+
+	original->waits = false;
+	batch_withdraw(detour->batch, LANE_WRITE, original);
+	schedule_send(detour->batch); /* what waits behind it */
+	free(detour);
+	original->done(original, result);
+}
+
+static void on_held_up(void *arg, struct batch_item *original)
+{
+	struct batch *b = arg;
+	struct detour *detour = xmalloc(sizeof(*detour));
+
+	original->waits = true;
+	*detour = (struct detour){ *original, original, b };
+	detour->item.waits = false;
+	detour->item.done = on_detour_done;
+	batch_submit(b, LANE_SLOW, &detour->item);
+	detour->item.queued_at = original->queued_at;
 }
 
 void batch_submit(struct batch *b, enum lane_kind kind, struct batch_item *item)
@@ -176,7 +214,7 @@ void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 	b->on_closed = on_closed;
 	b->closed_arg = arg;
 	b->open = b->nlanes + 2;
-	/* The bodies, which come last, before the messages that wait for them. */
+	/* The bodies and the slow lane, which come last, before the messages that wait for them. */
 	for (int i = b->nlanes - 1; i >= 0; i--)
 		lane_fail_all(b->lanes[i]);
 	for (int i = 0; i < b->nlanes; i++)

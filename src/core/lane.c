@@ -16,13 +16,16 @@ enum {
 	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
 	 * reference, or the loss of a connection. */
 	RETRIES = 5,
-	/* A statement of a writer that takes longer than this part of the queue_timeout is
-	 * cancelled by the server, and never after less than so many milliseconds: which message
-	 * hangs is found out by sending messages one by one, and those that waited for it still
-	 * have time enough.
+	/* Milliseconds after which the server cancels a statement of a writer. Those messages that
+	 * may be the reason go on at the slow lane, where a statement may take this part of the
+	 * queue_timeout, and at least twice as long: which of them hangs is found out by sending
+	 * them one by one, and the others still have time enough.
 	 */
-	TIMEOUT_PART = 10,
-	TIMEOUT_MIN_MS = 1000,
+	WRITER_TIMEOUT_MS = 1000,
+	SLOW_TIMEOUT_PART = 10,
+	/* Messages that take longer one by one, milliseconds, do so because all of the database is
+	 * slow: then more are sent together. */
+	SLOW_ALONE_MS = 100,
 };
 
 /* What went wrong first in a batch. */
@@ -31,13 +34,17 @@ struct batch_error {
 	char state[6];       /* SQLSTATE */
 	char constraint[64]; /* NAMEDATALEN */
 	char message[256];
+	int group; /* of the batch, whose statement it was; or none of them */
 };
 
 struct lane {
 	struct lane_config config;
 	char name[24];
 	const char *settings[BATCH_SETTINGS + 4];
-	char timeout[24]; /* of a statement, milliseconds; for the settings */
+	/* Of a statement, milliseconds: for the settings; and for a writer when the database is
+	 * slow. */
+	char timeout[24], long_timeout[24];
+	int timeouts; /* batches in a row that did not end in time */
 	struct db *db;
 	struct batch_queue queue;
 	struct pipeline pipeline; /* the batch in flight */
@@ -50,7 +57,7 @@ struct lane {
 		*stat_queued, *stat_wait, *stat_committing, *stat_resent;
 };
 
-static const char *const lane_names[LANES] = { "write", "read", "claim", "body" };
+static const char *const lane_names[LANES] = { "write", "read", "claim", "body", "slow" };
 
 /* What a failed batch of one means, by SQLSTATE (PostgreSQL's appendix A). */
 enum failure_action {
@@ -84,14 +91,22 @@ static enum failure_action failure_action_of(const char *sqlstate)
 	return FAIL;
 }
 
+/* For how long a statement of the slow lane may run, milliseconds. */
+static int64_t slow_timeout(const struct lane *lane)
+{
+	int64_t part = lane->config.queue_timeout / SLOW_TIMEOUT_PART;
+
+	return part > 2 * WRITER_TIMEOUT_MS ? part : 2 * WRITER_TIMEOUT_MS;
+}
+
 /* For how long a statement may run, milliseconds. */
 static int64_t statement_timeout(const struct lane *lane)
 {
-	int64_t queue_timeout = lane->config.queue_timeout, part = queue_timeout / TIMEOUT_PART;
-
-	if (lane->config.kind != LANE_WRITE)
-		return queue_timeout;
-	return part > TIMEOUT_MIN_MS ? part : TIMEOUT_MIN_MS;
+	switch (lane->config.kind) {
+	case LANE_WRITE: return WRITER_TIMEOUT_MS;
+	case LANE_SLOW: return slow_timeout(lane);
+	default: return lane->config.queue_timeout;
+	}
 }
 
 static void done(struct batch_item *item, const struct batch_result *result)
@@ -296,6 +311,32 @@ static void handle_single_failure(struct lane *lane)
 		finish(item, BATCH_FAILED, NULL);
 }
 
+/* A batch of a writer did not end in time. It does not wait for the reason, which may be any
+ * message of the statement that was cancelled, or of all (lock, settle): those go elsewhere, the
+ * others again. If it happens twice in a row, to different messages, it is the database that is
+ * slow. */
+static void hand_over(struct lane *lane)
+{
+	struct pipeline *p = &lane->pipeline;
+	bool one = lane->error.group >= 0 && lane->error.group < p->ngroups;
+	int first = one ? lane->error.group : 0, end = one ? first + 1 : p->ngroups, n = 0;
+	struct batch_item *item;
+
+	for (int g = first; g < end; g++) {
+		TAILQ_FOREACH (item, &p->groups[g].items, entry) {
+			lane->config.held_up(lane->config.arg, item);
+			n++;
+		}
+	}
+	log_info("%s: statement %s did not end in time: %d messages go to the slow lane",
+		lane->name, one ? p->groups[first].stmt->name : "lock or settle", n);
+	metrics_add(lane->stat_one_by_one, n);
+	return_to_queue(lane);
+	p->most = 1;
+	if (lane->timeouts++ > 0)
+		p->timeout = lane->long_timeout;
+}
+
 /* Nothing of the batch was done. Its messages go again one by one, so that only the failing message
  * fails.
  */
@@ -304,6 +345,12 @@ static void on_failed(struct lane *lane)
 	struct batch_item *item;
 
 	metrics_add(lane->stat_failed, 1);
+	if (lane->config.kind == LANE_WRITE && failure_action_of(lane->error.state) == PUT_OFF) {
+		hand_over(lane);
+		return;
+	}
+	if (lane->config.kind == LANE_SLOW)
+		lane->pipeline.most = 1;
 	if (lane->pipeline.nitems == 1) {
 		handle_single_failure(lane);
 		return;
@@ -328,6 +375,7 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 		const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
 		lane->error.set = true;
+		lane->error.group = g;
 		snprintf(lane->error.state, sizeof(lane->error.state), "%s",
 			state ? state : "58000");
 		snprintf(lane->error.constraint, sizeof(lane->error.constraint), "%s",
@@ -341,17 +389,34 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 		PQclear(res);
 }
 
+/* How large the next batch may be, after one that was committed and took so many milliseconds. The
+ * slow lane sends one message after the other, unless each of them is slow. */
+static void adapt(struct lane *lane, int64_t took)
+{
+	struct pipeline *p = &lane->pipeline;
+
+	lane->timeouts = 0;
+	if (took < WRITER_TIMEOUT_MS)
+		p->timeout = NULL;
+	if (lane->config.kind == LANE_SLOW && took < SLOW_ALONE_MS)
+		p->most = 1;
+	else
+		p->most = p->most < PIPELINE_ITEMS / 2 ? 2 * p->most : PIPELINE_ITEMS;
+}
+
 static void on_synced(struct db *db, void *arg)
 {
 	struct lane *lane = arg;
+	int64_t took = mono_ms() - lane->sent_at;
 
 	(void)db;
-	metrics_observe(lane->stat_seconds, (double)(mono_ms() - lane->sent_at) / 1000);
+	metrics_observe(lane->stat_seconds, (double)took / 1000);
 	metrics_set(lane->stat_committing, 0);
 	if (lane->error.set) {
 		on_failed(lane);
 	} else {
 		metrics_add(lane->stat_committed, 1);
+		adapt(lane, took);
 		deliver(lane);
 	}
 	lane_send(lane);
@@ -414,6 +479,8 @@ static void make_settings(struct lane *lane)
 	size_t n = batch_settings_of(lane->config.coordinator, lane->settings);
 
 	snprintf(lane->timeout, sizeof(lane->timeout), "%jd", (intmax_t)statement_timeout(lane));
+	snprintf(lane->long_timeout, sizeof(lane->long_timeout), "%jd",
+		(intmax_t)slow_timeout(lane));
 	lane->settings[n++] = "statement_timeout";
 	lane->settings[n++] = lane->timeout;
 }
@@ -457,6 +524,7 @@ struct lane *lane_open(uv_loop_t *loop, const struct lane_config *config)
 	make_series(lane);
 	db_config.stmts = stmt_all(&db_config.nstmts);
 	lane->pipeline.kind = config->kind;
+	lane->pipeline.most = config->kind == LANE_SLOW ? 1 : PIPELINE_ITEMS;
 	lane->db = lane->pipeline.db = db_open(loop, &db_config);
 	return lane;
 }

@@ -19,6 +19,9 @@ struct lane_config {
 	int64_t queue_timeout;   /* milliseconds */
 	/* The connection is up, or no longer so (with a sentence). From the loop. */
 	void (*state_changed)(void *arg, const char *why);
+	/* Of a writer: the item may be why a batch did not end in time, and is going back to the
+	 * queue. Sets its `waits`, and sends it otherwise. From the loop. */
+	void (*held_up)(void *arg, struct batch_item *item);
 	void *arg;
 };
 

@@ -84,7 +84,7 @@ static void choose(struct pipeline *p, struct batch_queue *queue)
 		TAILQ_REMOVE(queue, item, entry);
 		p->bytes += item->bytes;
 		group(p, item);
-		if (item->one_by_one || p->nitems == PIPELINE_ITEMS || p->kind == LANE_BODY)
+		if (item->one_by_one || p->nitems == p->most || p->kind == LANE_BODY)
 			return;
 	}
 }
@@ -192,6 +192,11 @@ static void send_all(void *arg)
 	struct pipeline *p = arg;
 	const char *first = first_statement(p->kind);
 
+	if (p->timeout != NULL) {
+		db_query(p->db, "statement_timeout",
+			&(struct db_param){ p->timeout, (int)strlen(p->timeout), false }, 1);
+		p->first_group++;
+	}
 	if (renew_plans(p))
 		p->first_group++;
 	if (send_orders(p, "lock", needs_lock)) {

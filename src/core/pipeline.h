@@ -25,10 +25,12 @@ struct pipeline_group {
 	PGresult *res; /* of the statement, once it is there; owned by the lane */
 };
 
-/* What is in flight on one connection. Its first four members are the owner's to set. */
+/* What is in flight on one connection. Its first six members are the owner's to set. */
 struct pipeline {
 	enum lane_kind kind;
 	struct db *db;
+	int most;               /* messages in the next batch, at most PIPELINE_ITEMS */
+	const char *timeout;    /* of its statements, milliseconds; NULL: the connection's own */
 	int plan_messages_left; /* messages before the statements are planned again … */
 	int plan_lifetime;      /* … and the next time after so many */
 	struct pipeline_group groups[PIPELINE_ITEMS];

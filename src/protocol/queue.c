@@ -115,7 +115,8 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 		log_about(LOG_LEVEL_NOTICE,
 			&(struct log_about){ .run = uuid_format(&item->run_id, run),
 				.event = "claim",
-				.code = pending_release->why == RELEASE_LEFT ? "left" : "undelivered" },
+				.code = pending_release->why == RELEASE_LEFT ? "left"
+									     : "undelivered" },
 			"claim: released: %s", release_reasons[pending_release->why]);
 		if (pending_release->why == RELEASE_LEFT)
 			metrics_add(metrics_seriesf(METRIC_RETURNED_RUNS, "reason=\"left\""), 1);

@@ -382,6 +382,7 @@ struct value *request_alloc_for(struct request *request, const char *stmt,
 	void (*done)(struct batch_item *item, const struct batch_result *res))
 {
 	set_statement(request, stmt, new_values(stmt, 1), 1);
+	request->item.locks = true; /* the journal's order is that of the locks */
 	request->item.settles = false;
 	request->item.done = done;
 	request->warnings_value = NULL;

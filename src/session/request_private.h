@@ -43,7 +43,8 @@ void request_keep_reply_in(struct request *request, struct undelivered *undelive
 
 /* Hands the request to its route. */
 void request_dispatch(struct request *request, const struct route *route);
-/* Allocates a row of another statement than the route's, whose result goes to `done`. */
+/* Allocates a row of another statement than the route's, which only writes the journal, and whose
+ * result goes to `done`. */
 struct value *request_alloc_for(struct request *request, const char *stmt,
 	void (*done)(struct batch_item *item, const struct batch_result *res));
 struct request *request_of_item(struct batch_item *item);

@@ -41,13 +41,13 @@ test('the checker sees what is missing, too much, changed or out of order', asyn
 	const one = (table, more = '') => `(SELECT ctid FROM ${table} WHERE ${project} ${more} LIMIT 1)`;
 	const tampered = {
 		'missing: run:log|missing: run:batch_logs|stored by half': `DELETE FROM log_lines WHERE ctid = ${one('log_lines')}`,
-		'stored 2 times': `INSERT INTO log_lines SELECT project_id, run_id, gen_random_uuid(), step_id, level,
+		'stored 2 times': `INSERT INTO log_lines SELECT project_id, run_id, interlock_uuid(), step_id, level,
 			source, message, timestamp FROM log_lines WHERE ctid = ${one('log_lines')}`,
 		'missing: step:complete': `UPDATE dataclips SET body = '{}' WHERE ctid = ${one('dataclips', "AND step_id IS NOT NULL")}`,
 		'missing: run:complete': `UPDATE runs SET finished_at = now() WHERE ctid = ${one('runs', "AND state = 'success'")}`,
 		'a step is open in a final run': `UPDATE steps SET exit_reason = NULL, finished_at = NULL WHERE ctid =
-			${one('steps', `AND id IN (SELECT step_id FROM run_steps JOIN runs r ON r.id = run_id AND r.state = 'success')`)}`,
-		'out of order': `UPDATE transitions t SET revision = 1000 - revision WHERE ${project}`,
+			${one('steps', `AND run_id IN (SELECT id FROM runs WHERE state = 'success')`)}`,
+		'out of order': `UPDATE transitions t SET id = 1000000000 - id WHERE ${project}`,
 		'a work order does not follow': `UPDATE work_orders SET state = 'lost' WHERE ctid = ${one('work_orders')}`,
 		'in_flight is not': `DELETE FROM in_flight WHERE ctid = ${one('in_flight')}`,
 	};
