@@ -126,9 +126,9 @@ CREATE TABLE work_orders (
 	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows
 ) WITH (fillfactor = 50);
 
--- What is due to be pruned, the oldest first. Not the ids: those may be the sender's. Such an index does not begin
--- with project_id, so that no look-up by the primary key is ever planned with it.
-CREATE INDEX work_orders_due ON work_orders (pruned, project_id, inserted_at);
+-- What is due to be pruned, the oldest first. Not the ids: those may be the sender's. All rows are in it; the
+-- condition keeps look-ups by the primary key, which do not say it, from ever being planned with this index.
+CREATE INDEX work_orders_due ON work_orders (project_id, pruned, inserted_at) WHERE pruned >= 0;
 
 -- seq orders runs by insertion. claim_id: made at random with each claim, so that no other claim ever has it;
 -- NULL while the run is not claimed. A failover to a standby that lacks the last commits repeats epochs, and then
@@ -658,7 +658,7 @@ LANGUAGE sql STABLE AS $$
 	CROSS JOIN LATERAL (
 		SELECT w.id, greatest(w.inserted_at, w.last_activity) AS since
 		FROM work_orders w
-		WHERE w.project_id = project AND w.pruned = already
+		WHERE w.project_id = project AND w.pruned = already AND w.pruned >= 0
 			AND w.inserted_at < now() - keep AND w.last_activity < now() - keep
 			AND w.state NOT IN ('pending', 'running')
 			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = w.id
