@@ -322,6 +322,7 @@ static void on_stage(uv_timer_t *timer)
 		if (signer_open_jobs() > 0 || plan_cache_open_jobs() > 0 || pool_open() > 0)
 			break;
 		d->connections_open = 3;
+		d->server.batch_closed = true;
 		janitor_close(d->janitor, on_connection_closed, d);
 		batch_close(d->server.batch, on_connection_closed, d);
 		listener_close(d->listener, on_connection_closed, d);

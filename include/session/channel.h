@@ -77,6 +77,7 @@ struct server {
 	int nsessions, open_requests;
 	int64_t db_clock_offset; /* by how many microseconds the database's clock is before ours */
 	bool draining, reading_stopped, memory_full; /* nothing is read any more */
+	bool batch_closed;                           /* nothing is submitted any more */
 	const struct channel_kind *const *kinds;     /* NULL-terminated */
 	void *protocol;                              /* what the kinds share; theirs */
 };
@@ -91,6 +92,8 @@ struct channel_kind {
 	void (*on_activity)(struct channel *channel);
 	/* Joined: its worker leaves it. */
 	void (*on_left)(struct channel *channel);
+	/* Joined: its socket is gone. */
+	void (*on_disconnect)(struct channel *channel, enum ws_end how, int code);
 	/* Joined: the daemon is going to shut down. */
 	void (*on_drain)(struct channel *channel);
 	/* Joined: will the worker say something soon, although it has every answer? */
@@ -282,7 +285,7 @@ void memory_account(struct server *server, ptrdiff_t bytes);
 int session_handshake(void *arg, const struct ws_head *head, void **user, const char **why);
 void session_open(void *user, struct ws_socket *peer);
 void session_message(void *user, char *data, size_t n, bool binary, bool cut);
-void session_closed(void *user);
+void session_closed(void *user, enum ws_end how, int code);
 bool session_admit(void *user, size_t size);
 bool channel_scarce(void *arg);
 int channel_callers(void *arg, const char *address);

@@ -300,7 +300,7 @@ static void print_worker(struct buf *b, const struct session *session)
 	buf_add_json(b, slice_of(session->worker_id));
 	buf_adds(b, ",\"address\":");
 	buf_add_json(b, slice_of(session->address));
-	buf_addf(b, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"silent\":%.3f}",
+	buf_addf(b, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"idle_seconds\":%.3f}",
 		channel != NULL ? queue_channel(channel)->capacity : 0, session_run_count(session),
 		(double)(now - session->connected) / 1e6, (double)(now - session->active_at) / 1e6);
 }

@@ -51,6 +51,12 @@ static void on_left(struct channel *channel)
 		queue_release_left(channel->session->server, &run_channel(channel)->claim);
 }
 
+static void on_disconnect(struct channel *channel, enum ws_end how, int code)
+{
+	if (!run_channel(channel)->stale && !channel->session->server->batch_closed)
+		disconnect_record(channel, how, code);
+}
+
 static bool message_expected(const struct channel *channel)
 {
 	return !run_channel(channel)->run_started;
@@ -77,6 +83,7 @@ const struct channel_kind run_kind = {
 	.end = end_channel,
 	.on_activity = on_activity,
 	.on_left = on_left,
+	.on_disconnect = on_disconnect,
 	.message_expected = message_expected,
 	.keeps_replies = keeps_replies,
 	.claim = claim_of,
@@ -233,6 +240,7 @@ static void reply_join(struct request *request, const struct batch_result *r)
 	run->stale = strcmp(verdict, "stale") == 0;
 	run->run_started = run->stale ||
 			   strcmp(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STATE), "claimed") != 0;
+	run->joins = atoi(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_JOINS));
 	run->lease_renewed_at = mono_ms();
 	run->save_dataclips = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_SAVE_DATACLIPS)[0] == 't';
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STARTING_ID)),

@@ -1,6 +1,6 @@
 /*
- * What a run's channel knows of its run. Private to this folder: run.c writes it, the other files
- * read it.
+ * What a run's channel knows of its run, and what the files of runs' messages share. Private to
+ * this folder: run.c writes it, the other files read it.
  */
 #ifndef RUN_CHANNEL_H
 #define RUN_CHANNEL_H
@@ -9,6 +9,7 @@
 
 struct run_channel {
 	struct run_claim claim;
+	int joins;                /* of the run, this channel's included */
 	int64_t lease_renewed_at; /* mono_ms() */
 	bool stale;               /* the claim is over: an empty plan, and every event superseded */
 	bool run_started;         /* the run has started or ended, as far as this channel shows */
@@ -22,6 +23,9 @@ struct run_channel {
 struct run_channel *run_channel(const struct channel *channel);
 /* The run has started or ended; the channel may be gone (NULL). */
 void run_channel_started(const struct channel *channel);
+/* The channel's socket is gone: writes that into the journal of its run, if the run is still in
+ * flight and was not joined from another socket since. Returns at once. */
+void disconnect_record(const struct channel *channel, enum ws_end how, int code);
 /* Appends the plan of a joined run: the members of an object. */
 void plan_add(const struct run_channel *run, struct buf *out);
 

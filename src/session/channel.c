@@ -162,7 +162,16 @@ void session_open(void *user, struct ws_socket *peer)
 	log_debug("worker %s connected from %s", session->worker_id, session->address);
 }
 
-void session_closed(void *user)
+static void notice_disconnect(struct session *session, enum ws_end how, int code)
+{
+	struct channel *channel;
+
+	TAILQ_FOREACH (channel, &session->channels, entry)
+		if (channel->joined && channel->kind->on_disconnect != NULL)
+			channel->kind->on_disconnect(channel, how, code);
+}
+
+void session_closed(void *user, enum ws_end how, int code)
 {
 	struct session *session = user;
 	struct server *server = session->server;
@@ -171,6 +180,7 @@ void session_closed(void *user)
 
 	session->peer = NULL;
 	session->closing = true;
+	notice_disconnect(session, how, code);
 	while ((channel = TAILQ_FIRST(&session->channels)) != NULL)
 		channel_free(channel);
 	channel_read_forget(session);
