@@ -52,15 +52,15 @@ struct ws_ops {
 	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
 	/* A message has begun that will have this size, or more; again when more fragments of it
 	 * follow than that. False: the rest of it is not read before ws_resume. May be NULL. */
-	bool (*begin)(void *user, size_t size);
+	bool (*admit)(void *user, size_t size);
 	/* Does another peer wait for memory? Then a message that makes no
 	 * progress is given up, with its peer. May be NULL: never. */
-	bool (*scarce)(void *arg);
+	bool (*memory_is_scarce)(void *arg);
 	/* How many connections there may be that are no peers: from this address; from all, if it
 	 * is NULL. May be NULL: as many as max_http_connections says. */
-	int (*callers)(void *arg, const char *address);
+	int (*max_connections)(void *arg, const char *address);
 	/* ws_buffered has changed. May be NULL. */
-	void (*held)(void *arg);
+	void (*buffered)(void *arg);
 	/* The peer is gone; the last call for this user. code: of the close frame that was received
 	 * or sent, 1005 if it had none, 1006 if there was no frame. */
 	void (*closed)(void *user, enum ws_end how, int code);

@@ -6,13 +6,15 @@
  */
 #include "run_channel.h"
 
+#include "lib/logger.h"
 #include "sql_columns.h"
 
 #include <stdlib.h>
 
 struct record {
 	struct batch_item item;
-	struct server *server;
+	const struct context *context;
+	struct queue *queue;
 	struct value values[DISCONNECT_IN_COUNT];
 	size_t size;
 };
@@ -33,8 +35,8 @@ static void on_recorded(struct batch_item *item, const struct batch_result *r)
 		log_warnx("the end of a worker's socket could not be stored");
 	for (size_t i = 0; i < countof(record->values); i++)
 		value_clear(&record->values[i]);
-	record->server->open_requests--;
-	memory_account(record->server, -(ptrdiff_t)record->size);
+	queue_add_open(record->queue, -1);
+	memory_hold(record->context->memory, MEMORY_MESSAGES, -(ptrdiff_t)record->size);
 	free(record);
 }
 
@@ -42,29 +44,30 @@ static void on_recorded(struct batch_item *item, const struct batch_result *r)
 static void describe(const struct session *session, int code, struct buf *out)
 {
 	buf_adds(out, "{\"worker_id\":");
-	buf_add_json(out, slice_of(session->worker_id));
+	buf_add_json(out, slice_of(session_worker(session)));
 	buf_adds(out, ",\"address\":");
-	buf_add_json(out, slice_of(session->address));
+	buf_add_json(out, slice_of(session_address(session)));
 	buf_addf(out, ",\"close_code\":%d}", code);
 }
 
 void disconnect_record(const struct channel *channel, enum ws_end how, int code)
 {
-	const struct session *session = channel->session;
+	const struct session *session = channel_session(channel);
+	const struct context *context = channel_context(channel);
 	const struct run_claim *claim = &run_channel(channel)->claim;
 	struct record *record = xcalloc(1, sizeof(*record));
 	struct batch_item *item = &record->item;
-	struct server *server = session->server;
 	struct buf message = { 0 };
 
 	describe(session, code, &message);
-	record->server = server;
+	record->context = context;
+	record->queue = channel_protocol(channel);
 	record->size = sizeof(*record) + message.n;
 	run_claim_bind(claim, record->values);
 	value_text(&record->values[DISCONNECT_IN_CODE], slice_of(codes[how]));
 	value_take(&record->values[DISCONNECT_IN_MESSAGE], &message);
 	value_time(&record->values[DISCONNECT_IN_ACTIVE_AT],
-		session->active_at + server->db_clock_offset);
+		db_clock_at(context->db_clock, session_active_at(session)));
 	value_int(&record->values[DISCONNECT_IN_JOINS], run_channel(channel)->joins);
 	*item = (struct batch_item){
 		.stmt = stmt_get("disconnect"),
@@ -76,7 +79,7 @@ void disconnect_record(const struct channel *channel, enum ws_end how, int code)
 		.locks = true,
 		.done = on_recorded,
 	};
-	server->open_requests++;
-	memory_account(server, (ptrdiff_t)record->size);
-	batch_submit(server->batch, LANE_WRITE, item);
+	queue_add_open(record->queue, 1);
+	memory_hold(context->memory, MEMORY_MESSAGES, (ptrdiff_t)record->size);
+	batch_submit(context->batch, LANE_WRITE, item);
 }
