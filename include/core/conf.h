@@ -19,7 +19,7 @@ struct retention {
 /* The options that `[project "<uuid>"]` may override. */
 struct conf_project {
 	struct uuid id;
-	int line; /* of its section in the file */
+	int line;            /* of its section in the file */
 	int late_completion; /* enum late_policy */
 	struct retention retention;
 };
