@@ -107,4 +107,4 @@ test('no connection was closed, nothing waits, and messages were sent again', as
 	assert.ok((await a.metric('interlock_db_connects_total{lane="write0"}')) >= 6);
 });
 
-await play(120);
+await play();

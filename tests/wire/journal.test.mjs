@@ -474,4 +474,4 @@ test('one prune at a time', async () => {
 	await reader.query("SELECT pg_advisory_unlock(hashtext('interlock prune'))");
 });
 
-await stage.play(120);
+await stage.play();

@@ -199,4 +199,4 @@ test('no final run has an open step or is in flight, and its work order says the
 		(${Object.values(projects).map(({ queue }) => `'${queue}'`)})`);
 });
 
-await stage.play(150);
+await stage.play();
