@@ -48,15 +48,15 @@ struct ws_ops {
 	void (*message)(void *user, char *data, size_t n, bool binary, bool cut);
 	/* A message has begun that will have this size, or more; again when more fragments of it
 	 * follow than that. False: the rest of it is not read before ws_resume. May be NULL. */
-	bool (*begin)(void *user, size_t size);
+	bool (*admit)(void *user, size_t size);
 	/* Does another peer wait for memory? Then a message that makes no
 	 * progress is given up, with its peer. May be NULL: never. */
-	bool (*scarce)(void *arg);
+	bool (*memory_is_scarce)(void *arg);
 	/* How many connections there may be that are no peers: from this address; from all, if it
 	 * is NULL. May be NULL: as many as max_http_connections says. */
-	int (*callers)(void *arg, const char *address);
+	int (*max_connections)(void *arg, const char *address);
 	/* ws_buffered has changed. May be NULL. */
-	void (*held)(void *arg);
+	void (*buffered)(void *arg);
 	/* The peer is gone, for whatever reason; the last call for this user. */
 	void (*closed)(void *user);
 	/* The head of a plain request, whose body will have this many bytes. It may be answered at

@@ -56,8 +56,6 @@ struct janitor {
 	const struct context *context;
 	struct db *db;
 	const char *settings[BATCH_SETTINGS + 4];
-	void (*on_clock)(void *arg, int64_t offset);
-	void *clock_arg;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 
@@ -191,7 +189,7 @@ static void read_clock(struct janitor *j, const PGresult *res)
 	}
 	j->clock = clock;
 	j->last_clock_read_at = j->clock_read_at;
-	j->on_clock(j->clock_arg, clock - (now_us() - (mono_ms() - j->clock_read_at) * 1000 / 2));
+	db_clock_measured(j->context->db_clock, clock, mono_ms() - j->clock_read_at);
 }
 
 /* ---- FINDING ---- */
@@ -545,8 +543,7 @@ static void make_settings(struct janitor *j)
 	j->settings[n++] = "5s";
 }
 
-struct janitor *janitor_open(
-	const struct context *context, void (*on_clock)(void *arg, int64_t offset), void *arg)
+struct janitor *janitor_open(const struct context *context)
 {
 	struct janitor *j = xcalloc(1, sizeof(*j));
 	struct db_config config = {
@@ -559,8 +556,6 @@ struct janitor *janitor_open(
 	};
 
 	j->context = context;
-	j->on_clock = on_clock;
-	j->clock_arg = arg;
 	j->lease = context->conf->lease;
 	j->grace_from = mono_ms();
 	make_settings(j);

@@ -268,8 +268,8 @@ static void message_continues(struct ws_socket *peer)
 		peer->since = uv_now(peer->ws->loop);
 	if (!first && !peer->admitted)
 		return;
-	if (ops->begin != NULL && (first || size_of(peer) > peer->expected))
-		peer->admitted = ops->begin(peer->user, size_of(peer));
+	if (ops->admit != NULL && (first || size_of(peer) > peer->expected))
+		peer->admitted = ops->admit(peer->user, size_of(peer));
 	else
 		peer->admitted = true;
 	if (peer->closing || !peer->admitted) {
@@ -489,8 +489,8 @@ static bool stalls(struct ws_socket *peer, uint64_t now)
 		peer->since = now;
 		peer->moved = 0;
 	}
-	return now - peer->since >= peer->progress_timeout && config->ops->scarce != NULL &&
-	       config->ops->scarce(config->arg);
+	return now - peer->since >= peer->progress_timeout &&
+	       config->ops->memory_is_scarce != NULL && config->ops->memory_is_scarce(config->arg);
 }
 
 static void tick(struct ws_socket *peer, uint64_t now)
