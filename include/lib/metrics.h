@@ -54,6 +54,10 @@ enum metrics_family {
 	METRIC_JANITOR_DELAY_SECONDS, /* histogram by clock: from its end to the janitor's taking */
 	METRIC_SWEEP_RUNS,            /* histogram: runs taken in one transaction */
 	METRIC_JANITOR_ACTIVE,        /* gauge by clock: 1 while the janitor judges by it */
+	METRIC_PRUNED_ROWS,           /* by table */
+	METRIC_RETENTION_BEHIND,      /* gauge by data: seconds since the oldest should have gone */
+	METRIC_TABLE_BYTES,           /* gauge by table */
+	METRIC_OLDEST_ROW,            /* gauge by table: age in seconds */
 	METRIC_POLICY_MISMATCH,       /* gauge: 1 while another coordinator has another policy */
 	METRIC_LEASE_RENEWALS,
 	METRIC_EMPTY_CLAIMS, /* claims answered without asking the database */

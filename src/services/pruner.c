@@ -21,7 +21,7 @@ enum {
 };
 
 /* What the pruner waits for; READY: for the pause to be over. */
-enum state { IDLE, READY, LOOKING, PRUNING, DROPPING };
+enum state { IDLE, READY, MEASURING, LOOKING, PRUNING, DROPPING };
 
 /* What may be due; as interlock_prune names it. */
 static const struct kind {
@@ -171,8 +171,24 @@ static const struct kind *kind_of(const char *name)
 	fatalx("prune_due: a kind %s", name);
 }
 
+static void read_sizes(const PGresult *res)
+{
+	for (int i = 0; i < PQntuples(res); i++) {
+		const char *table = PQgetvalue(res, i, TABLE_SIZES_OUT_NAME);
+		const char *bytes = PQgetvalue(res, i, TABLE_SIZES_OUT_BYTES);
+
+		metrics_set(
+			metrics_seriesf(METRIC_TABLE_BYTES, "table=\"%s\"", table), atof(bytes));
+		if (!PQgetisnull(res, i, TABLE_SIZES_OUT_OLDEST))
+			metrics_set(metrics_seriesf(METRIC_OLDEST_ROW, "table=\"%s\"", table),
+				atof(PQgetvalue(res, i, TABLE_SIZES_OUT_OLDEST)));
+	}
+}
+
 static void read_due(struct pruner *p, const PGresult *res)
 {
+	double behind[countof(kinds)] = { 0 };
+
 	p->ndue = (size_t)PQntuples(res);
 	p->due = xrealloc(p->due, (p->ndue + 1) * sizeof(*p->due));
 	for (size_t i = 0; i < p->ndue; i++) {
@@ -184,18 +200,32 @@ static void read_due(struct pruner *p, const PGresult *res)
 		snprintf(due->keep, sizeof(due->keep), "%s",
 			PQgetvalue(res, row, PRUNE_DUE_OUT_KEEP_MS));
 		due->kind = kind_of(PQgetvalue(res, row, PRUNE_DUE_OUT_WHAT));
+		double *most = &behind[due->kind - kinds];
+		double seconds = atof(PQgetvalue(res, row, PRUNE_DUE_OUT_BEHIND));
+		*most = seconds > *most ? seconds : *most;
 	}
+	for (size_t k = 0; k < countof(kinds); k++)
+		metrics_set(metrics_seriesf(METRIC_RETENTION_BEHIND, "data=\"%s\"", kinds[k].name),
+			behind[k]);
 }
 
 /* A batch that was not full was the last one of its project and kind. */
 static void read_pruned(struct pruner *p, const PGresult *res)
 {
+	const struct due *due = &p->due[p->turn];
 	int64_t orders = 0;
 
 	p->busy = PQntuples(res) == 0;
-	for (int i = 0; i < PQntuples(res); i++)
-		if (strcmp(PQgetvalue(res, i, PRUNE_OUT_NAME), "work_orders") == 0)
-			orders = atoll(PQgetvalue(res, i, PRUNE_OUT_N));
+	for (int i = 0; i < PQntuples(res); i++) {
+		const char *table = PQgetvalue(res, i, PRUNE_OUT_NAME);
+		int64_t n = atoll(PQgetvalue(res, i, PRUNE_OUT_N));
+
+		if (strcmp(table, "work_orders") == 0)
+			orders = n;
+		if (strcmp(table, "work_orders") != 0 || due->kind == &kinds[0])
+			metrics_add(metrics_seriesf(METRIC_PRUNED_ROWS, "table=\"%s\"", table),
+				(double)n);
+	}
 	p->orders += orders;
 	if (orders < BATCH) {
 		p->due[p->turn] = p->due[--p->ndue];
@@ -220,6 +250,8 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 	p->failed = PQresultStatus(res) == PGRES_FATAL_ERROR;
 	if (p->failed)
 		log_warnx("pruning: %s", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+	else if (p->state == MEASURING)
+		read_sizes(res);
 	else if (p->state == LOOKING)
 		read_due(p, res);
 	else if (p->state == PRUNING)
@@ -235,7 +267,10 @@ static void on_synced(struct db *db, void *arg)
 	struct pruner *p = arg;
 
 	(void)db;
-	enter(p, p->failed || p->busy ? IDLE : READY);
+	if (p->state == MEASURING && !p->failed)
+		send_look(p);
+	else
+		enter(p, p->failed || p->busy ? IDLE : READY);
 }
 
 /* ---- rounds ---- */
@@ -260,7 +295,7 @@ void pruner_run(void *arg)
 		p->tables = 0;
 		p->orders = 0;
 		p->busy = false;
-		send_look(p);
+		ask(p, MEASURING, "table_sizes", NULL, 0);
 		break;
 	case READY:
 		if (p->ndue > 0)
@@ -268,6 +303,7 @@ void pruner_run(void *arg)
 		else
 			send_drop(p);
 		break;
+	case MEASURING:
 	case LOOKING:
 	case PRUNING:
 	case DROPPING:
