@@ -25,7 +25,7 @@ endif
 CLI_SRC := src/interlock.c $(wildcard src/cli/*.c)
 DAEMON_SRC := $(filter-out $(CLI_SRC),$(wildcard src/*.c src/*/*.c))
 # What the command shares with the daemon: nothing that listens, and no loop.
-SHARED := $(wildcard src/lib/*.c) $(foreach module,db/schema core/conf core/keyring core/stmt core/fsm,\
+SHARED := $(wildcard src/lib/*.c) $(foreach module,db/schema core/conf core/keyring core/retention core/stmt core/fsm,\
 	src/$(module).c $(wildcard src/$(module)_*.c))
 SHARED_SRC := $(filter-out src/lib/signer.c src/lib/periodic.c src/lib/pool.c src/lib/loop_monitor.c,$(SHARED))
 SQL := $(wildcard sql/*/*.sql)

@@ -8,6 +8,7 @@
 #include "services/pruner.h"
 #include "sql_columns.h"
 
+#include "core/retention.h"
 #include "db/db.h"
 #include "lib/metrics.h"
 
@@ -24,20 +25,13 @@ enum {
 enum state { IDLE, READY, MEASURING, LOOKING, PRUNING, DROPPING };
 
 /* What may be due; as interlock_prune names it. */
-static const struct kind {
-	const char *name;
-	size_t period; /* in struct retention */
-} kinds[] = {
-	{ "runs", offsetof(struct retention, runs) },
-	{ "dataclips", offsetof(struct retention, dataclips) },
-	{ "logs", offsetof(struct retention, logs) },
-};
+static const char *const kinds[RETENTION_KINDS] = { "runs", "dataclips", "logs" };
 
 /* What is due, of one project. */
 struct due {
 	char project[UUID_TEXT];
 	char keep[24]; /* milliseconds */
-	const struct kind *kind;
+	size_t kind;
 };
 
 struct pruner {
@@ -58,8 +52,6 @@ struct pruner {
 	int64_t orders; /* work orders looked after */
 	bool busy;      /* another session prunes */
 };
-
-static const char *const partitioned[] = { "log_lines", "transitions" };
 
 /* ---- what is sent ---- */
 
@@ -83,48 +75,17 @@ static void ask(
 	p->synced_at = mono_ms();
 }
 
-/* A partition goes when nobody keeps its lines any more. Until then the lines of those who keep
- * theirs for less go one by one; of the others none has to. */
-static int64_t period_of(
-	const struct conf *conf, const struct retention *r, const struct kind *kind)
-{
-	int64_t keep = *(const int64_t *)((const char *)r + kind->period);
-
-	if (kind->period == offsetof(struct retention, logs) &&
-		keep == conf_longest(conf, kind->period))
-		return 0;
-	return keep;
-}
-
-/* Projects that have their own periods, as arrays, and the periods of all others. */
 static void send_look(struct pruner *p)
 {
-	const struct conf *conf = p->context->conf;
-	struct buf arrays[1 + countof(kinds)] = { { 0 } };
-	char all[countof(kinds)][24], id[UUID_TEXT];
-	struct db_param params[countof(arrays) + countof(all)];
+	struct buf texts[RETENTION_PARAMS] = { { 0 } };
+	struct db_param params[RETENTION_PARAMS];
 
-	for (size_t i = 0; i < conf->nprojects; i++) {
-		const char *before = i == 0 ? "{" : ",";
-
-		buf_addf(&arrays[0], "%s%s", before, uuid_format(&conf->projects[i].id, id));
-		for (size_t k = 0; k < countof(kinds); k++)
-			buf_addf(&arrays[1 + k], "%s%lld", before,
-				(long long)period_of(
-					conf, &conf->projects[i].retention, &kinds[k]));
-	}
-	for (size_t i = 0; i < countof(arrays); i++) {
-		buf_adds(&arrays[i], conf->nprojects == 0 ? "{}" : "}");
-		params[i] = (struct db_param){ arrays[i].p, (int)arrays[i].n, false };
-	}
-	for (size_t k = 0; k < countof(kinds); k++) {
-		snprintf(all[k], sizeof(all[k]), "%lld",
-			(long long)period_of(conf, &conf->retention, &kinds[k]));
-		params[countof(arrays) + k] = text(all[k]);
-	}
+	retention_params(p->context->conf, texts);
+	for (size_t i = 0; i < countof(params); i++)
+		params[i] = (struct db_param){ texts[i].p, (int)texts[i].n, false };
 	ask(p, LOOKING, "prune_due", params, countof(params));
-	for (size_t i = 0; i < countof(arrays); i++)
-		buf_free(&arrays[i]);
+	for (size_t i = 0; i < countof(texts); i++)
+		buf_free(&texts[i]);
 }
 
 static void send_prune(struct pruner *p)
@@ -137,37 +98,35 @@ static void send_prune(struct pruner *p)
 	snprintf(most, sizeof(most), "%d", BATCH);
 	ask(p, PRUNING, "prune",
 		(const struct db_param[]){
-			text(due->project), text(due->kind->name), text(due->keep), text(most) },
+			text(due->project), text(kinds[due->kind]), text(due->keep), text(most) },
 		4);
 }
 
 static void send_drop(struct pruner *p)
 {
 	const struct conf *conf = p->context->conf;
-	const int64_t keeps[] = { conf_longest(conf, offsetof(struct retention, logs)),
-		conf->retention_journal };
 	char keep[24];
 
-	while (p->tables < countof(partitioned) && keeps[p->tables] == 0)
+	while (p->tables < RETENTION_PARTITIONED && retention_of_partitions(conf, p->tables) == 0)
 		p->tables++;
-	if (p->tables == countof(partitioned)) {
+	if (p->tables == RETENTION_PARTITIONED) {
 		if (p->orders > 0)
-			log_info("pruned: %lld work orders were due", (long long)p->orders);
+			log_info("pruned: %jd work orders were due", (intmax_t)p->orders);
 		enter(p, IDLE);
 		return;
 	}
-	snprintf(keep, sizeof(keep), "%lld", (long long)keeps[p->tables]);
+	snprintf(keep, sizeof(keep), "%jd", (intmax_t)retention_of_partitions(conf, p->tables));
 	ask(p, DROPPING, "drop_partition",
-		(const struct db_param[]){ text(partitioned[p->tables]), text(keep) }, 2);
+		(const struct db_param[]){ text(retention_partitioned[p->tables]), text(keep) }, 2);
 }
 
 /* ---- what comes back ---- */
 
-static const struct kind *kind_of(const char *name)
+static size_t kind_of(const char *name)
 {
-	for (size_t i = 0; i < countof(kinds); i++)
-		if (strcmp(kinds[i].name, name) == 0)
-			return &kinds[i];
+	for (size_t k = 0; k < countof(kinds); k++)
+		if (strcmp(kinds[k], name) == 0)
+			return k;
 	fatalx("prune_due: a kind %s", name);
 }
 
@@ -200,12 +159,12 @@ static void read_due(struct pruner *p, const PGresult *res)
 		snprintf(due->keep, sizeof(due->keep), "%s",
 			PQgetvalue(res, row, PRUNE_DUE_OUT_KEEP_MS));
 		due->kind = kind_of(PQgetvalue(res, row, PRUNE_DUE_OUT_WHAT));
-		double *most = &behind[due->kind - kinds];
+		double *most = &behind[due->kind];
 		double seconds = atof(PQgetvalue(res, row, PRUNE_DUE_OUT_BEHIND));
 		*most = seconds > *most ? seconds : *most;
 	}
 	for (size_t k = 0; k < countof(kinds); k++)
-		metrics_set(metrics_seriesf(METRIC_RETENTION_BEHIND, "data=\"%s\"", kinds[k].name),
+		metrics_set(metrics_seriesf(METRIC_RETENTION_BEHIND, "data=\"%s\"", kinds[k]),
 			behind[k]);
 }
 
@@ -222,7 +181,7 @@ static void read_pruned(struct pruner *p, const PGresult *res)
 
 		if (strcmp(table, "work_orders") == 0)
 			orders = n;
-		if (strcmp(table, "work_orders") != 0 || due->kind == &kinds[0])
+		if (strcmp(table, "work_orders") != 0 || due->kind == 0)
 			metrics_add(metrics_seriesf(METRIC_PRUNED_ROWS, "table=\"%s\"", table),
 				(double)n);
 	}

@@ -265,6 +265,20 @@ test('partitions of which all is too old are dropped, the oldest first; a sessio
 	assert.equal(await drop('runs'), 'null');
 });
 
+test('interlock prune lists what is due, and removes it at once', async () => {
+	const [{ id }, { id: kept }] = [await finished(undefined, { ago: '100 d' }), await finished(undefined, { ago: '20 d' })];
+	const interlock = (...args) => execFileSync(process.env.INTERLOCK_BIN, ['-c', a.file, 'prune', ...args], { encoding: 'utf8' });
+	await db.query(`UPDATE projects SET name = 'due' WHERE id = '${id.project}'`);
+	const before = await rows(id);
+	const lines = interlock('--dry-run').split('\n').filter((line) => line.startsWith('due ')).map((line) => line.split(/ +/).slice(0, 4).join(' '));
+	assert.deepEqual(lines, ['due runs dataclips 4', 'due runs log_lines 2', 'due runs runs 1', 'due runs steps 2',
+		'due runs work_orders 1', 'due dataclips dataclips 4']);
+	assert.deepEqual(await rows(id), before);
+	assert.match(interlock('--now'), new RegExp(`pruned runs of 1 work orders of project ${id.project}\n`));
+	assert.deepEqual(await rows(id), {});
+	assert.equal((await rows(kept)).dataclips, 4);
+});
+
 test('two coordinators prune by themselves, and their logs and metrics say so', async () => {
 	const old_ones = [];
 	for (let i = 0; i < 5; i++) old_ones.push((await finished()).id);
