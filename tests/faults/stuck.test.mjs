@@ -120,4 +120,4 @@ test('the coordinator ends in time while the database does not read a body', asy
 	goOn();
 });
 
-await play(120);
+await play();

@@ -157,4 +157,4 @@ test('a run that was refused for it is as it was, and completes without it', asy
 	assert.deepEqual(await state(), [['success', '3']]);
 });
 
-await stage.play(120);
+await stage.play();

@@ -45,7 +45,7 @@ const seconds = async (id, from, to) => {
 	return Math.round(Number(n));
 };
 const stateOf = (id, state) =>
-	db.until(`SELECT state FROM runs WHERE id = '${id.run}'`, ([[is]]) => is === state, 50_000).then(([[is]]) => is);
+	db.until(`SELECT state FROM runs WHERE id = '${id.run}'`, ([[is]]) => is === state).then(([[is]]) => is);
 
 // -- One case for each option, or for some together ---------------------------------------------------
 
@@ -340,4 +340,4 @@ test('a file with a mistake changes nothing', async () => {
 	assert.equal(await stateOf(held.id, 'success'), 'success');
 });
 
-await stage.play(120);
+await stage.play();
