@@ -421,11 +421,12 @@ CREATE FUNCTION interlock_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
 		FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- What the policy comes to for a run lost at that time: beyond the window, `yield` is `acknowledge`.
-CREATE FUNCTION interlock_late_policy(policy text, window_us bigint, lost_at timestamptz)
-RETURNS text LANGUAGE sql VOLATILE AS $$
+-- What the policy comes to for a message at that moment about a run lost at that time: beyond the window, `yield` is
+-- `acknowledge`. The daemon's statements and `interlock policy --what-if` decide by it.
+CREATE FUNCTION interlock_late_policy(policy text, window_us bigint, lost_at timestamptz, moment timestamptz)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN policy = 'yield' AND window_us > 0
-			AND clock_timestamp() > lost_at + window_us * interval '1 microsecond'
+			AND moment > lost_at + window_us * interval '1 microsecond'
 		THEN 'acknowledge' ELSE policy END
 $$;
 
