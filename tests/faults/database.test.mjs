@@ -43,7 +43,7 @@ test('the checker sees what is missing, too much, changed or out of order', asyn
 		'missing: run:log|missing: run:batch_logs|stored by half': `DELETE FROM log_lines WHERE ctid = ${one('log_lines')}`,
 		'stored 2 times': `INSERT INTO log_lines SELECT project_id, run_id, interlock_uuid(), step_id, level,
 			source, message, timestamp FROM log_lines WHERE ctid = ${one('log_lines')}`,
-		'missing: step:complete': `UPDATE dataclips SET body = '{}' WHERE ctid = ${one('dataclips', "AND step_id IS NOT NULL")}`,
+		'missing: step:complete': `UPDATE dataclips SET body = '{}' WHERE ctid = ${one('dataclips', "AND type = 'step_result'")}`,
 		'missing: run:complete': `UPDATE runs SET finished_at = now() WHERE ctid = ${one('runs', "AND state = 'success'")}`,
 		'a step is open in a final run': `UPDATE steps SET exit_reason = NULL, finished_at = NULL WHERE ctid =
 			${one('steps', `AND run_id IN (SELECT id FROM runs WHERE state = 'success')`)}`,
