@@ -45,6 +45,8 @@ struct cli_command {
 extern const struct cli_command
 	cli_migrate,
 	cli_import,
+	cli_export,
+	cli_delete,
 	cli_enqueue,
 	cli_retry,
 	cli_cancel,
@@ -56,6 +58,7 @@ extern const struct cli_command
 	cli_journal,
 	cli_verify,
 	cli_lost,
+	cli_policy,
 	cli_workers,
 	cli_top,
 	cli_prune,
