@@ -1,7 +1,10 @@
 -- The schema. Names are OpenFn Lightning's where Lightning has them.
 --
 -- Tenancy is in the keys: the primary key of every hot table begins with project_id and foreign
--- keys are composite, so the database itself cannot tie a run to another project's dataclip.
+-- keys are composite, so the database itself cannot tie a run to another project's dataclip. What a run
+-- writes with every message has no foreign keys but those of outputs (steps.output_dataclip_id,
+-- runs.final_dataclip_id): each would look up, lock and log a row that the statement has just looked at.
+-- `interlock verify` checks the rest.
 --
 -- A run changes state without touching an index: no index reads a column that a transition
 -- changes, and fillfactor leaves room on the page for all versions of a row's life, so that updates stay
@@ -93,7 +96,7 @@ CREATE INDEX triggers_workflow ON triggers (project_id, workflow_id);
 -- body: the bytes as they came; NULL when they were never stored or have been wiped. step_id: the
 -- step whose output it is, which tells a repetition from another's id.
 CREATE TABLE dataclips (
-	project_id uuid NOT NULL REFERENCES projects,
+	project_id uuid NOT NULL,
 	id uuid NOT NULL,
 	type text NOT NULL
 		CHECK (type IN ('http_request', 'kafka', 'global', 'step_result', 'saved_input')),
@@ -198,10 +201,6 @@ CREATE TABLE steps (
 	finished_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id),
-	CONSTRAINT steps_job_id_fkey
-		FOREIGN KEY (project_id, snapshot_id, job_id) REFERENCES snapshot_jobs,
-	CONSTRAINT steps_input_dataclip_id_fkey
-		FOREIGN KEY (project_id, input_dataclip_id) REFERENCES dataclips,
 	CONSTRAINT steps_output_dataclip_id_fkey
 		FOREIGN KEY (project_id, output_dataclip_id) REFERENCES dataclips,
 	CONSTRAINT steps_exit_check CHECK ((exit_reason IS NULL) = (finished_at IS NULL))
@@ -346,8 +345,7 @@ CREATE TABLE waiting (
 	priority smallint NOT NULL,
 	seq bigint NOT NULL,
 	run_id uuid NOT NULL,
-	PRIMARY KEY (project_id, workflow_id, queue, priority, seq),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs
+	PRIMARY KEY (project_id, workflow_id, queue, priority, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
@@ -356,8 +354,7 @@ CREATE TABLE in_flight (
 	project_id uuid NOT NULL,
 	workflow_id uuid NOT NULL,
 	run_id uuid NOT NULL,
-	PRIMARY KEY (project_id, workflow_id, run_id),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs
+	PRIMARY KEY (project_id, workflow_id, run_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
