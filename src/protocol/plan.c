@@ -5,6 +5,7 @@
 #include "run_channel.h"
 
 #include "core/plan_cache.h"
+#include "lib/logger.h"
 #include "lib/crypto.h"
 #include "sql_columns.h"
 
@@ -27,7 +28,7 @@ static void check_plan(struct request *request)
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	plan_add(run_channel(request->channel), &b);
+	plan_add(run_channel(request_channel(request)), &b);
 	buf_addc(&b, '}');
 	reply_ok(request, (struct slice){ b.p, b.n });
 	buf_free(&b);
@@ -38,10 +39,10 @@ static void check_plan(struct request *request)
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	value_uuid(&request->item.values[DATACLIP_IN_PROJECT_ID],
-		&run_channel(request->channel)->claim.project_id);
-	value_uuid(&request->item.values[DATACLIP_IN_RUN_ID],
-		&run_channel(request->channel)->claim.run_id);
+	value_uuid(&request_values(request)[DATACLIP_IN_PROJECT_ID],
+		&run_channel(request_channel(request))->claim.project_id);
+	value_uuid(&request_values(request)[DATACLIP_IN_RUN_ID],
+		&run_channel(request_channel(request))->claim.run_id);
 	request_submit(request);
 }
 
@@ -87,7 +88,7 @@ static void check_credential(struct request *request)
 	struct value *v;
 
 	request_alloc_params(request, 1);
-	v = bind_claim(request, request->item.values);
+	v = bind_claim(request, request_values(request));
 	value_bigint(v + 1, CREDENTIAL_MAX + CRYPTO_OVERHEAD);
 	if (bind_fields(request, v))
 		request_submit(request);
@@ -105,17 +106,17 @@ static void reply_credential(struct request *request, const struct batch_result 
 	char text[UUID_TEXT];
 
 	if (strcmp(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_VERDICT), "accepted") != 0 ||
-		request->channel == NULL) {
+		request_channel(request) == NULL) {
 		reply_error_code(request, "not_found", NULL);
 		return;
 	}
 	if (!PQgetisnull(r->res, r->first, CREDENTIAL_OUT_BODY))
 		hex = slice_of(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_BODY));
-	memcpy(id.b, request->item.values[CREDENTIAL_IN_CREDENTIAL_ID].p, sizeof(id.b));
-	if (plan_cache_open_credential(
-		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
-		plan_cache_extend(
-			&run_channel(request->channel)->plan, (struct slice){ body.p, body.n }))
+	memcpy(id.b, request_values(request)[CREDENTIAL_IN_CREDENTIAL_ID].p, sizeof(id.b));
+	if (plan_cache_open_credential(request_context(request)->keyring,
+		    slice_of(uuid_format(&id, text)), hex, &body, &why) &&
+		plan_cache_extend(&run_channel(request_channel(request))->plan,
+			(struct slice){ body.p, body.n }))
 		reply_ok(request, (struct slice){ body.p, body.n });
 	else
 		reply_error_code(request, "not_found", NULL);
@@ -131,12 +132,15 @@ const struct route plan_routes[] = {
 	{
 		.topic = "run:",
 		.event = "fetch:plan",
+		.fetches = true,
+		.is_first = true,
 		.check = check_plan,
 		.accepts_any_payload = true,
 	},
 	{
 		.topic = "run:",
 		.event = "fetch:dataclip",
+		.fetches = true,
 		.stmt = "dataclip",
 		.lane = LANE_READ,
 		.check = check_dataclip,
@@ -146,6 +150,7 @@ const struct route plan_routes[] = {
 	{
 		.topic = "run:",
 		.event = "fetch:credential",
+		.fetches = true,
 		.stmt = "credential",
 		.lane = LANE_READ,
 		.check = check_credential,
@@ -153,5 +158,5 @@ const struct route plan_routes[] = {
 		.nfields = countof(credential_fields),
 		.reply = reply_credential,
 	},
+	ROUTES_END,
 };
-const int plan_nroutes = countof(plan_routes);
