@@ -77,9 +77,9 @@ void db_sync(struct db *db);
 
 /* The same for what is large: in a thread of the pool calls `send`, which calls db_query and
  * db_sync and touches nothing else of the loop's, and waits there until the socket has taken all of
- * it. Meanwhile nothing else may be sent. A db_reset ends it; a db_close must wait until
- * pool_open() is 0. */
-void db_send_beside(struct db *db, void (*send)(void *arg), void *arg);
+ * it and the first result has come. Meanwhile nothing else may be sent. A db_reset ends it; a
+ * db_close must wait until pool_open() is 0. */
+void db_exchange_beside(struct db *db, void (*send)(void *arg), void *arg);
 
 /* Drops the connection and reconnects (`down` follows from the loop), for a backend that does
  * not answer or has become read-only. */

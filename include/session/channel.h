@@ -69,6 +69,7 @@ struct server {
 	int nroutes;
 	TAILQ_HEAD(, session) conns;
 	TAILQ_HEAD(, session) large;     /* those that wait for room for a large message */
+	TAILQ_HEAD(, request) fetching;  /* those that wait for room for a large reply */
 	TAILQ_HEAD(, session) slowed;    /* those that are refused too often */
 	struct route_stats *route_stats; /* one for each route */
 	size_t memory;                   /* bytes that requests hold */
@@ -185,6 +186,10 @@ struct request {
 	void *route_data;                  /* the message's own notes */
 	void (*own_end)(void *route_data); /* frees them; NULL: free(3) */
 	size_t beside;                     /* bytes that it holds besides, part of size */
+	/* Bytes of the large reply that waits for room, or 0; and what is called when there is. */
+	size_t reply_size;
+	void (*on_room)(struct request *request);
+	TAILQ_ENTRY(request) fetching_entry;
 };
 
 /* Allocates rows × columns of the route's statement in req->item, which is otherwise filled in from
@@ -200,6 +205,10 @@ const char *request_content(struct request *request, struct value *v);
 void request_own(struct request *request, void *route_data, void (*end)(void *route_data));
 /* So many bytes are held for the request besides its frame and its values, or no longer so. */
 void request_hold(struct request *request, size_t bytes);
+/* Calls on_room, perhaps at once, when there is room for a reply of so many bytes, which are then
+ * held for the request. Within the queue_timeout, or the request ends as `unavailable`. */
+void request_await_room(
+	struct request *request, size_t bytes, void (*on_room)(struct request *request));
 /* Columns that several statements begin with, into v; each returns the next one. The claim that the
  * channel speaks for: project, run, epoch, claim. The late policy: its name, its window.
  */
@@ -288,7 +297,8 @@ bool channel_scarce(void *arg);
 int channel_callers(void *arg, const char *address);
 void memory_changed(void *arg);
 
-/* Reads sockets again that were slowed for being refused too often; for a chore of 100 ms. */
+/* Reads sockets again that were slowed for being refused too often, and ends what has waited for
+ * room for too long; for a chore of 100 ms. */
 void backpressure_forgive(struct server *server);
 /* Webhooks hold memory too, at most a quarter of it. Is there room for a body of this size? And so
  * many bytes more, or fewer, are held by those whose bodies have come. */

@@ -253,6 +253,8 @@ static void deliver(struct lane *lane)
 				.status = BATCH_DONE, .res = group->res, .first = row
 			};
 
+			if (lane->config.kind == LANE_BODY)
+				r.alone = &group->res;
 			ord += item->rows;
 			while (row < rows && atoi(PQgetvalue(group->res, row, 0)) <= ord)
 				row++;

@@ -42,7 +42,7 @@ struct pipeline {
 /* Moves the next batch from the queue into the pipeline, which is empty. False if no message may be
  * sent. */
 bool pipeline_fill(struct pipeline *p, struct batch_queue *queue);
-/* Sends it. A large body is sent in a thread (db_send_beside). */
+/* Sends it. A large body is sent, or received, in a thread (db_exchange_beside). */
 void pipeline_send(struct pipeline *p);
 
 #endif

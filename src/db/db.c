@@ -7,8 +7,8 @@
  * limit, and only then waits; libpq never resolves a name and never chooses among hosts. Results
  * are matched with a queue of our own, because libpq's NULL says both "end of this statement" and
  * "nothing left". After each callback the state is looked at again: the owner may have reset or
- * closed the connection. Invariant: while the connection is lent to a thread (db_send_beside) the
- * loop does not touch it, but to shut its socket down.
+ * closed the connection. Invariant: while the connection is lent to a thread (db_exchange_beside)
+ * the loop does not touch it, but to shut its socket down.
  */
 #include "db/db.h"
 
@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -71,7 +72,7 @@ struct db {
 	/* While the connection is lent to a thread nothing above is touched in the loop. */
 	bool recalled;
 	bool lost;  /* by the thread; `why` says why */
-	int socket; /* for recall(): a descriptor of our own, as libpq may close its own */
+	int socket; /* for recall(): our own descriptor, as libpq may close its one */
 	struct pool_job job;
 	void (*send)(void *arg);
 	void *send_arg;
@@ -100,7 +101,6 @@ static bool is_live(const struct db *db)
 	return db->state == PREPARING || db->state == UP;
 }
 
-/* Waits for these events on the connection's socket. */
 static void watch(struct db *db, int events)
 {
 	if (db->poll == NULL) {
@@ -121,7 +121,7 @@ static void on_poll_closed(uv_handle_t *poll)
 	free(poll);
 }
 
-/* Before anything that may close the socket, whose number may be another's right afterwards. */
+/* Before anything that may close the socket. */
 static void unwatch(struct db *db)
 {
 	if (db->poll != NULL)
@@ -188,7 +188,7 @@ static void on_notice(void *arg, const PGresult *res)
 			error_text(res));
 }
 
-/* What was sent will have a result or, if it could not be sent, the connection is lost. */
+/* What was sent will have a result, or the connection is lost. */
 static void await(struct db *db, enum awaited kind, int sent)
 {
 	if (sent)
@@ -256,7 +256,6 @@ static void check_prepared(struct db *db, const PGresult *res)
 
 /* ---- results ---- */
 
-/* PREPARING has succeeded. */
 static void establish(struct db *db)
 {
 	int64_t now = mono_ms();
@@ -403,7 +402,6 @@ static void connect_to_host(struct db *db)
 		fail(db, "%s: %s", name, uv_strerror(err));
 }
 
-/* The socket is ready for the next step of connecting. */
 static void continue_connecting(struct db *db)
 {
 	unwatch(db);
@@ -439,7 +437,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		read_input(db);
 }
 
-/* The end of a broken connection, called from the loop. */
 static void free_connection(struct db *db)
 {
 	bool was_up = db->up;
@@ -469,10 +466,10 @@ static void on_timer(uv_timer_t *timer)
 			PQport(db->conn), RESULT_MS);
 }
 
-/* ---- a large send, in a thread: what the socket has not taken libpq moves each time that it takes
- * some, for 100 MiB that takes seconds; a thread may wait for the socket instead ---- */
+/* ---- a large exchange, in a thread: what the socket has not taken libpq moves each time that it
+ * takes some, for 100 MiB that takes seconds, and a row is copied; a thread may wait instead ----
+ */
 
-/* Makes a lent connection come back, broken. */
 static void recall(struct db *db)
 {
 	db->recalled = true;
@@ -482,13 +479,17 @@ static void recall(struct db *db)
 static void on_work(struct pool_job *job)
 {
 	struct db *db = container_of(job, struct db, job);
+	struct pollfd readable = { .fd = PQsocket(db->conn), .events = POLLIN };
 	PQsetnonblocking(db->conn, 0);
 	db->send(db->send_arg);
-	if (PQflush(db->conn) != 0 || PQsetnonblocking(db->conn, 1) != 0)
+	bool good = PQflush(db->conn) == 0 && PQsetnonblocking(db->conn, 1) == 0;
+	while (good && PQisBusy(db->conn))
+		good = (poll(&readable, 1, -1) >= 0 || errno == EINTR) && PQconsumeInput(db->conn);
+	if (!good)
 		fail(db, "%s", PQerrorMessage(db->conn));
 }
 
-static void on_sent(struct pool_job *job)
+static void on_exchanged(struct pool_job *job)
 {
 	struct db *db = container_of(job, struct db, job);
 	enter(db, UP, -1);
@@ -501,7 +502,7 @@ static void on_sent(struct pool_job *job)
 		read_input(db);
 }
 
-void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
+void db_exchange_beside(struct db *db, void (*send)(void *arg), void *arg)
 {
 	if (db->state != UP)
 		return; /* broken, and `down` is on its way */
@@ -515,7 +516,7 @@ void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
 	db->recalled = db->lost = false;
 	db->send = send;
 	db->send_arg = arg;
-	db->job = (struct pool_job){ .work = on_work, .done = on_sent };
+	db->job = (struct pool_job){ .work = on_work, .done = on_exchanged };
 	pool_start(db->loop, &db->job);
 }
 

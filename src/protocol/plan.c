@@ -35,14 +35,35 @@ static void check_plan(struct request *request)
 
 /* ---- fetch:dataclip ---- */
 
+/* A small one is read with others. A large one is read alone, when there is room for it; beside the
+ * loop, where it is made into the reply too. */
+static const char small[] = "65536", any_size[] = "9223372036854775807"; /* bytes */
+
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	value_uuid(&request->item.values[DATACLIP_IN_PROJECT_ID],
-		&run_channel(request->channel)->claim.project_id);
-	value_uuid(&request->item.values[DATACLIP_IN_RUN_ID],
-		&run_channel(request->channel)->claim.run_id);
+	bind_claim(request, request->item.values);
+	request->item.scalars[0] = small;
 	request_submit(request);
+}
+
+static void fetch_large(struct request *request)
+{
+	batch_submit(request->server->batch, LANE_BODY, &request->item);
+}
+
+static bool more_dataclip(struct request *request, const struct batch_result *r)
+{
+	long long size = PQgetisnull(r->res, r->first, DATACLIP_OUT_SIZE)
+				 ? 0
+				 : atoll(PQgetvalue(r->res, r->first, DATACLIP_OUT_SIZE));
+
+	if (request->item.scalars[0] != small || size <= atoll(small) ||
+		!request_has_client(request))
+		return false;
+	request->item.scalars[0] = any_size;
+	request_await_room(request, (size_t)size, fetch_large);
+	return true;
 }
 
 static struct slice json_of(const struct batch_result *r, int column)
@@ -53,27 +74,67 @@ static struct slice json_of(const struct batch_result *r, int column)
 		(size_t)PQgetlength(r->res, r->first, column) };
 }
 
-static void reply_dataclip(struct request *request, const struct batch_result *r)
+static void add_dataclip(const struct batch_result *r, struct buf *out)
 {
 	const char *type = PQgetvalue(r->res, r->first, DATACLIP_OUT_TYPE);
 	struct slice body = json_of(r, DATACLIP_OUT_BODY),
 		     origin = json_of(r, DATACLIP_OUT_REQUEST);
 	bool wrapped = strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0;
-	struct buf b = { 0 };
 
-	if (!reply_binary_begin(request, &b)) {
-		reply_error_code(request, "invalid", NULL);
-		return;
-	}
-	buf_reserve(&b, body.n + origin.n + 32);
-	buf_adds(&b, wrapped ? "{\"data\":" : "");
-	buf_add(&b, body.p, body.n);
+	buf_reserve(out, body.n + origin.n + 32);
+	buf_adds(out, wrapped ? "{\"data\":" : "");
+	buf_add(out, body.p, body.n);
 	if (wrapped) {
-		buf_adds(&b, ",\"request\":");
-		buf_add(&b, origin.p, origin.n);
-		buf_addc(&b, '}');
+		buf_adds(out, ",\"request\":");
+		buf_add(out, origin.p, origin.n);
+		buf_addc(out, '}');
 	}
-	reply_binary(request, &b);
+}
+
+/* A large one on its way into the reply. */
+struct fetched {
+	struct pool_job job;
+	struct request *request;
+	PGresult *res;
+	struct buf reply;
+};
+
+static void on_copy(struct pool_job *job)
+{
+	struct fetched *fetched = container_of(job, struct fetched, job);
+
+	add_dataclip(&(struct batch_result){ .res = fetched->res, .rows = 1 }, &fetched->reply);
+	PQclear(fetched->res);
+}
+
+static void on_copied(struct pool_job *job)
+{
+	struct fetched *fetched = container_of(job, struct fetched, job);
+
+	reply_binary(fetched->request, &fetched->reply);
+	free(fetched);
+}
+
+static void reply_dataclip(struct request *request, const struct batch_result *r)
+{
+	struct buf b = { 0 };
+	struct fetched *fetched;
+
+	if (strcmp(PQgetvalue(r->res, r->first, DATACLIP_OUT_VERDICT), "accepted") != 0) {
+		reply_error_code(request, "superseded", NULL);
+	} else if (!reply_binary_begin(request, &b)) {
+		reply_error_code(request, "invalid", NULL);
+	} else if (r->alone == NULL) {
+		add_dataclip(r, &b);
+		reply_binary(request, &b);
+	} else {
+		fetched = xcalloc(1, sizeof(*fetched));
+		*fetched = (struct fetched){ .request = request, .res = *r->alone, .reply = b };
+		*r->alone = NULL;
+		fetched->job.work = on_copy;
+		fetched->job.done = on_copied;
+		pool_start(request->server->loop, &fetched->job);
+	}
 }
 
 /* ---- fetch:credential ---- */
@@ -140,6 +201,7 @@ const struct route plan_routes[] = {
 		.stmt = "dataclip",
 		.lane = LANE_READ,
 		.check = check_dataclip,
+		.more = more_dataclip,
 		.reply = reply_dataclip,
 		.accepts_any_payload = true,
 	},

@@ -106,6 +106,7 @@ void backpressure_refused(struct session *session)
 void backpressure_forgive(struct server *server)
 {
 	struct session *session, *next;
+	struct request *request;
 
 	for (session = TAILQ_FIRST(&server->slowed); session != NULL; session = next) {
 		next = TAILQ_NEXT(session, slowed_entry);
@@ -113,6 +114,9 @@ void backpressure_forgive(struct server *server)
 		if (session->refusals < REFUSALS_BURST - REFUSALS_RATE)
 			slow(session, false);
 	}
+	while ((request = TAILQ_FIRST(&server->fetching)) != NULL &&
+		now_us() - request->received > server->conf->queue_timeout * 1000)
+		reply_error_code(request, "unavailable", NULL);
 }
 
 void channel_flow_arrived(struct session *session)
@@ -200,6 +204,7 @@ static void update_memory(struct server *server)
 	size_t now = memory_in_use(server), limit = (size_t)server->conf->memory;
 	bool full = server->memory_full ? now > limit - limit / 4 : now > limit;
 	struct session *session;
+	struct request *request;
 
 	metrics_set(stat_memory, (double)(now - server->kept)); /* what is under way */
 	if (full != server->memory_full) {
@@ -212,6 +217,30 @@ static void update_memory(struct server *server)
 		stop_waiting(session);
 		backpressure_update(session); /* and by that into ws.coming, and here again */
 	}
+	while ((request = TAILQ_FIRST(&server->fetching)) != NULL &&
+		fits(server, request->reply_size)) {
+		size_t size = request->reply_size;
+
+		backpressure_answered(request);
+		request_hold(request, 2 * size); /* and by that here again */
+		request->on_room(request);
+	}
+}
+
+void request_await_room(
+	struct request *request, size_t bytes, void (*on_room)(struct request *request))
+{
+	request->reply_size = bytes;
+	request->on_room = on_room;
+	TAILQ_INSERT_TAIL(&request->server->fetching, request, fetching_entry);
+	update_memory(request->server);
+}
+
+void backpressure_answered(struct request *request)
+{
+	if (request->reply_size > 0)
+		TAILQ_REMOVE(&request->server->fetching, request, fetching_entry);
+	request->reply_size = 0;
 }
 
 void memory_account(struct server *server, ptrdiff_t bytes)

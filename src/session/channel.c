@@ -22,6 +22,7 @@ void channel_init(struct server *server)
 {
 	TAILQ_INIT(&server->conns);
 	TAILQ_INIT(&server->large);
+	TAILQ_INIT(&server->fetching);
 	TAILQ_INIT(&server->slowed);
 	stat_sockets = metrics_series(METRIC_SOCKETS, NULL);
 	stat_channels = metrics_series(METRIC_CHANNELS, NULL);

@@ -55,6 +55,8 @@ void backpressure_init(void);
 void backpressure_refused(struct session *session);
 /* The message that was coming is there, or given up. */
 void channel_flow_arrived(struct session *session);
+/* The request ends, or goes on: it does not wait for room any more. */
+void backpressure_answered(struct request *request);
 /* The socket is gone. */
 void backpressure_forget(struct session *session);
 void channel_free(struct channel *channel);

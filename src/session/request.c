@@ -62,6 +62,7 @@ void request_free(struct request *request)
 	struct server *server = request->server;
 
 	undelivered_done(request);
+	backpressure_answered(request);
 	free_body(request);
 	if (request->channel != NULL && request->session != NULL) {
 		struct request_list *list = &request->channel->requests;

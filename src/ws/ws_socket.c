@@ -14,8 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define FLUSH_BYTES 65536 /* bytes for which the end of the turn is not waited for */
-#define KEPT_HEAD 4096    /* what is kept of a message that is too large */
+#define FLUSH_BYTES 65536  /* bytes for which the end of the turn is not waited for */
+#define TURN_BYTES 1048576 /* and after which others have theirs, however fast the peer reads */
+#define KEPT_HEAD 4096     /* what is kept of a message that is too large */
 #define CUT_TAIL 16384
 #define DRAIN_MS 2000
 #define CLOSE_WAIT_MS 1000 /* for the peer to read our close frame, and to leave by itself */
@@ -329,7 +330,8 @@ void ws_resume(struct ws_socket *peer)
 
 /* Writing. */
 
-/* Writes until the socket is full: then lws holds the rest of one write and calls back. */
+/* Writes until the socket is full: then lws holds the rest of one write and calls back; or until it
+ * is another's turn. */
 static void flush(struct ws_socket *peer)
 {
 	const size_t soft = peer->ws->config.soft, before = peer->out.queued;
@@ -337,7 +339,8 @@ static void flush(struct ws_socket *peer)
 	unschedule_write(peer);
 	if (peer->wsi == NULL)
 		return;
-	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi)) {
+	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi) &&
+		before - peer->out.queued < TURN_BYTES) {
 		peer->written_at = uv_now(peer->ws->loop);
 		if (!ws_out_write(&peer->out, peer->wsi)) {
 			ws_abort(peer);
