@@ -105,7 +105,7 @@ static void on_partitions(struct batch_item *item, const struct batch_result *re
 {
 	(void)item;
 	if (res->status != BATCH_DONE)
-		log_warnx("the journal's partitions could not be created ahead");
+		log_warnx("the partitions of the coming days could not be created");
 }
 
 /* Submits a statement without parameters, unless its last execution is still running. */
@@ -138,7 +138,7 @@ static void create_partitions(void *arg)
 {
 	struct daemon *d = arg;
 
-	submit(d, &d->partitions_item, "journal_partitions", on_partitions);
+	submit(d, &d->partitions_item, "make_partitions", on_partitions);
 }
 
 static void publish(void *arg)

@@ -1,4 +1,4 @@
--- The runs of a project against their journal: whether each row begins where the one before it ended, whether a
+-- The runs of a project against their journal and their log lines: whether each row begins where the one before it ended, whether a
 -- change is missing between two, and whether the last row is the state and revision of the run. Parameters: the
 -- project; the maximum number of differences. The first row has the counts, each other row a difference.
 --
@@ -57,15 +57,22 @@ WITH oldest_partition AS MATERIALIZED (
 	CROSS JOIN runs r
 	LEFT JOIN history h ON h.run_id = r.id
 	WHERE r.project_id = $1::uuid
-)
-SELECT count(*), count(*) FILTER (WHERE uncovered),
-	count(*) FILTER (WHERE coalesce(nothing, wrong, beginning, ending) IS NOT NULL), NULL AS run_id,
-	NULL AS difference
-FROM checked
-UNION ALL (
-	SELECT NULL, NULL, NULL, id, concat_ws('; ', nothing, beginning, wrong, ending)
+), stray_line AS (	-- no foreign key holds log lines to their run and step
+	SELECT l.run_id AS id, format('%s of its log lines are of a run or step that does not exist', count(*)) AS difference
+	FROM log_lines l
+	LEFT JOIN runs r ON r.project_id = l.project_id AND r.id = l.run_id
+	LEFT JOIN run_steps rs ON rs.project_id = l.project_id AND rs.run_id = l.run_id AND rs.step_id = l.step_id
+	WHERE l.project_id = $1::uuid AND (r.id IS NULL OR l.step_id IS NOT NULL AND rs.step_id IS NULL)
+	GROUP BY l.run_id
+), finding AS MATERIALIZED (
+	SELECT id, concat_ws('; ', nothing, beginning, wrong, ending) AS difference
 	FROM checked
 	WHERE coalesce(nothing, wrong, beginning, ending) IS NOT NULL
-	ORDER BY id
-	LIMIT $2::int
+	UNION ALL
+	SELECT * FROM stray_line
+)
+SELECT count(*), count(*) FILTER (WHERE uncovered), (SELECT count(*) FROM finding), NULL AS run_id, NULL AS difference
+FROM checked
+UNION ALL (
+	SELECT NULL, NULL, NULL, id, difference FROM finding ORDER BY id LIMIT $2::int
 )

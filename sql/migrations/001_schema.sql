@@ -219,7 +219,9 @@ CREATE TABLE run_steps (
 	FOREIGN KEY (project_id, step_id) REFERENCES steps
 );
 
--- id is given at receipt and grows: the key is also the order in which the lines came.
+-- id is a UUID of version 7, made at receipt: its time is the day's partition, and the key is the order in which the
+-- lines came. No foreign keys: the statement that stores a line has looked at its run and step, `interlock verify`
+-- looks again, and a partition that is dropped asks no other table.
 CREATE TABLE log_lines (
 	project_id uuid NOT NULL,
 	run_id uuid NOT NULL,
@@ -229,10 +231,8 @@ CREATE TABLE log_lines (
 	source text,
 	message text NOT NULL,
 	timestamp timestamptz NOT NULL,
-	PRIMARY KEY (project_id, run_id, id),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs,
-	FOREIGN KEY (project_id, step_id) REFERENCES steps
-);
+	PRIMARY KEY (project_id, run_id, id)
+) PARTITION BY RANGE (id);
 
 -- The journal: append-only, one row for each thing that was decided about a run. id follows the order
 -- of insertion, xid tells a reader which rows may still have older neighbours in progress.
@@ -262,29 +262,62 @@ CREATE TABLE transitions (
 CREATE SEQUENCE transitions_id OWNED BY transitions.id;
 ALTER TABLE transitions ALTER id SET DEFAULT nextval('transitions_id');
 
--- Makes the day's partitions up to a week ahead. ATTACH takes no lock that a message waits for;
--- CREATE … PARTITION OF would. The advisory lock keeps two coordinators from making the same one. The newest
--- rows are found without reading a day of them by a BRIN index, whose size hardly grows with the rows.
-CREATE FUNCTION interlock_journal_partitions() RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+-- The smallest id (version 7, RFC 9562) of a moment; the ids of a day lie between that of its midnight and the next.
+CREATE FUNCTION interlock_uuid_at(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT AS $$
+	SELECT rpad(encode(substring(int8send((extract(epoch FROM moment) * 1000)::bigint) FROM 3), 'hex'), 32, '0')::uuid
+$$;
+
+-- The id, moved by whole days until its time is within half a day of now. So a line of a coordinator whose clock is
+-- wrong has a partition too, its neighbours keep their order, and the same line sent again gets the same id.
+CREATE FUNCTION interlock_uuid_near(id uuid) RETURNS uuid LANGUAGE sql STABLE STRICT AS $$
+	SELECT overlay(encode(uuid_send(id), 'hex') PLACING encode(substring(int8send(
+		ms + round((extract(epoch FROM now()) * 1000 - ms) / 86400000)::bigint * 86400000) FROM 3), 'hex') FROM 1)::uuid
+	FROM (SELECT ('x' || left(encode(uuid_send(id), 'hex'), 12))::bit(48)::bigint AS ms) t
+$$;
+
+-- Makes the day's partitions of the log and the journal, up to a week ahead. ATTACH takes no lock that a message
+-- waits for; CREATE … PARTITION OF would. The advisory lock keeps two coordinators from making the same one. The
+-- journal's newest rows are found without reading a day of them by a BRIN index, whose size hardly grows with the rows.
+CREATE FUNCTION interlock_make_partitions() RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
 DECLARE
+	parent text;
 	day date;
 	part text;
 	made int := 0;
 BEGIN
-	PERFORM pg_advisory_xact_lock(hashtext('interlock journal partitions'));
-	FOR day IN SELECT generate_series(current_date - 1, current_date + 7, '1 day') LOOP
-		part := 'transitions_' || to_char(day, 'YYYYMMDD');
+	PERFORM pg_advisory_xact_lock(hashtext('interlock partitions'));
+	FOR parent, day IN
+		SELECT p, d
+		FROM unnest(ARRAY['log_lines', 'transitions']) p,
+			generate_series(current_date - 1, current_date + 7, '1 day') d
+	LOOP
+		part := parent || to_char(day, '_YYYYMMDD');
 		CONTINUE WHEN to_regclass(part) IS NOT NULL;
-		EXECUTE format('CREATE TABLE %I (LIKE transitions INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
-			'INCLUDING INDEXES INCLUDING COMPRESSION)', part);
-		EXECUTE format('CREATE INDEX ON %I USING brin (at) WITH (pages_per_range = 16, autosummarize = on)',
-			part);
-		EXECUTE format('ALTER TABLE transitions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-			part, day::timestamptz, (day + 1)::timestamptz);
+		EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
+			'INCLUDING INDEXES INCLUDING COMPRESSION)', part, parent);
+		IF parent = 'transitions' THEN
+			EXECUTE format('CREATE INDEX ON %I USING brin (at) WITH (pages_per_range = 16, autosummarize = on)',
+				part);
+			EXECUTE format('ALTER TABLE transitions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+				part, day::timestamptz, (day + 1)::timestamptz);
+		ELSE
+			EXECUTE format('ALTER TABLE log_lines ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+				part, interlock_uuid_at(day), interlock_uuid_at(day + 1));
+		END IF;
 		made := made + 1;
 	END LOOP;
 	RETURN made;
+END $$;
+
+-- Has the run logged anything? A function, because a statement locks every partition that it names, whether it
+-- comes to look into them or not. The lines are not older than the claim's join, give or take what
+-- interlock_uuid_near moves.
+CREATE FUNCTION interlock_has_logged(project uuid, run uuid, joined_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM log_lines l WHERE l.project_id = project AND l.run_id = run
+		AND l.id >= interlock_uuid_at(joined_at - interval '1 day'));
 END $$;
 
 -- How often each run was sent what changed nothing: refused, repeated, too late. Of each kind the journal has the
@@ -617,7 +650,7 @@ EXCEPTION
 	WHEN feature_not_supported THEN RAISE NOTICE 'large texts are compressed by pglz: %', SQLERRM;
 END $$;
 
-SELECT interlock_journal_partitions();
+SELECT interlock_make_partitions();
 
 -- What an operator sees with \d+.
 COMMENT ON TABLE schema_migrations IS 'The migrations that are applied';
@@ -693,8 +726,8 @@ COMMENT ON COLUMN steps.error_message IS 'What went wrong, in words';
 COMMENT ON COLUMN steps.started_at IS 'By the worker''s clock';
 COMMENT ON COLUMN steps.finished_at IS 'By the worker''s clock; by the database''s where it was closed as lost';
 COMMENT ON TABLE run_steps IS 'Which steps belong to which run';
-COMMENT ON TABLE log_lines IS 'Lines that runs log';
-COMMENT ON COLUMN log_lines.id IS 'Grows with the arrival: the order of the lines';
+COMMENT ON TABLE log_lines IS 'Lines that runs log; partitions by day';
+COMMENT ON COLUMN log_lines.id IS 'Version 7: the time of the arrival, and so the order of the lines';
 COMMENT ON COLUMN log_lines.level IS 'Level of the line, as the worker names it';
 COMMENT ON COLUMN log_lines.source IS 'Part of the worker that logged it';
 COMMENT ON COLUMN log_lines.message IS 'The line, JSON, credentials removed';
@@ -826,6 +859,6 @@ GRANT SELECT, INSERT, DELETE ON wipes TO interlock;
 -- These functions run as their owner, so their callers can make runs in any project: only the daemon's role
 -- and those to whom the owner grants it.
 REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json, interlock_retry,
-	interlock_retry_all, interlock_journal_partitions FROM PUBLIC;
+	interlock_retry_all, interlock_make_partitions FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_retry, interlock_retry_all,
-	interlock_journal_partitions TO interlock;
+	interlock_make_partitions TO interlock;

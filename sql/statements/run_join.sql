@@ -80,9 +80,9 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id))) AS over_limit,
-	j.verdict = 'joined' AND j.rejoined AND NOT EXISTS (SELECT	-- log lines are what first follows the plan
-		FROM log_lines l
-		WHERE l.project_id = j.project_id AND l.run_id = j.run_id) AS unplanned
+	CASE WHEN j.verdict = 'joined' AND j.rejoined	-- log lines are what first follows the plan
+		THEN NOT interlock_has_logged(j.project_id, j.run_id, r.joined_at)
+		ELSE false END AS unplanned
 FROM decided j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id

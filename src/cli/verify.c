@@ -1,6 +1,6 @@
 /*
- * cli verify: compares the runs with the journal. One statement for each project, so that a project
- * is seen at one moment; nothing is locked.
+ * cli verify: compares the runs with the journal and with their log lines. One statement for each
+ * project, so that a project is seen at one moment; nothing is locked.
  */
 #include "cli.h"
 
@@ -93,7 +93,7 @@ static int run_verify(const struct cli *cli)
 
 const struct cli_command cli_verify = {
 	.name = "verify",
-	.help = "Compare every run with its journal; exit with 1 if they differ.",
+	.help = "Compare every run with its journal and log lines; exit with 1 if they differ.",
 	.options = {
 		{ "project", "ID", "only the runs of this project" },
 		{ "limit", "N", "show at most N differences (default: 100)" },

@@ -1,16 +1,14 @@
 /*
- * conninfo: what names a database (conninfo.h). libpq decides what is one; its sentences about what
- * is none quote it, and are not asked for. It also takes what no one means: a password with a / or
- * an @ in a URL, where they end something, has its rest read as a port, a host or a database, which
- * libpq would name when it does not find them.
+ * conninfo: connection strings (conninfo.h). libpq parses them, also for printing, so that both
+ * agree on what is a password. Its error messages quote the text and are not used. It accepts more
+ * than was meant: in a URL whose password has a / or an @ that is not written as %XX, the rest of
+ * the password is read as a port, a host or a database, and libpq would name it when it does not
+ * find it.
  */
 #include "lib/conninfo.h"
 
 #include <libpq-fe.h>
 #include <stdlib.h>
-
-/* As libpq's isspace. */
-static const char blanks[] = " \t\n\v\f\r";
 
 /* The scheme's end if it is a URL, as libpq sees it; NULL: keywords. */
 static const char *after_scheme(const char *text)
@@ -23,27 +21,12 @@ static const char *after_scheme(const char *text)
 	return NULL;
 }
 
-/* libpq decodes the names of a URL's parameters too; conninfo_print would miss a password there. */
-static bool are_names_plain(const char *query)
-{
-	while (*query != '\0') {
-		size_t n = strcspn(++query, "=&");
-
-		if (memchr(query, '%', n) != NULL)
-			return false;
-		query += strcspn(query, "&");
-	}
-	return true;
-}
-
 /* In a URL one @ stands before the host, and none behind a slash. */
 static bool is_url_sound(const char *rest)
 {
 	size_t n = strcspn(rest, "?");
 	const char *slash = memchr(rest, '/', n), *at = memchr(rest, '@', n);
 
-	if (!are_names_plain(rest + n))
-		return false;
 	if (at == NULL)
 		return true;
 	return (slash == NULL || at < slash) &&
@@ -80,65 +63,61 @@ static bool are_hosts(const char *text)
 	}
 }
 
+static bool is_secret(const PQconninfoOption *o)
+{
+	return *o->dispchar == '*';
+}
+
+static bool is_value_sound(const PQconninfoOption *o)
+{
+	if (strcmp(o->keyword, "port") == 0)
+		return are_ports(o->val);
+	if (strcmp(o->keyword, "host") == 0 && !are_hosts(o->val))
+		return false;
+	return is_secret(o) || strpbrk(o->val, "\r\n") == NULL;
+}
+
 bool conninfo_is_sound(const char *text)
 {
+	if (strlen(text) > CONNINFO_MAX)
+		return false;
 	const char *rest = after_scheme(text);
 	PQconninfoOption *options = PQconninfoParse(text, NULL);
 	bool sound = options != NULL && (rest == NULL || is_url_sound(rest));
 
-	for (const PQconninfoOption *o = options; sound && o->keyword != NULL; o++) {
-		if (o->val != NULL && strcmp(o->keyword, "port") == 0)
-			sound = are_ports(o->val);
-		if (o->val != NULL && strcmp(o->keyword, "host") == 0)
-			sound = are_hosts(o->val);
-	}
+	for (const PQconninfoOption *o = options; sound && o->keyword != NULL; o++)
+		sound = o->val == NULL || is_value_sound(o);
 	PQconninfoFree(options);
 	return sound;
 }
 
-/* The @ behind user:password in a URL, NULL if there is none: the last one before the parameters,
- * in whose values others may stand; or in a password that has a ? in it. */
-static const char *find_at(const char *rest)
+/* As a keyword's value: in quotes if it has to be. */
+static void print_value(struct buf *out, const char *value)
 {
-	const char *at = memrchr(rest, '@', strcspn(rest, "?"));
-
-	return at ? at : memrchr(rest, '@', strcspn(rest, "/"));
+	if (*value != '\0' && strpbrk(value, "\\' \t\n\v\f\r") == NULL) {
+		buf_adds(out, value);
+		return;
+	}
+	buf_addc(out, '\'');
+	for (; *value != '\0'; value++) {
+		if (*value == '\\' || *value == '\'')
+			buf_addc(out, '\\');
+		buf_addc(out, *value);
+	}
+	buf_addc(out, '\'');
 }
 
-/* Those of user:password@ in a URL, and of any key that ends in "password". */
-void conninfo_print(struct buf *out, const char *url)
+void conninfo_print(struct buf *out, const char *text)
 {
-	const char *rest = after_scheme(url);
-	const char *at = rest ? find_at(rest) : NULL;
-	const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
-	const char *key;
+	PQconninfoOption *options = PQconninfoParse(text, NULL);
+	const char *separator = "";
 
-	if (colon) {
-		buf_add(out, url, (size_t)(colon + 1 - url));
-		buf_adds(out, "***");
-		url = at;
+	for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+		if (o->val == NULL)
+			continue;
+		buf_addf(out, "%s%s=", separator, o->keyword);
+		print_value(out, is_secret(o) ? "***" : o->val);
+		separator = " ";
 	}
-	while ((key = strstr(url, "password"))) {
-		const char *end = rest ? "&" : blanks;
-		const char *value = key + strlen("password");
-		value += strspn(value, blanks);
-		bool given = *value == '=';
-		if (given)
-			value += 1 + strspn(value + 1, blanks);
-		if (given && *value == '\'') {
-			end = "'";
-			value++;
-		}
-		buf_add(out, url, (size_t)(value - url));
-		buf_adds(out, given ? "***" : "");
-		const char *from = value;
-		while (given && *value && !strchr(end, *value))
-			value += *value == '\\' && value[1] ? 2 : 1;
-		/* Another key's value may end in "password=", and this is a key: nothing more is
-		 * shown. */
-		if (given && end == blanks && memchr(from, '=', (size_t)(value - from)))
-			return;
-		url = value;
-	}
-	buf_adds(out, url);
+	PQconninfoFree(options);
 }

@@ -30,8 +30,9 @@ static const struct {
 	const struct unit *units;
 } types[] = {
 	[OPTION_STRING] = { "text", sizeof(char *) },
-	[OPTION_URL] = { "a URL or keywords as psql takes them (in a URL an odd character of a "
-			 "password is %XX)",
+	[OPTION_URL] = { "a URL or keywords as psql takes them, at most 2000 bytes (in a URL an "
+			 "odd "
+			 "character of a password is %XX)",
 		sizeof(char *) },
 	[OPTION_ADDRESSES] = { "addresses like 127.0.0.1:4000 [::1]:4000 unix:/path",
 		sizeof(char *) },

@@ -352,7 +352,7 @@ static void check_batch(struct request *request)
 		end(request);
 }
 
-/* Columns of the result: ord, verdict, step_missing; a row for each line. */
+/* The result has a row for each line. */
 static void read_verdicts(struct request *request, const struct batch_result *r)
 {
 	struct walk *walk = request->route_data;
@@ -379,7 +379,8 @@ static void reply_log(struct request *request, const struct batch_result *r)
 	char text[UUID_TEXT], member[64];
 
 	read_verdicts(request, r);
-	memcpy(id.b, request->item.values[LOG_LINES_IN_ID].p, sizeof(id.b));
+	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, LOG_LINES_OUT_MOVED)), &id))
+		memcpy(id.b, request->item.values[LOG_LINES_IN_ID].p, sizeof(id.b));
 	snprintf(member, sizeof(member), "\"log_line_id\":\"%s\"", uuid_format(&id, text));
 	answer(request, member);
 }

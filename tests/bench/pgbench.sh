@@ -37,7 +37,7 @@ join() {
 }
 log() {
 	begin run:log
-	statement log_lines "${run_of[@]}" 'gen_random_uuid()' "$1" "'info'" "'R/T'" \
+	statement log_lines "${run_of[@]}" 'interlock_uuid()' "$1" "'info'" "'R/T'" \
 		"'Operation 1 complete in 12ms'" "$now"
 	commit
 }

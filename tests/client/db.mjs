@@ -176,7 +176,7 @@ export const empty = (db) => db.query('DELETE FROM waiting');
 // The daemon's own statements, with an SQL expression for each parameter. A program prints them; it is asked
 // once for each.
 const texts = new Map();
-const statement = (name, ...expressions) => {
+export const statement = (name, ...expressions) => {
 	const marks = expressions.map((_, i) => `{{${i}}}`);
 	if (!texts.has(name))
 		texts.set(name, execFileSync(STATEMENT_BIN, [name, ...marks], { encoding: 'utf8' }));

@@ -77,7 +77,7 @@ export class Cluster {
 	// A new psql, for none outlives a restart; when it can be had.
 	async psql(as = this.owner) {
 		const ready = () => execFileSync(join(BIN, 'pg_isready'), ['-q', '-t', '1', '-d', as]);
-		for (const end = Date.now() + 30_000; ; await pause(50)) {
+		for (const end = Date.now() + 120_000; ; await pause(50)) {
 			try {
 				ready();
 				break;
@@ -98,7 +98,7 @@ export class Cluster {
 
 	#control(...args) {
 		const log = ['-l', join(this.data, 'server.log')];
-		return this.pg('pg_ctl', '-D', this.data, '-s', '-w', '-t', '30', ...log, ...args);
+		return this.pg('pg_ctl', '-D', this.data, '-s', '-w', '-t', '120', ...log, ...args);
 	}
 
 	stop(mode = 'fast') {

@@ -41,7 +41,7 @@ test('the checker sees what is missing, too much, changed or out of order', asyn
 	const one = (table, more = '') => `(SELECT ctid FROM ${table} WHERE ${project} ${more} LIMIT 1)`;
 	const tampered = {
 		'missing: run:log|missing: run:batch_logs|stored by half': `DELETE FROM log_lines WHERE ctid = ${one('log_lines')}`,
-		'stored 2 times': `INSERT INTO log_lines SELECT project_id, run_id, gen_random_uuid(), step_id, level,
+		'stored 2 times': `INSERT INTO log_lines SELECT project_id, run_id, interlock_uuid(), step_id, level,
 			source, message, timestamp FROM log_lines WHERE ctid = ${one('log_lines')}`,
 		'missing: step:complete': `UPDATE dataclips SET body = '{}' WHERE ctid = ${one('dataclips', "AND step_id IS NOT NULL")}`,
 		'missing: run:complete': `UPDATE runs SET finished_at = now() WHERE ctid = ${one('runs', "AND state = 'success'")}`,

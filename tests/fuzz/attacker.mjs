@@ -5,43 +5,54 @@ import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { encodeBinary, readSecret, sign, workerClaims } from '../client/lib.mjs';
 import { forge } from '../wire/token.mjs';
-import { Ledger, Line } from './line.mjs';
+import { ANSWER_MS, Ledger, Line } from './line.mjs';
 import { EVENTS, make, mangle, mutate, replay } from './payloads.mjs';
 import { Random } from './random.mjs';
 
 const secret = readSecret(process.env.WORKER_SECRET_FILE);
-const KEPT = 200; // ids and runs that are remembered; the oldest go
+const KEPT = 200; // ids that are remembered; the oldest go
+const RUNS = 4; // its own newest runs are what a worker mostly speaks of
 
-export const remember = (list, value) => {
+export const remember = (list, value, kept = KEPT) => {
 	list.push(value);
-	if (list.length > KEPT) list.shift();
+	if (list.length > kept) list.shift();
 };
 
 // What all attackers know. `victim` is the project that none of them has a token of.
 export class World {
-	runs = []; // {id, token, steps}
+	runs = []; // {id, token, steps, joined}
 	steps = [];
 	clips = [];
 	lost = 0;
 	sent = 0;
-	counts = { ok: 0, error: 0, voided: 0, untracked: 0, healed: 0, quiet: 20 };
+	counts = { ok: 0, error: 0, voided: 0, untracked: 0, healed: 0, turned_away: 0, quiet: 20 };
 	ledger = new Ledger();
 	answers = new Map(); // how often each event was answered so
 	failures = [];
-	stopped = false;
+	#end = new AbortController();
 
 	// `projects`: what fixture() gave, of those that are attacked; `facts`: records what was acknowledged.
-	constructor({ seed, projects, victim, facts }) {
+	constructor({ seed, projects, victim, facts, workers }) {
 		Object.assign(this, { seed, projects, victim, facts });
+		this.kept = KEPT * workers; // runs, longer than a claim waits for its join
+	}
+
+	get stopped() {
+		return this.#end.signal.aborted;
+	}
+
+	stop() {
+		this.#end.abort();
 	}
 
 	broken(what) {
 		this.failures.push(what);
-		this.stopped = true;
+		this.stop();
 	}
 
-	known(id) {
-		return this.runs.find((run) => run.id === id);
+	// Resolves after so long, or when it stops.
+	pause(ms) {
+		return pause(ms, null, { signal: this.#end.signal }).catch(() => {});
 	}
 
 	// Ids for a message of this run: its own mostly, then others'.
@@ -86,6 +97,7 @@ const ACTIONS = {
 	recorded: 60,
 	claim: 70,
 	join: 60,
+	forgotten: 12,
 	heartbeat: 20,
 	binary: 25,
 	leave: 12,
@@ -101,59 +113,76 @@ const ACTIONS = {
 	large: 1,
 };
 
+// How many requests may be under way when the next is made.
+const UNDER_WAY = [0, 4, 32, 64];
+
 export class Attacker {
 	#ref = 0;
 	#joins = new Map();
 	#last = null;
+	#mine = []; // its newest runs
+	#beside = new Map(); // promise → what it is: connections and requests that end by themselves
 	steps = 0;
 
 	constructor(world, n, urls) {
 		Object.assign(this, { world, n, urls });
 	}
 
-	// Until the world stops, or after so many steps.
-	async play(most = Infinity) {
-		for (; this.steps < most && !this.world.stopped; this.steps++) {
+	// Until the world stops; what it has begun has ended then.
+	async play() {
+		for (; !this.world.stopped; this.steps++) {
 			const random = new Random(this.world.seed, 'worker', this.n, this.steps);
 			if (!this.line?.isOpen && !(await this.#open(random))) {
 				await pause(100);
 				continue;
 			}
-			await this.line.room(random.pick([0, 4, 32, 64]));
+			await this.line.room(random.pick(UNDER_WAY));
 			await this[random.weighted(ACTIONS)](random);
 		}
 		await this.line?.room(0);
-		this.#forget();
 		this.line?.cut();
-		await this.line?.closed;
+		let timer;
+		const late = new Promise((resolve) => (timer = setTimeout(resolve, ANSWER_MS, 'late')));
+		const ended = await Promise.race([Promise.all(this.#beside.keys()), late]);
+		clearTimeout(timer);
+		if (ended === 'late')
+			this.world.broken(`not ended in ${ANSWER_MS} ms: ${[...this.#beside.values()].join(', ')}`);
 	}
 
-	#forget() {
-		if (this.line) this.world.counts.voided += this.line.voided;
-		if (this.line) this.line.voided = 0;
+	// It goes on without waiting for it.
+	#besides(what, promise) {
+		this.#beside.set(promise, what);
+		promise.finally(() => this.#beside.delete(promise));
 	}
 
 	async #open(random) {
-		this.#forget();
+		const { world } = this;
 		const token = sign(secret, { ...workerClaims(), worker_id: random.uuid() });
 		const query = new URLSearchParams({ token, vsn: '2.0.0', api_version: '1.2', worker_version: '1.25.0' });
 		this.url = random.pick(this.urls);
 		this.#joins.clear();
 		this.#last = null; // its ref may be answered on this connection as one of the lost
 		this.line = new Line(`${this.url}/websocket?${query}`, this.#ref + 1, {
-			ledger: this.world.ledger,
+			ledger: world.ledger,
 			answered: (...reply) => this.#answered(...reply),
-			healed: () => this.world.counts.healed++,
-			broken: (what) => this.world.broken(what),
+			healed: () => world.counts.healed++,
+			voided: (n) => (world.counts.voided += n),
+			broken: (what) => world.broken(what),
 		});
-		if (!(await this.line.opened)) return false;
+		this.#besides(`a connection to ${this.url}`, this.line.closed);
+		const status = await this.line.opened;
+		// While the database is away.
+		if (status !== 101) {
+			world.counts.turned_away++;
+			if (status !== 503) world.broken(`a handshake was answered ${status}`);
+			return false;
+		}
 		this.enlist(random);
-		const mine = this.world.runs.filter(({ owner }) => owner === this.n).slice(-3);
-		for (const run of mine) this.#join(run, run.token);
+		for (const run of this.#mine.slice(-3)) this.#join(run, run.token);
 		return true;
 	}
 
-	#answered({ ref, event, topic, payload, token }, status, response) {
+	#answered({ ref, event, topic, clip, token }, status, response) {
 		const { world } = this;
 		const refused = event === 'phx_join' && status !== 'ok' && this.#joins.get(topic) === ref;
 		if (refused || event === 'phx_leave') this.#joins.delete(topic);
@@ -162,15 +191,17 @@ export class Attacker {
 		const kind = `${event} ${status === 'ok' ? status : (response.code ?? response.reason ?? 'refused')}`;
 		world.answers.set(kind, (world.answers.get(kind) ?? 0) + 1);
 		const id = topic.slice('run:'.length);
-		if (status === 'ok') world.facts.acknowledged(id, event, response, payload);
+		if (status === 'ok') world.facts.acknowledged(id, event, response);
 		if (event === 'claim' && status === 'ok')
-			for (const run of response.runs)
-				remember(world.runs, { ...run, owner: this.n, steps: [] });
+			for (const { id, token } of response.runs) {
+				const run = { id, token, steps: [], joined: false };
+				remember(world.runs, run, world.kept);
+				remember(this.#mine, run, RUNS);
+			}
 		if (event === 'phx_join' && status === 'ok' && id === world.victim.run && token !== world.victim.token)
 			world.broken('the victim was joined');
 		if (event === 'fetch:plan' && status === 'ok' && response.dataclip_id) remember(world.clips, response.dataclip_id);
-		if (event === 'step:complete' && status === 'ok' && payload?.output_dataclip_id)
-			remember(world.clips, payload.output_dataclip_id);
+		if (event === 'step:complete' && status === 'ok' && clip) remember(world.clips, clip);
 		if (event === 'fetch:credential' && status === 'ok' && JSON.stringify(response).includes(world.victim.password))
 			world.broken("the victim's credential was handed out");
 	}
@@ -181,12 +212,14 @@ export class Attacker {
 
 	#ask(topic, event, payload, { ref = this.#nextRef(), join_ref = this.#joins.get(topic) ?? null, ...more } = {}) {
 		const frame = JSON.stringify([join_ref, ref, topic, event, payload]);
-		this.#last = { request: { ref, topic, event, payload, ...more }, frame };
+		// Requests are remembered for minutes, payloads are not.
+		this.#last = { request: { ref, topic, event, clip: payload?.output_dataclip_id, ...more }, frame };
 		this.world.sent++;
 		this.line.ask(this.#last.request, frame);
 	}
 
 	#join(run, token) {
+		run.joined = true;
 		const ref = this.#nextRef();
 		const topic = `run:${run.id}`;
 		this.#joins.set(topic, ref);
@@ -196,8 +229,7 @@ export class Attacker {
 	// Its own newest run mostly, any that is known, or the victim's.
 	#run(random) {
 		const { runs, victim } = this.world;
-		const mine = runs.filter(({ owner }) => owner === this.n).slice(-4);
-		if (random.chance(0.85) && mine.length) return random.recent(mine);
+		if (random.chance(0.85) && this.#mine.length) return random.recent(this.#mine);
 		if (random.chance(0.85) && runs.length) return random.pick(runs);
 		return { id: victim.run, token: victim.token, steps: [] };
 	}
@@ -251,6 +283,12 @@ export class Attacker {
 			() => (good ? forge({ claims: { exp: 1 } }, run.token) : ''),
 		])();
 		this.#join(run, token);
+	}
+
+	// The oldest claim that was never joined: it may have been given back meanwhile.
+	forgotten() {
+		const run = this.world.runs.find(({ joined }) => !joined);
+		if (run) this.#join(run, run.token);
 	}
 
 	leave(random) {
@@ -333,24 +371,27 @@ export class Attacker {
 		this.line.close(random.pick([1000, 1001, 3000, 4999]));
 	}
 
-	async webhook(random) {
+	webhook(random) {
 		const { trigger } = random.pick(this.world.projects);
 		const body = random.pick(['{}', '{"a":"\\u0000"}', 'not JSON', '', JSON.stringify({ x: 'y'.repeat(random.int(1e5)) })]);
 		const path = random.pick([`/i/${trigger}`, `/i/${trigger}`, `/i/${random.uuid()}`, '/i/', '/i/%2e%2e/metrics']);
 		const headers = random.chance(0.3) ? { 'Idempotency-Key': `k${random.int(5)}` } : {};
 		const url = this.url.replace(/^ws/, 'http').replace(/\/worker$/, path);
-		await fetch(url, { method: 'POST', body, headers, signal: AbortSignal.timeout(60_000) }).catch(() => {});
+		const answered = fetch(url, { method: 'POST', body, headers, signal: AbortSignal.timeout(ANSWER_MS) })
+			.then((response) => response.arrayBuffer())
+			.catch(({ name }) => name === 'TimeoutError' && this.world.broken(`POST ${path}: no answer in ${ANSWER_MS} ms`));
+		this.#besides(`POST ${path}`, answered);
 	}
 
 	// Bytes at the port: malformed heads, handshakes without a token.
-	async knock(random) {
+	knock(random) {
 		const { hostname, port } = new URL(this.url.replace(/^ws/, 'http'));
 		const head = 'GET /worker/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
 		const socket = net.connect(Number(port), hostname);
 		socket.on('error', () => {});
 		socket.end(random.chance(0.5) ? mangle(random, head) : random.bytes(random.int(300)));
 		socket.resume();
-		await Promise.race([new Promise((resolve) => socket.on('close', resolve)), pause(200)]);
-		socket.destroy();
+		this.#besides('a knock', new Promise((resolve) => socket.on('close', resolve)));
+		socket.setTimeout(200, () => socket.destroy());
 	}
 }

@@ -1,10 +1,12 @@
 // One connection of an attacker, and what must hold on it whatever is sent: each request that can be answered is
 // answered once, in a form that the protocol knows, or the socket is closed. `broken` is called otherwise.
 
+import { createHash } from 'node:crypto';
 import { WebSocket, decodeBinary } from '../client/lib.mjs';
 
-const ANSWER_MS = 60_000; // longer than any wait of the coordinator
-const LEDGER = 200_000; // requests that are remembered: those of more than a minute
+export const ANSWER_MS = 120_000; // for a hang: longer than any wait of the coordinator, on a busy machine too
+const LEDGER_MS = 180_000; // requests are remembered as long at least: they wait, and their replies are sent again
+const ANSWER_KEPT = 200; // characters of an answer; of a longer one a hash
 const BELOW = 64; // refs before a connection's first that a join may answer
 const PUSHES = ['work-available', 'phx_close', 'phx_error'];
 // These have answers of their own, which the worker knows.
@@ -22,21 +24,37 @@ const fault = ({ event }, status, response) => {
 	if (!isObject(response.errors)) return 'it has no errors';
 };
 
+const short = (status, response) => {
+	const text = JSON.stringify([status, response]);
+	return text.length > ANSWER_KEPT ? createHash('sha1').update(text).digest('base64') : text;
+};
+
 // Who asked what by which ref, and what the answer was, of all attackers together: they share their claims, and a
-// claim's replies are sent again to whoever joins its run on a later connection.
+// claim's replies are sent again to whoever joins its run on a later connection. Of runs only: of the queue only
+// empty claims are sent again, whatever was asked.
 export class Ledger {
-	#requests = new Map(); // topic and ref → [{request, answer}]
+	#recent = new Map(); // topic and ref → [{request, answer}]
+	#older = new Map(); // of LEDGER_MS before
+	#begun = Date.now();
+
+	#entries({ topic, ref }) {
+		const key = `${topic} ${ref}`;
+		return [...(this.#older.get(key) ?? []), ...(this.#recent.get(key) ?? [])];
+	}
 
 	asked(request) {
+		if (!request.topic.startsWith('run:')) return;
+		if (Date.now() > this.#begun + LEDGER_MS)
+			[this.#older, this.#recent, this.#begun] = [this.#recent, new Map(), Date.now()];
 		const key = `${request.topic} ${request.ref}`;
-		this.#requests.set(key, [...(this.#requests.get(key) ?? []), { request }]);
-		if (this.#requests.size > LEDGER) this.#requests.delete(this.#requests.keys().next().value);
+		const entries = this.#recent.get(key);
+		if (entries) entries.push({ request });
+		else this.#recent.set(key, [{ request }]);
 	}
 
 	answered(request, status, response) {
-		const entries = this.#requests.get(`${request.topic} ${request.ref}`) ?? [];
-		const entry = entries.find((each) => each.request === request && !each.answer);
-		if (entry) entry.answer = JSON.stringify([status, response]);
+		const entry = this.#entries(request).find((each) => each.request === request && !each.answer);
+		if (entry) entry.answer = short(status, response);
 	}
 
 	// May this reply come on a connection whose first ref is `first`? Either a request of that ref was not
@@ -46,8 +64,7 @@ export class Ledger {
 		const below = status === 'ok' && Number(ref) >= first - BELOW;
 		if (below && topic === 'worker:queue' && JSON.stringify(response) === '{"runs":[]}') return true;
 		if (below && topic.startsWith('run:') && response.warnings?.message?.[0] === 'could not be stored: lost') return true;
-		const entries = this.#requests.get(`${topic} ${ref}`) ?? [];
-		return entries.some(({ answer }) => !answer || answer === JSON.stringify([status, response]));
+		return this.#entries({ topic, ref }).some(({ answer }) => !answer || answer === short(status, response));
 	}
 }
 
@@ -56,21 +73,29 @@ export class Line {
 	#answered = new Set();
 	#room = [];
 	asked = 0; // requests under way
-	voided = 0; // requests whose answer was lost with the socket
 
 	// `first`: the first ref of this connection; replies to older ones heal what an earlier connection lost.
-	constructor(url, first, { ledger, answered, healed, broken }) {
+	// `voided`: is called with the number of requests whose answers were lost with the socket.
+	constructor(url, first, { ledger, answered, healed, voided, broken }) {
 		Object.assign(this, { first, ledger, answered, healed, broken });
-		this.ws = new WebSocket(url);
+		this.ws = new WebSocket(url, { handshakeTimeout: ANSWER_MS });
+		// With the status of the handshake; 0 if there was no answer.
 		this.opened = new Promise((resolve) => {
-			this.ws.on('open', () => resolve(true));
-			this.ws.on('unexpected-response', (request) => request.destroy());
-			this.ws.on('error', () => resolve(false));
+			this.ws.on('open', () => resolve(101));
+			// Left to us: without terminate() there is neither an error nor a close.
+			this.ws.on('unexpected-response', (_, { statusCode }) => {
+				resolve(statusCode);
+				this.ws.terminate();
+			});
+			this.ws.on('error', ({ message }) => {
+				if (/handshake has timed out/.test(message)) broken(`a handshake was not answered in ${ANSWER_MS} ms`);
+				resolve(0);
+			});
 		});
 		this.ws.on('message', (data, binary) => (binary ? this.#binary(data) : this.#text(data.toString())));
 		this.closed = new Promise((resolve) => this.ws.on('close', resolve));
 		this.closed.then(() => {
-			this.voided = this.asked;
+			voided(this.asked);
 			this.asked = 0;
 			this.#asked.clear();
 			this.#wake();

@@ -4,7 +4,11 @@
 import { readFileSync } from 'node:fs';
 
 const data = new URL('../client/data/worker-frames.jsonl', import.meta.url);
-const recorded = readFileSync(data, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+const recorded = new Map(); // event → frames
+for (const line of readFileSync(data, 'utf8').trimEnd().split('\n')) {
+	const frame = JSON.parse(line);
+	recorded.set(frame[3], [...(recorded.get(frame[3]) ?? []), frame]);
+}
 
 const REASONS = ['success', 'success', 'fail', 'crash', 'kill', 'exception', 'cancel', 'lost', '', null];
 const LEVELS = ['debug', 'info', 'warn', 'error', 'success', 'always', 'nonsense', 7];
@@ -17,7 +21,7 @@ const timestamp = (random) => {
 
 const text = (random) => {
 	const word = random.pick(['x', 'é', '\u0000', '\ud800', '😀', '"', '\\', "'; DROP", '\n', 'https://u:p@h/']);
-	return word.repeat(random.chance(0.02) ? random.int(200_000) : random.int(40));
+	return word.repeat(random.chance(0.003) ? random.int(200_000) : random.int(40));
 };
 
 // Any JSON, not too large.
@@ -92,9 +96,9 @@ export const make = (random, event, ids) => MAKE[event](random, ids);
 
 // A payload of the real worker, with ids of ours where it had some.
 export const replay = (random, event, ids) => {
-	const frames = recorded.filter((frame) => frame[3] === event);
-	if (!frames.length) return {};
-	const payload = structuredClone(random.pick(frames)[4]);
+	const frames = recorded.get(event);
+	if (!frames) return {};
+	const payload = { ...random.pick(frames)[4] };
 	if ('step_id' in payload) payload.step_id = ids.newStep(random);
 	if ('job_id' in payload) payload.job_id = ids.job(random);
 	if (payload.input_dataclip_id) payload.input_dataclip_id = ids.clip(random);
@@ -115,9 +119,9 @@ const wrong = (random, ids) =>
 		() => ids.step(random),
 		() => ids.clip(random),
 		() => random.uuid().toUpperCase(),
-		() => deep(random.int(1000)),
-		() => 'x'.repeat(random.int(100_000)),
-		() => Array.from({ length: random.int(2000) }, () => 1),
+		() => deep(random.int(random.chance(0.1) ? 1000 : 70)),
+		() => 'x'.repeat(random.int(random.chance(0.05) ? 100_000 : 300)),
+		() => Array(random.int(random.chance(0.1) ? 2000 : 20)).fill(1),
 		() => '\u0000',
 	])();
 

@@ -62,6 +62,7 @@ for (const text of ['a p\nu\np', 'the key is hunter2, aHVudGVyMg==\nhunter2\nhun
 for (const text of [
 	'postgresql://u:hunter2@h:5432/db?application_name=x&host=a,b',
 	'postgresql://u:x@h:5432/db?sslpassword=hunter2&host=a,b',
+	"postgresql://u:x@h:5432/db?sslpassword='''hunter2&host=a,b",
 	"host=a,b port=1,2 password='an @ / : in hunter2' connect_timeout=5",
 	'postgres://u:hunter2%40%2f@%2Frun%2Fpostgresql:5433/db?application_name=a@b',
 ])

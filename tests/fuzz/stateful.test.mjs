@@ -3,16 +3,19 @@
 // is answered once and well, the daemon lives, what was acknowledged is stored, the journal and the runs tell the
 // same story, and the third project's rows are as they were.
 //
-// SEED=… repeats the decisions (not their interleaving), FOR=… is how long (60, 10m, 1h), WORKERS=… how many,
-// MESSAGES=… ends it sooner, VERBOSE=1 prints how often each reply was given. BESIDE=1 brings a second coordinator, RESTART=1 a PostgreSQL of its own that
-// crashes and comes back all the while.
+// SEED=… repeats what each worker, the operator and the restarts draw at each of their steps; which runs and ids are
+// known at that step depends on the replies before it, and their interleaving is not repeated. FOR=… is how long (60,
+// 10m, 1h), WORKERS=… how many, MESSAGES=… ends it sooner, VERBOSE=1 prints how often each reply was given.
+// BESIDE=1 brings a second coordinator, RESTART=1 a PostgreSQL of its own that crashes and comes back all the while.
+// More workers send more: a single one mostly waits for its replies. Each minute a line says how far it is.
 //
 // long: it takes its minute
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Database, fixture, lockOrder, quote, settleOrder, sumOf, takeRun } from '../client/db.mjs';
 import { Cluster } from '../faults/cluster.mjs';
 import { Coordinator, Held, newDatabase, play, runComplete, runStart, stepComplete, stepStart, test } from '../wire/stage.mjs';
@@ -21,11 +24,25 @@ import { Facts } from './facts.mjs';
 import { Random } from './random.mjs';
 
 const { SEED = randomBytes(4).toString('hex'), FOR = '60', WORKERS = '3' } = process.env;
-const { MESSAGES, BESIDE, RESTART, VERBOSE } = process.env;
+const { MESSAGES = Infinity, BESIDE, RESTART, VERBOSE } = process.env;
 const { INTERLOCK_BIN = 'build/interlock' } = process.env;
 const [, amount, unit] = FOR.match(/^(\d+)([smh]?)$/);
 const seconds = Number(amount) * { '': 1, s: 1, m: 60, h: 3600 }[unit];
 const TURN_MS = 250; // of the operator
+const LIMIT_S = 120; // for what the database or a program is asked: a hang, not a slow machine
+
+// No kind of answer is out of the fuzzer's reach: on a slow machine it goes on until these came about, so much longer.
+const REACHED = ['run:complete ok', 'step:complete ok', 'run:log ok', 'fetch:credential ok', 'phx_join superseded'];
+const LONGER_S = 120;
+
+// Resolves or rejects as the promise does, and in any case within so long.
+const within = (seconds, what, promise) => {
+	let timer;
+	const late = new Promise((_, reject) => {
+		timer = setTimeout(() => reject(new Error(`not within ${seconds} s: ${what}`)), seconds * 1000);
+	});
+	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
 
 // Everything that can go on by itself does: claims that are not joined are given back, deadlines pass.
 const options = {
@@ -43,14 +60,13 @@ const openDatabase = async () => {
 	let db = null;
 	const connect = async () => (cluster ? cluster.psql() : new Database(urls.migrate_url));
 	const ask = async (text) => {
-		for (let tries = 0; ; tries++) {
+		for (const end = Date.now() + LIMIT_S * 1000; ; await pause(200)) {
 			try {
 				db ??= await connect();
-				return await db.query(text);
+				return await within(LIMIT_S, text.trim().slice(0, 200), db.query(text));
 			} catch (error) {
-				if (!RESTART || tries > 20) throw error;
+				if (!RESTART || Date.now() > end) throw error;
 				db = null;
-				await pause(200);
 			}
 		}
 	};
@@ -93,10 +109,10 @@ class Operator {
 	async supply(random) {
 		for (const { workflow, queue } of this.world.projects) {
 			const [[n]] = await this.db.query(`SELECT count(*) FROM waiting WHERE queue = '${queue}'`);
-			if (Number(n) >= 10) continue;
+			if (Number(n) >= 4 * WORKERS) continue;
 			const input = random.pick(['{"data":{}}', '[]', 'null', '{"a":"\\u0000"}']);
 			await this.db.query(`SELECT interlock_enqueue('${workflow}', '${input}', queue => '${queue}',
-				idempotency_key => NULL) FROM generate_series(1, 20)`);
+				idempotency_key => NULL) FROM generate_series(1, ${8 * WORKERS})`);
 			await this.db.query(`UPDATE runs SET run_timeout_ms = 1000 + (random() * 20000)::int
 				WHERE state = 'available' AND queue = '${queue}' AND run_timeout_ms IS NULL`);
 		}
@@ -116,10 +132,11 @@ class Operator {
 		const [row] = await this.db.query(`SELECT run_id FROM waiting WHERE project_id IN (${ids}) LIMIT 1`);
 		if (!row) return;
 		try {
-			execFileSync(INTERLOCK_BIN, ['-c', this.coordinators[0].file, 'cancel', row[0]], { stdio: 'pipe' });
+			const command = ['-c', this.coordinators[0].file, 'cancel', row[0]];
+			await promisify(execFile)(INTERLOCK_BIN, command, { timeout: LIMIT_S * 1000 });
 		} catch (error) {
 			// Claimed meanwhile, or no database.
-			if (error.status !== 1 && !RESTART) throw error;
+			if (error.killed || (error.code !== 1 && !RESTART)) throw error;
 		}
 	}
 
@@ -130,7 +147,7 @@ class Operator {
 			if (random.chance(0.3)) await this.lose(random);
 			if (random.chance(0.05)) await this.cancel();
 			for (const what of await this.world.facts.missing()) this.world.broken(what);
-			await pause(TURN_MS);
+			await this.world.pause(TURN_MS);
 		}
 	}
 }
@@ -138,8 +155,20 @@ class Operator {
 const restarts = async (world, cluster) => {
 	for (let n = 0; cluster && !world.stopped; n++) {
 		const random = new Random(world.seed, 'restart', n);
-		await pause(10_000 + random.int(20_000));
-		await cluster.restart(random.pick(['immediate', 'fast']));
+		await world.pause(20_000 + random.int(40_000));
+		if (!world.stopped) await cluster.restart(random.pick(['immediate', 'fast']));
+	}
+};
+
+// Says how far it is.
+const report = async (world, begun) => {
+	for (;;) {
+		await world.pause(60_000);
+		const took = (Date.now() - begun) / 1000;
+		const { rss } = process.memoryUsage();
+		console.log(`${world.sent} messages in ${took.toFixed(0)} s, ${JSON.stringify(world.counts)}, ${world.lost} losses, ` +
+			`${world.facts.checked} acknowledgements looked up, ${(rss / 2 ** 20).toFixed(0)} MiB`);
+		if (world.stopped) return;
 	}
 };
 
@@ -147,7 +176,8 @@ const restarts = async (world, cluster) => {
 const checkMetrics = async (world, coordinators) => {
 	const counted = new Map();
 	for (const { address } of coordinators) {
-		const text = await (await fetch(`http://${address}/metrics`)).text();
+		const signal = AbortSignal.timeout(LIMIT_S * 1000);
+		const text = await (await fetch(`http://${address}/metrics`, { signal })).text();
 		for (const [, event, outcome, n] of text.matchAll(/^interlock_messages_total\{event="(.*)",outcome="(.*)"\} (.+)/gm)) {
 			const kind = `${event} ${outcome}`;
 			counted.set(kind, (counted.get(kind) ?? 0) + Number(n));
@@ -160,9 +190,7 @@ const checkMetrics = async (world, coordinators) => {
 	});
 	assert.deepEqual(wrong, [], 'the metrics count something else');
 	if (VERBOSE) console.log(Object.fromEntries([...world.answers].sort((x, y) => y[1] - x[1])));
-	// No kind of answer is out of the fuzzer's reach.
-	for (const kind of ['run:complete ok', 'step:complete ok', 'run:log ok', 'fetch:credential ok', 'phx_join superseded'])
-		assert.ok(counted.get(kind) > 0, `${kind} came about`);
+	for (const kind of REACHED) assert.ok(counted.get(kind) > 0, `${kind} came about`);
 };
 
 test('whatever is sent, what must hold holds', async () => {
@@ -174,38 +202,41 @@ test('whatever is sent, what must hold holds', async () => {
 	const victim = await quietProject(coordinators[0], db);
 	const projects = [await fixture(db), await fixture(db, { save_dataclips: false })];
 	const facts = new Facts(projects.map(({ project }) => project), db.query);
-	const world = new World({ seed: SEED, projects, victim, facts });
+	const world = new World({ seed: SEED, projects, victim, facts, workers: Number(WORKERS) });
 	for (const a of coordinators)
 		a.exited.then(() => world.over || world.broken(`${a.name} has left`));
 	const before = await sumOf(db, victim.project);
 
 	const urls = coordinators.map(({ url }) => url);
 	const attackers = Array.from({ length: Number(WORKERS) }, (_, n) => new Attacker(world, n, urls));
-	const most = MESSAGES ? Math.ceil(MESSAGES / WORKERS) : Infinity;
 	const begun = Date.now();
-	const timer = setTimeout(() => (world.stopped = true), seconds * 1000);
+	const timer = setInterval(() => {
+		const took = (Date.now() - begun) / 1000;
+		const enough = took > seconds || world.sent >= MESSAGES;
+		if (enough && (took > seconds + LONGER_S || REACHED.every((kind) => world.answers.has(kind)))) world.stop();
+	}, 100);
 	const beat = setInterval(() => victim.held.worker.ask('phoenix', 'heartbeat').catch(() => {}), 15_000);
 	const operator = new Operator(world, db, coordinators);
-	const beside = [operator.play(), restarts(world, db.cluster)];
+	const beside = [operator.play(), restarts(world, db.cluster), report(world, begun)];
 	const stop = (error) => world.broken(error.stack);
 	for (const each of beside) each.catch(stop);
-	await Promise.all(attackers.map((each) => each.play(most).catch(stop)));
-	world.stopped = true;
-	clearTimeout(timer);
+	await Promise.all(attackers.map((each) => each.play().catch(stop)));
+	world.stop();
+	clearInterval(timer);
 	clearInterval(beat);
-	await Promise.all(beside).catch(() => {});
-	const took = (Date.now() - begun) / 1000;
-	console.log(`${world.sent} messages in ${took.toFixed(0)} s, ${JSON.stringify(world.counts)}, ${world.lost} losses`);
+	await Promise.allSettled(beside);
 
 	for (const what of await facts.missing()) world.broken(what);
 	assert.deepEqual(world.failures.slice(0, 10), []);
 	console.log(`${facts.checked} acknowledgements looked up`);
 	await checkMetrics(world, coordinators);
 	assert.equal(await sumOf(db, victim.project), before, "the quiet project's rows are as they were");
-	console.log(execFileSync(INTERLOCK_BIN, ['-c', coordinators[0].file, 'verify'], { encoding: 'utf8' }).trim());
+	const verify = ['-c', coordinators[0].file, 'verify'];
+	const { stdout } = await promisify(execFile)(INTERLOCK_BIN, verify, { timeout: 5 * LIMIT_S * 1000 });
+	console.log(stdout.trim());
 	await victim.held.worker.cut();
 	world.over = true;
-	for (const a of coordinators) await a.stop();
+	for (const a of coordinators) await within(LIMIT_S, `${a.name} to stop`, a.stop());
 });
 
-await play(seconds + 240);
+await play(seconds + 290);

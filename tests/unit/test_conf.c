@@ -157,20 +157,20 @@ static void test_long_line(void **state)
 	(void)state;
 	struct buf text = { 0 }, err = { 0 };
 
-	buf_adds(&text, "[database]\nurl = ");
+	buf_adds(&text, "[server]\nname = ");
 	for (int i = 0; i < 400; i++)
 		buf_adds(&text, "host=a ");
 	struct conf *conf = load(text.p);
-	assert_int_equal(strlen(conf->url), 400 * 7 - 1);
+	assert_int_equal(strlen(conf->name), 400 * 7 - 1);
 	conf_free(conf);
 
 	for (int i = 0; i < 400; i++)
 		buf_adds(&text, "host=a ");
-	buf_adds(&text, "\nwriters = 0\n");
+	buf_adds(&text, "\n[database]\nwriters = 0\n");
 	assert_null(load_bytes(text.p, text.n, &err));
 	assert_string_equal(err.p,
-		"f:2: got 5607 bytes, expected text of at most 4095\n"
-		"f:3: [database] writers: got \"0\", expected a number from 1 to 32\n");
+		"f:2: got 5608 bytes, expected text of at most 4095\n"
+		"f:4: [database] writers: got \"0\", expected a number from 1 to 32\n");
 	buf_free(&err);
 
 	static const char nul[] = "[server]\nname = a\0b\n";
@@ -309,7 +309,7 @@ static void test_print(void **state)
 		     "late_completion = reject\n"
 		     "[journal]\nmax_message = 1025\nretention = 48h\n"
 		     "[limits]\nmemory = 2048MiB\n"
-		     "[database]\nurl = host=/run/x dbname=y\nwriters = 3\n"
+		     "[database]\nurl = dbname=y host=/run/x\nwriters = 3\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"
 		     "late_completion = acknowledge\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000b\"]\n");
@@ -320,7 +320,7 @@ static void test_print(void **state)
 	assert_string_equal(first.p, second.p);
 	assert_string_equal(again->listen, "[::1]:1 unix:/x");
 	assert_string_equal(again->name, "a b");
-	assert_string_equal(again->url, "host=/run/x dbname=y");
+	assert_string_equal(again->url, "dbname=y host=/run/x");
 	assert_int_equal(again->drain, 1500);
 	assert_int_equal(again->late_window, 0);
 	assert_int_equal(again->grace, 86400);
@@ -349,7 +349,7 @@ static void test_password(void **state)
 	struct buf out = { 0 };
 
 	conf_print(conf, &out);
-	assert_non_null(strstr(out.p, "\nurl = postgres://u:***@h/db\n"));
+	assert_non_null(strstr(out.p, "\nurl = user=u password=*** dbname=db host=h\n"));
 	assert_string_equal(conf->url, "postgres://u:hunter2@h/db");
 	buf_free(&out);
 	conf_free(conf);

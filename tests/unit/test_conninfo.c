@@ -11,34 +11,31 @@ static void passwords_are_hidden(void **state)
 {
 	(void)state;
 	static const char *const cases[][2] = {
-		{ "postgresql://u:hunter2@h/db", "postgresql://u:***@h/db" },
-		{ "postgres://u:hunter2:x@a:1,b:2/db", "postgres://u:***@a:1,b:2/db" },
-		{ "postgres://u:p/hunter2@x@h/db", "postgres://u:***@h/db" },
-		{ "postgres://u@h:5432/db", "postgres://u@h:5432/db" },
-		{ "postgres://h:5432/db?password=hunter2&user=u",
-			"postgres://h:5432/db?password=***&user=u" },
-		{ "postgres://u:hunter2@h/db?sslpassword=hunter2",
-			"postgres://u:***@h/db?sslpassword=***" },
-		{ "postgres://u:x@h/db?sslpassword=my@hunter2",
-			"postgres://u:***@h/db?sslpassword=***" },
-		{ "postgres://h:1/db?sslpassword=my@hunter2", "postgres://h:1/db?sslpassword=***" },
-		{ "postgres://u:my?hunter2@h/db", "postgres://u:***@h/db" },
-		{ "host=h password=hunter2& user=u", "host=h password=*** user=u" },
-		{ "password = hunter2", "password = ***" },
-		{ "password\v=\rhunter2\nuser=u", "password\v=\r***\nuser=u" },
-		{ "password=a\\ hunter2 user=u", "password=*** user=u" },
-		{ "password='a \\' hunter2' user=u", "password='***' user=u" },
-		{ "password='hunter2", "password='***" },
-		{ "password=postgres://hunter2@x user=u", "password=*** user=u" },
+		{ "postgresql://u:hunter2@h/db", "user=u password=*** dbname=db host=h" },
+		{ "postgres://u:hunter2:x@a:1,b:2/db",
+			"user=u password=*** dbname=db host=a,b port=1,2" },
+		{ "postgres://u@h:5432/db", "user=u dbname=db host=h port=5432" },
+		{ "postgres://h/db?password=hunter2&user=u",
+			"user=u password=*** dbname=db host=h" },
+		{ "postgres://h/db?p%61ssword=hunter2", "password=*** dbname=db host=h" },
+		{ "postgres://u:hunter2@h/db?sslpassword='''hunter2",
+			"user=u password=*** dbname=db host=h sslpassword=***" },
+		{ "postgres://h/db?application_name=it's%20%5C%20me",
+			"dbname=db host=h application_name='it\\'s \\\\ me'" },
+		{ "host=h password=hunter2& user=u", "user=u password=*** host=h" },
+		{ "password\v=\rhunter2\nuser=u", "user=u password=***" },
+		{ "password='a \\' hunter2' user=''", "user='' password=***" },
 		{ "user=password host=h", "user=password host=h" },
 		{ "host=h", "host=h" },
+		{ "", "" },
+		{ "password='hunter2", "" },
 	};
 
 	for (size_t i = 0; i < countof(cases); i++) {
 		struct buf out = { 0 };
 
 		conninfo_print(&out, cases[i][0]);
-		assert_string_equal(out.p, cases[i][1]);
+		assert_string_equal(out.n > 0 ? out.p : "", cases[i][1]);
 		buf_free(&out);
 	}
 }
@@ -59,6 +56,7 @@ static void what_libpq_takes_is_taken(void **state)
 		"postgres://u:h%75nter2%40%2f@%2Frun%2Fpostgresql:5433/db?application_name=a@b",
 		"postgresql://u:hunter2@[::1]:5432/db",
 		"postgres://h/db?user=u&password=hunter2",
+		"postgres://h/db?user=u&p%61ssword=hunter%0a2",
 	};
 
 	for (size_t i = 0; i < countof(sound); i++)
@@ -79,7 +77,6 @@ static void what_it_would_quote_is_not(void **state)
 		"host=h hunter2=password",
 		"postgres://u:hunter%2@h/db",
 		"postgres://u:hunter%00@h/db",
-		"postgres://h/db?user=u&p%61ssword=hunter2",
 		"postgres://u:hunter2@[::1]x/db",
 		"postgres://u:hunter2@[::1/db",
 		"postgres://u:my@hunter2@h/db",
@@ -94,6 +91,7 @@ static void what_it_would_quote_is_not(void **state)
 		"port=5432,65536",
 		"port=0",
 		"port=+1",
+		"postgres://h/hunter%0a2",
 	};
 
 	for (size_t i = 0; i < countof(unsound); i++)

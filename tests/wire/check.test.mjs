@@ -358,14 +358,17 @@ test('a hot table full of dead rows', async () => {
 	await admin.until(`SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'turns'`, ([[n]]) => n < 20000);
 	fine();
 });
-for (const [ahead, result, pattern] of [
-	[2, 'warn', /no partition for \d{4}-/],
-	[0, 'fail', /no partition for today/],
+for (const [table, ahead, result, pattern] of [
+	['transitions', 2, 'warn', /the journal has no partition for \d{4}-/],
+	['transitions', 0, 'fail', /the journal has no partition for today/],
+	['log_lines', 2, 'warn', /the log has no partition for \d{4}-/],
+	['log_lines', 0, 'fail', /the log has no partition for today/],
 ])
 	finding(
-		`no partition of the journal, ${ahead} days ahead`,
-		() => sql(`DO $$ BEGIN EXECUTE 'DROP TABLE transitions_' || to_char(current_date + ${ahead}, 'YYYYMMDD'); END $$`),
-		() => sql('SELECT interlock_journal_partitions()'),
+		`no partition of ${table}, ${ahead} days ahead`,
+		() => sql(`DO $$ BEGIN EXECUTE 'DROP TABLE ${table}_'
+			|| to_char((now() AT TIME ZONE 'UTC')::date + ${ahead}, 'YYYYMMDD'); END $$`),
+		() => sql('SELECT interlock_make_partitions()'),
 		['journal', result, pattern],
 	);
 

@@ -433,7 +433,7 @@ sql "UPDATE runs SET state = 'failed', claimed_at = now(), started_at = now() - 
 		'fail', now() - interval '1500 ms', now() FROM runs WHERE id = '$other';
 	INSERT INTO run_steps VALUES ('$(id Q)', '$other', '$(id S)');
 	INSERT INTO log_lines (project_id, run_id, id, level, source, message, timestamp)
-		SELECT '$(id Q)', '$other', ('00000000-0000-7000-8000-' || to_char(i, 'FM000000000000'))::uuid,
+		SELECT '$(id Q)', '$other', interlock_uuid_near(('00000000-0000-7000-8000-' || to_char(i, 'FM000000000000'))::uuid),
 		'info', 'JOB', 'line ' || i || E' \\x1b[31mred', now() FROM generate_series(1, 30) i;
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome)
 		VALUES ('$(id Q)', '$other', 2, 'run:complete', 'started', 'failed', 'accepted'),

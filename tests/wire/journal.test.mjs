@@ -355,6 +355,25 @@ for (const [what, sql, sentence] of [
 		);
 	});
 
+test('interlock verify: log lines whose run, or whose step, does not exist', async () => {
+	const id = await finished();
+	const gone = randomUUID();
+	const line = (run, step) => db.query(`INSERT INTO log_lines (project_id, run_id, id, step_id, level, message, timestamp)
+		VALUES ('${id.project}', '${run}', interlock_uuid(), ${step ? `'${step}'` : 'NULL'}, 'info', 'x', now())`);
+	await line(id.run, null);
+	assert.equal((await verify('--project', id.project)).status, 0);
+	await line(id.run, randomUUID());
+	await line(gone, null);
+	await line(gone, null);
+	const { status, lines } = await verify('--project', id.project);
+	assert.equal(status, 1);
+	assert.deepEqual(new Map(lines.map(({ run_id, difference }) => [run_id, difference])), new Map([
+		[id.run, '1 of its log lines are of a run or step that does not exist'],
+		[gone, '2 of its log lines are of a run or step that does not exist'],
+	].sort()));
+	await db.query(`DELETE FROM log_lines WHERE project_id = '${id.project}'`);
+});
+
 test('interlock verify: what happened before the oldest partition is not missed', async () => {
 	const id = await finished();
 	await db.query(`DELETE FROM transitions WHERE run_id = '${id.run}' AND revision < 3;
@@ -441,7 +460,7 @@ for (const [whom, query] of [
 		// The reader's snapshot is unchanged, and later sessions do not wait either.
 		assert.deepEqual(await reader.query(query(old)), [[seen]]);
 		assert.equal((await verify('--project', held.id.project)).status, 0);
-		await db.query('SELECT interlock_journal_partitions(); SET lock_timeout = 0');
+		await db.query('SELECT interlock_make_partitions(); SET lock_timeout = 0');
 		await reader.query('COMMIT');
 		const done = await interlock('prune');
 		assert.deepEqual([done.status, done.err], [0, '']);

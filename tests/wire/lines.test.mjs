@@ -1,7 +1,7 @@
 // Many log lines in one message: they are stored in parts, in their order, and others are not made to wait.
 
 import assert from 'node:assert/strict';
-import { Database, blocked, fixture, lockOrder } from '../client/db.mjs';
+import { Database, blocked, fixture, lockOrder, statement } from '../client/db.mjs';
 import { Coordinator, Held, newDatabase, play, runStart, test } from './stage.mjs';
 
 const SMALL = 65536; // the question itself, and replies that are kept for a re-join
@@ -91,6 +91,35 @@ test('a text that is cut ends in no part of a secret', async () => {
 	const [text] = await stored(many);
 	assert.match(text, /^x+\**$/);
 	assert.ok(!text.includes('secret'));
+});
+
+// What the daemon would store if its clock were so far off, twice; resolves with the id that the line has.
+const offset = { '400 days behind': '-400 d', '13 hours behind': '-13 h', '13 hours ahead': '13 h', '400 days ahead': '400 d' };
+for (const [how, by] of Object.entries(offset))
+	test(`a coordinator whose clock is ${how} loses no line, nor their order, and stores none twice`, async () => {
+		const { id } = await held();
+		const [[epoch, claim]] = await db.query(`SELECT claim_epoch, claim_id FROM runs WHERE id = '${id.run}'`);
+		const sent = await db.query(`SELECT overlay(interlock_uuid()::text
+				PLACING left(interlock_uuid_at(now() + '${by}' + i * interval '1 s')::text, 13) FROM 1)
+			FROM generate_series(1, 3) i`);
+		const store = async ([line], i) => {
+			const [[, verdict, , moved]] = await db.query(statement('log_lines', `'${id.project}'::uuid`, `'${id.run}'::uuid`,
+				epoch, `'${claim}'::uuid`, `'${line}'::uuid`, 'NULL::uuid', "'info'", 'NULL::text', `'${i}'`, 'now()'));
+			assert.equal(verdict, 'accepted');
+			return moved;
+		};
+		const moved = await Promise.all(sent.map(store));
+		assert.deepEqual(await Promise.all(sent.map(store)), moved);
+		assert.deepEqual(await db.query(`SELECT id, message,
+				abs(extract(epoch FROM now() - ('epoch'::timestamptz + ('x' || left(encode(uuid_send(id), 'hex'), 12))::bit(48)::bigint
+					* interval '1 ms'))) <= 43200
+			FROM log_lines WHERE run_id = '${id.run}' ORDER BY id`), moved.map((line, i) => [line, `${i}`, 't']));
+	});
+
+test('a line of today keeps its id', async () => {
+	const one = await held();
+	const { response } = await one.say('run:log', { message: ['x'] });
+	assert.deepEqual(await db.query(`SELECT id FROM log_lines WHERE run_id = '${one.id.run}'`), [[response.log_line_id]]);
 });
 
 await play(120);

@@ -94,6 +94,17 @@ test('there is one way to execute a claim or a sweep, and none of them reads a t
 	assert.equal(wrong.join('\n'), '');
 });
 
+// A statement locks every partition of a table that it reads from, however few it looks into.
+test('no message that is not about log lines locks a partition of the log', async () => {
+	const join = await prepare('run_join');
+	await db.query('BEGIN');
+	await db.query(`EXECUTE ${join}`);
+	const locked = await db.query(`SELECT relation::regclass FROM pg_locks
+		WHERE pid = pg_backend_pid() AND relation::regclass::text LIKE 'log_lines%'`);
+	await db.query('ROLLBACK');
+	assert.deepEqual(locked, []);
+});
+
 // The pages that a claim of five runs touches, once everything has been touched before.
 const pages = async () => {
 	const execute = `EXECUTE claim (ARRAY[5], ARRAY['w'], E'manual\\x1f*', 300000, 10000, 90000)`;

@@ -68,4 +68,11 @@ test('the database’s clock steps forward by an hour', async () => {
 	await sayAll(others, 'run:complete', runComplete);
 	assert.deepEqual(await states(db, id.project), { lost: 1, success: 19 });
 	assert.equal((await journal(db, id.project))['run:complete accepted'], 19);
+
+	// A line goes to the database's day, and the reply says which id it got there.
+	set(20 * 24 * HOUR);
+	await db.query('SELECT interlock_make_partitions()');
+	const { response } = await others[0].say('run:log', { message: ['far'] });
+	assert.deepEqual(await db.query(`SELECT id, id >= interlock_uuid_at(now() - interval '1 d') FROM log_lines
+		WHERE run_id = '${others[0].id.run}'`), [[response.log_line_id, 't']]);
 });
