@@ -304,6 +304,9 @@ void backpressure_forgive(struct server *server);
  * many bytes more, or fewer, are held by those whose bodies have come. */
 bool channel_body_fits(const struct server *server, size_t size);
 void channel_hold_bodies(struct server *server, ptrdiff_t bytes);
+/* Do cached plans hold more than their quarter of the memory? Then no more runs are to be claimed.
+ */
+bool channel_plans_full(const struct server *server);
 
 /* Joined channels of runs. */
 int session_run_count(const struct session *session);

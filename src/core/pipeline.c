@@ -8,8 +8,9 @@
 
 enum {
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
-	MAX_SKIPPED = 1024,        /* messages that may not be sent yet, before others wait too */
-	PLANS_MAX = 65536,         /* messages for which plans are kept, at most */
+	BUFFER_BYTES = 16 * 1024,
+	MAX_SKIPPED = 1024, /* messages that may not be sent yet, before others wait too */
+	PLANS_MAX = 65536,  /* messages for which plans are kept, at most */
 };
 
 static const char *first_statement(enum lane_kind kind)
@@ -214,8 +215,36 @@ bool pipeline_fill(struct pipeline *p, struct batch_queue *queue)
 	return p->nitems > 0;
 }
 
+/* A buffer of libpq's begins with 16 KiB, and is doubled until what it must hold fits. */
+static size_t grown(size_t bytes)
+{
+	size_t size = BUFFER_BYTES;
+
+	while (size < bytes)
+		size *= 2;
+	return size - BUFFER_BYTES;
+}
+
+size_t pipeline_buffered(const struct pipeline *p)
+{
+	return grown(p->sent) + grown(p->received);
+}
+
+void pipeline_connected(struct pipeline *p)
+{
+	p->sent = p->received = 0;
+}
+
+void pipeline_received(struct pipeline *p, const PGresult *res)
+{
+	if (PQresultMemorySize(res) > p->received)
+		p->received = PQresultMemorySize(res);
+}
+
 void pipeline_send(struct pipeline *p)
 {
+	if (p->bytes > p->sent)
+		p->sent = p->bytes;
 	if (p->kind == LANE_BODY)
 		db_exchange_beside(p->db, send_all, p);
 	else

@@ -12,6 +12,8 @@
  */
 #include "db/db.h"
 
+#include "db_discard.h"
+#include "db_error.h"
 #include "db_hosts.h"
 #include "db_prepared.h"
 #include "lib/metrics.h"
@@ -158,34 +160,17 @@ static void flush(struct db *db)
 		watch(db, UV_READABLE | (left > 0 ? UV_WRITABLE : 0));
 }
 
-/* ---- what a new session needs ---- */
-
-static const char *error_text(const PGresult *res)
-{
-	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	if (text == NULL)
-		text = PQresultErrorMessage(res);
-	return *text != '\0' ? text : "a result out of order";
-}
-
-/* Does this end the session? The server's FATAL does, and so does what libpq made up itself. */
-static bool is_fatal(const PGresult *res)
-{
-	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-	return severity == NULL || strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
-}
-
 /* It says FATAL here when it ends an idle session. */
 static void on_notice(void *arg, const PGresult *res)
 {
 	struct db *db = arg;
 	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	bool warning = severity != NULL && strcmp(severity, "WARNING") == 0;
-	if (is_live(db) && severity != NULL && is_fatal(res))
-		fail(db, "%s", error_text(res));
+	if (is_live(db) && severity != NULL && db_error_is_fatal(res))
+		fail(db, "%s", db_error_text(res));
 	else
 		log_line(warning ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s: %s", db->config.name,
-			error_text(res));
+			db_error_text(res));
 }
 
 /* What was sent will have a result, or the connection is lost. */
@@ -250,8 +235,8 @@ static void check_prepared(struct db *db, const PGresult *res)
 	}
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	if (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "22", 2) == 0)
-		fatalx("%s: %s does not prepare: %s", db->config.name, what, error_text(res));
-	fail(db, "%s: %s", what, error_text(res));
+		fatalx("%s: %s does not prepare: %s", db->config.name, what, db_error_text(res));
+	fail(db, "%s: %s", what, db_error_text(res));
 }
 
 /* ---- results ---- */
@@ -262,13 +247,14 @@ static void establish(struct db *db)
 	enter(db, UP, -1);
 	if (now - db->up_since > STABLE_MS)
 		db->delay = 0;
+	if (!db->up)
+		db->up_since = now;
+	log_line(db->up ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: connected to %s port %s",
+		db->config.name, PQhost(db->conn), PQport(db->conn));
 	db->up = true;
-	db->up_since = now;
 	db->failures = 0;
 	metrics_set(db->stat_up, 1);
 	metrics_add(db->stat_connects, 1);
-	log_info(
-		"%s: connected to %s port %s", db->config.name, PQhost(db->conn), PQport(db->conn));
 	db->config.ops->up(db, db->config.arg);
 }
 
@@ -290,8 +276,8 @@ static void accept_result(struct db *db, PGresult *res)
 	ExecStatusType status = PQresultStatus(res);
 	bool sync = status == PGRES_PIPELINE_SYNC;
 	bool expected = sync == (db->awaited.p[db->received] == SYNC);
-	if (!expected || (status == PGRES_FATAL_ERROR && is_fatal(res))) {
-		fail(db, "%s", error_text(res));
+	if (!expected || (status == PGRES_FATAL_ERROR && db_error_is_fatal(res))) {
+		fail(db, "%s", db_error_text(res));
 		PQclear(res);
 		return;
 	}
@@ -386,8 +372,7 @@ static void on_resolved(uv_getaddrinfo_t *resolver, int status, struct addrinfo 
 	}
 }
 
-/* Resolving has no limit of ours: getaddrinfo(3) has its own, and a request that has begun cannot
- * be called off. */
+/* Resolving has no time limit of ours, and cannot be called off once it has begun. */
 static void connect_to_host(struct db *db)
 {
 	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
@@ -538,6 +523,21 @@ struct db *db_open(uv_loop_t *loop, const struct db_config *config)
 	uv_timer_init(loop, &db->timer);
 	enter(db, WAITING, 0);
 	return db;
+}
+
+void db_renew(struct db *db)
+{
+	if (db->state != UP)
+		return;
+	unwatch(db);
+	db_discard(db->loop, db->conn);
+	db->conn = NULL;
+	enter(db, WAITING, 0);
+}
+
+bool db_is_ready(const struct db *db)
+{
+	return db->state == UP;
 }
 
 bool db_is_up(const struct db *db)

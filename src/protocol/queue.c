@@ -265,6 +265,8 @@ int queue_capacity(void *arg)
 
 	if (queue->server->draining)
 		return -1;
+	if (channel_plans_full(queue->server))
+		return 0;
 	TAILQ_FOREACH (worker, &queue->channels, entry)
 		n += has_capacity(worker);
 	return n;
@@ -406,6 +408,7 @@ static void check_claim(struct request *request)
 	int64_t demand;
 
 	if (nothing_waits(request->server) || request->server->draining ||
+		channel_plans_full(request->server) ||
 		!batch_lane_is_up(request->server->batch, LANE_CLAIM)) {
 		if (nothing_waits(request->server))
 			metrics_add(metrics_series(METRIC_EMPTY_CLAIMS, NULL), 1);

@@ -4,16 +4,18 @@
  * the memory are for those, and the next ones wait for room in the order in which they came, so
  * that small messages need not wait for them. What a message holds is given back with its reply,
  * what a reply holds when it is written. Webhooks may hold a quarter: they are refused beyond it,
- * and never make a worker wait for long. A worker that is refused all the time is read at the rate
- * at which it may be refused.
+ * and never make a worker wait for long. So may cached plans: beyond it no more runs are claimed. A
+ * worker that is refused all the time is read at the rate at which it may be refused.
  */
 #include "channel_private.h"
+
+#include "core/plan_cache.h"
 
 /* How many refusals at once, and a second, a worker is not slowed for. One that is works on: what
  * it says beside is only later. */
 enum { REFUSALS_BURST = 500, REFUSALS_RATE = 100 };
 
-static struct series *stat_memory, *stat_paused[PAUSES], *stat_pauses[PAUSES];
+static struct series *stat_memory, *stat_db_buffers, *stat_paused[PAUSES], *stat_pauses[PAUSES];
 
 void backpressure_init(void)
 {
@@ -21,6 +23,7 @@ void backpressure_init(void)
 		"draining" };
 
 	stat_memory = metrics_series(METRIC_BUFFERED_BYTES, NULL);
+	stat_db_buffers = metrics_series(METRIC_DB_BUFFER_BYTES, NULL);
 	for (int i = PAUSE_NOT + 1; i < PAUSES; i++) {
 		stat_paused[i] =
 			metrics_seriesf(METRIC_SOCKETS_PAUSED, "reason=\"%s\"", reasons[i]);
@@ -147,12 +150,25 @@ static size_t held_by_bodies(const struct server *server)
 	return server->bodies + 2 * ws_buffered(server->ws).bodies;
 }
 
-static size_t memory_in_use(const struct server *server)
+/* What goes by itself, when it is answered and written. */
+static size_t memory_under_way(const struct server *server)
 {
 	struct ws_buffered ws = ws_buffered(server->ws);
 
-	return server->memory + server->kept + 2 * ws.incoming + ws.queued + ws.requests +
-	       held_by_bodies(server);
+	return server->memory + 2 * ws.incoming + ws.queued + ws.requests + held_by_bodies(server);
+}
+
+static size_t memory_in_use(const struct server *server)
+{
+	size_t buffered = server->batch != NULL ? batch_buffered(server->batch) : 0;
+
+	metrics_set(stat_db_buffers, (double)buffered);
+	return memory_under_way(server) + server->kept + plan_cache_bytes() + buffered;
+}
+
+bool channel_plans_full(const struct server *server)
+{
+	return plan_cache_bytes() > (size_t)server->conf->memory / 4;
 }
 
 /* One that is larger than the part of the webhooks has to be the only one. */
@@ -171,7 +187,7 @@ static bool fits(const struct server *server, size_t size)
 {
 	size_t limit = (size_t)server->conf->memory, now = memory_in_use(server);
 
-	return now <= limit / 4 || now + 2 * size <= limit - limit / 4;
+	return memory_under_way(server) <= limit / 4 || now + 2 * size <= limit - limit / 4;
 }
 
 bool session_admit(void *user, size_t size)
@@ -198,15 +214,17 @@ bool session_admit(void *user, size_t size)
 }
 
 /* Full beyond the limit, and until a quarter of it is free again: or each message would pause all
- * sockets, and the next reply resume them. */
+ * sockets, and the next reply resume them. But not for what only stays: nothing would end it. */
 static void update_memory(struct server *server)
 {
-	size_t now = memory_in_use(server), limit = (size_t)server->conf->memory;
-	bool full = server->memory_full ? now > limit - limit / 4 : now > limit;
+	size_t now = memory_in_use(server), under_way = memory_under_way(server);
+	size_t limit = (size_t)server->conf->memory;
+	bool full = (server->memory_full ? now > limit - limit / 4 : now > limit) &&
+		    under_way > limit / 8;
 	struct session *session;
 	struct request *request;
 
-	metrics_set(stat_memory, (double)(now - server->kept)); /* what is under way */
+	metrics_set(stat_memory, (double)under_way);
 	if (full != server->memory_full) {
 		server->memory_full = full;
 		flow_all(server);
