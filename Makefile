@@ -192,7 +192,7 @@ help:
 	@echo 'make deps        installs what a fresh Debian 12 lacks'
 	@echo 'make demo        a real workflow, from the request to its outputs'
 	@echo 'make run         the daemon with a PostgreSQL of its own (CONF=FILE: configured by it)'
-	@echo 'make check       every test; tests/run GROUP... for some of them'
+	@echo 'make check       every test; tests/run GROUP... for some of them (PG=18: on PostgreSQL 18)'
 	@echo 'make unit        the unit tests'
 	@echo 'make fuzz        hostile input of every kind, for FOR=60 seconds each (or 10m, 1h)'
 	@echo 'make coverage    how much of each folder the unit and wire tests execute'

@@ -5,6 +5,7 @@
 # Programs are started in the background and waited for, so that a signal is handled at once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tests/postgres/path.sh
 BUILD=${BUILD:-build}
 clusters=() locks=()
 

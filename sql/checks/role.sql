@@ -12,7 +12,6 @@ WITH needed(name, rights) AS (VALUES
 	('steps', 'SELECT INSERT UPDATE'),
 	('dataclips', 'SELECT INSERT UPDATE'),
 	('turns', 'SELECT INSERT UPDATE'),
-	('run_steps', 'SELECT INSERT'),
 	('log_lines', 'SELECT INSERT'),
 	('transitions', 'SELECT INSERT'),
 	('journal_counts', 'SELECT INSERT UPDATE'),

@@ -4,6 +4,11 @@ SELECT 'fail',
 	'upgrade the server'
 WHERE current_setting('server_version_num')::int < 150000
 UNION ALL
+SELECT 'warn',
+	format('PostgreSQL %s is newer than those that this version was tested with, 15 to 18', current_setting('server_version')),
+	'read the release notes of newer versions of Interlock, and upgrade to one that supports it'
+WHERE current_setting('server_version_num')::int >= 190000
+UNION ALL
 SELECT 'fail',
 	format('the encoding is %s, but must be UTF8', current_setting('server_encoding')),
 	'create a database with ENCODING ''UTF8'' TEMPLATE template0'

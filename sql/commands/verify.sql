@@ -2,8 +2,8 @@
 -- change is missing between two, and whether the last row is the state and revision of the run. Parameters: the
 -- project; the maximum number of differences. The first row has the counts, each other row a difference.
 --
--- A row that applied a change has the revision after it, any other row the run's revision at the time; an observed
--- row may have either. What happened before the oldest partition is unknown and not reported as missing.
+-- A row that changed the run has the revision after it, any other row the run's revision at the time; an observed
+-- row may have either. A step's message changes the run only where its state changes. What happened before the oldest partition is unknown and not reported as missing.
 WITH oldest_partition AS MATERIALIZED (
 	SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz) AS since
 	FROM pg_inherits i
@@ -13,7 +13,8 @@ WITH oldest_partition AS MATERIALIZED (
 	SELECT run_id, id, revision, from_state, to_state,
 		lag(revision) OVER w AS before, lag(to_state) OVER w AS ended, lead(id) OVER w IS NULL AS newest,
 		CASE
-		WHEN outcome IN ('accepted', 'implicit', 'yielded', 'revived', 'released', 'requeued') THEN 1
+		WHEN outcome IN ('accepted', 'implicit', 'yielded', 'revived', 'released', 'requeued')
+			THEN (event NOT LIKE 'step:%' OR from_state <> to_state)::int
 		WHEN outcome <> 'observed' THEN 0
 		END AS step
 	FROM transitions
@@ -37,6 +38,17 @@ WITH oldest_partition AS MATERIALIZED (
 		(array_agg(wrong ORDER BY revision, id) FILTER (WHERE wrong IS NOT NULL))[1] AS wrong
 	FROM checked_entry
 	GROUP BY run_id
+), unjournaled AS (
+	SELECT run_id, min(format('the journal has no %s of step %s', event, step_id)) AS step
+	FROM (
+		SELECT run_id, id AS step_id, 'step:start' AS event FROM steps
+		WHERE project_id = $1::uuid AND started_at IS NOT NULL
+		UNION ALL
+		SELECT run_id, id, 'step:complete' FROM steps WHERE project_id = $1::uuid AND exit_reason <> 'lost'
+		EXCEPT
+		SELECT run_id, step_id, event FROM transitions
+		WHERE project_id = $1::uuid AND outcome IN ('accepted', 'implicit', 'yielded')) s
+	GROUP BY run_id
 ), checked AS MATERIALIZED (
 	SELECT r.id,
 		h.run_id IS NULL AND r.revision > 0 AND r.inserted_at < o.since AS uncovered,
@@ -48,6 +60,7 @@ WITH oldest_partition AS MATERIALIZED (
 		h.wrong,
 		CASE WHEN r.inserted_at >= o.since AND (h.begins_at > 0 OR h.begins_from <> 'available')
 			THEN 'the journal has not its beginning' END AS beginning,
+		CASE WHEN r.inserted_at >= o.since THEN u.step END AS step,
 		CASE
 		WHEN h.state <> r.state THEN format('the run is %s, and its journal ends with %s', r.state, h.state)
 		WHEN h.revision <> r.revision
@@ -56,18 +69,19 @@ WITH oldest_partition AS MATERIALIZED (
 	FROM oldest_partition o
 	CROSS JOIN runs r
 	LEFT JOIN history h ON h.run_id = r.id
+	LEFT JOIN unjournaled u ON u.run_id = r.id
 	WHERE r.project_id = $1::uuid
 ), stray_line AS (	-- no foreign key holds log lines to their run and step
 	SELECT l.run_id AS id, format('%s of its log lines are of a run or step that does not exist', count(*)) AS difference
 	FROM log_lines l
 	LEFT JOIN runs r ON r.project_id = l.project_id AND r.id = l.run_id
-	LEFT JOIN run_steps rs ON rs.project_id = l.project_id AND rs.run_id = l.run_id AND rs.step_id = l.step_id
-	WHERE l.project_id = $1::uuid AND (r.id IS NULL OR l.step_id IS NOT NULL AND rs.step_id IS NULL)
+	LEFT JOIN steps s ON s.project_id = l.project_id AND s.run_id = l.run_id AND s.id = l.step_id
+	WHERE l.project_id = $1::uuid AND (r.id IS NULL OR l.step_id IS NOT NULL AND s.id IS NULL)
 	GROUP BY l.run_id
 ), finding AS MATERIALIZED (
-	SELECT id, concat_ws('; ', nothing, beginning, wrong, ending) AS difference
+	SELECT id, concat_ws('; ', nothing, beginning, wrong, step, ending) AS difference
 	FROM checked
-	WHERE coalesce(nothing, wrong, beginning, ending) IS NOT NULL
+	WHERE coalesce(nothing, wrong, beginning, step, ending) IS NOT NULL
 	UNION ALL
 	SELECT * FROM stray_line
 )

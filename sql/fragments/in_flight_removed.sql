@@ -1,5 +1,9 @@
 in_flight_removed AS (
-	DELETE FROM in_flight f USING updated v
-	WHERE f.project_id = ANY (ARRAY[v.project_id]) AND f.workflow_id = ANY (ARRAY[v.workflow_id])
-		AND f.run_id = ANY (ARRAY[v.id])
+	DELETE FROM in_flight WHERE ctid = ANY (ARRAY(	-- its rows are never updated
+		SELECT f.row_id
+		FROM updated v
+		CROSS JOIN LATERAL (
+			SELECT ctid AS row_id FROM in_flight
+			WHERE project_id = v.project_id AND workflow_id = v.workflow_id AND run_id = v.id
+			LIMIT 1) f))
 )

@@ -1,6 +1,6 @@
 journal_entry AS MATERIALIZED (
-	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision) AS revision, j.step_id,
-		'{{event}}' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
+	SELECT j.project_id, j.run_id, j.revision + j.revised::int AS revision, j.step_id,
+		'{{event}}' AS event, j.state AS from_state, j.to_state,
 		CASE WHEN j.verdict IN ({{outcomes}}) THEN j.verdict ELSE 'refused' END AS outcome,
 		CASE
 			WHEN j.verdict = 'observed' THEN {{refusal}}
@@ -14,8 +14,7 @@ journal_entry AS MATERIALIZED (
 			WHEN j.verdict IN ('accepted', 'implicit', 'replayed') THEN j.noted
 			ELSE j.message
 		END AS message,
-		v.id IS NOT NULL AS changed
+		j.changed
 	FROM decided j
-	LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.state IS NOT NULL
 ), {{journaled}}

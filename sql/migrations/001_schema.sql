@@ -185,6 +185,7 @@ CREATE INDEX runs_newest ON runs (seq);
 CREATE TABLE steps (
 	project_id uuid NOT NULL,
 	id uuid NOT NULL,
+	run_id uuid NOT NULL,
 	snapshot_id uuid NOT NULL,
 	job_id uuid NOT NULL,
 	credential_id uuid,
@@ -210,14 +211,10 @@ CREATE TABLE steps (
 -- step stay HOT.
 CREATE INDEX steps_recent ON steps USING brin (inserted_at) WITH (pages_per_range = 16, autosummarize = on);
 
-CREATE TABLE run_steps (
-	project_id uuid NOT NULL,
-	run_id uuid NOT NULL,
-	step_id uuid NOT NULL,
-	PRIMARY KEY (project_id, run_id, step_id),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs,
-	FOREIGN KEY (project_id, step_id) REFERENCES steps
-);
+CREATE INDEX steps_run ON steps (run_id);
+
+-- For those who know Lightning, where it is a table.
+CREATE VIEW run_steps AS SELECT project_id, run_id, id AS step_id FROM steps;
 
 -- id is a UUID of version 7, made at receipt: its time is the day's partition, and the key is the order in which the
 -- lines came. No foreign keys: the statement that stores a line has looked at its run and step, `interlock verify`
@@ -701,7 +698,7 @@ COMMENT ON COLUMN runs.save_dataclips IS 'Whether its inputs and outputs are kep
 COMMENT ON COLUMN runs.options IS 'Options that its worker is given';
 COMMENT ON COLUMN runs.run_timeout_ms IS 'How long it may run';
 COMMENT ON COLUMN runs.state IS 'Where it is in its life';
-COMMENT ON COLUMN runs.revision IS 'Number of changes; the order of its journal';
+COMMENT ON COLUMN runs.revision IS 'How often the run itself has changed';
 COMMENT ON COLUMN runs.claim_epoch IS 'Grows with every claim, release and requeue; part of the fencing token';
 COMMENT ON COLUMN runs.claim_id IS 'Random id of the present claim; part of the fencing token; NULL: not claimed';
 COMMENT ON COLUMN runs.unjoined_claims IS 'Newest claims that were given back before their worker joined';
@@ -725,7 +722,7 @@ COMMENT ON COLUMN steps.error_type IS 'What went wrong';
 COMMENT ON COLUMN steps.error_message IS 'What went wrong, in words';
 COMMENT ON COLUMN steps.started_at IS 'By the worker''s clock';
 COMMENT ON COLUMN steps.finished_at IS 'By the worker''s clock; by the database''s where it was closed as lost';
-COMMENT ON TABLE run_steps IS 'Which steps belong to which run';
+COMMENT ON VIEW run_steps IS 'Which steps belong to which run';
 COMMENT ON TABLE log_lines IS 'Lines that runs log; partitions by day';
 COMMENT ON COLUMN log_lines.id IS 'Version 7: the time of the arrival, and so the order of the lines';
 COMMENT ON COLUMN log_lines.level IS 'Level of the line, as the worker names it';
@@ -733,10 +730,10 @@ COMMENT ON COLUMN log_lines.source IS 'Part of the worker that logged it';
 COMMENT ON COLUMN log_lines.message IS 'The line, JSON, credentials removed';
 COMMENT ON COLUMN log_lines.timestamp IS 'By the worker''s clock';
 COMMENT ON TABLE transitions IS 'The journal: a row for each decision about a run; append-only, partitions by day';
-COMMENT ON COLUMN transitions.id IS 'Order of insertion';
+COMMENT ON COLUMN transitions.id IS 'Order of insertion, which is the order of a run''s rows';
 COMMENT ON COLUMN transitions.at IS 'When it was decided, by the database''s clock';
 COMMENT ON COLUMN transitions.xid IS 'Transaction that inserted it';
-COMMENT ON COLUMN transitions.revision IS 'Revision of the run: the one that the change made, or that an unchanged run had';
+COMMENT ON COLUMN transitions.revision IS 'Revision of the run after it';
 COMMENT ON COLUMN transitions.step_id IS 'The step that the message was about';
 COMMENT ON COLUMN transitions.event IS 'The message, or what the coordinator did by itself';
 COMMENT ON COLUMN transitions.from_state IS 'State of the run before';
@@ -804,6 +801,7 @@ COMMENT ON COLUMN runs.snapshot_id IS 'The version of the workflow';
 COMMENT ON COLUMN runs.inserted_at IS 'When the row was inserted';
 COMMENT ON COLUMN steps.project_id IS 'The project that owns the row';
 COMMENT ON COLUMN steps.id IS 'Its id';
+COMMENT ON COLUMN steps.run_id IS 'The run';
 COMMENT ON COLUMN steps.snapshot_id IS 'The version of the workflow';
 COMMENT ON COLUMN steps.job_id IS 'The job that it executes';
 COMMENT ON COLUMN steps.credential_id IS 'The credential that it uses';
@@ -848,7 +846,7 @@ GRANT USAGE ON SCHEMA public TO interlock;
 GRANT SELECT ON schema_migrations, projects, workflows, snapshots, snapshot_jobs, triggers,
 	credentials, idempotency_keys TO interlock;
 GRANT SELECT, INSERT, UPDATE ON work_orders, runs, steps, dataclips, turns TO interlock;
-GRANT SELECT, INSERT ON run_steps, log_lines, transitions TO interlock;
+GRANT SELECT, INSERT ON log_lines, transitions TO interlock;
 GRANT SELECT, INSERT, DELETE ON waiting, in_flight TO interlock;
 GRANT UPDATE ON waiting TO interlock;	-- FOR UPDATE SKIP LOCKED asks for it
 GRANT USAGE ON SEQUENCE transitions_id, turn TO interlock;

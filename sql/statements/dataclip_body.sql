@@ -9,7 +9,5 @@ JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 WHERE {{same_claim}} AND r.save_dataclips
 	AND r.state IN ('claimed', 'started', 'lost')
 	AND NOT EXISTS (SELECT FROM steps s
-		WHERE s.project_id = m.project_id AND s.id = m.step_id
-			AND NOT EXISTS (SELECT FROM run_steps rs WHERE rs.project_id = m.project_id
-				AND rs.run_id = m.run_id AND rs.step_id = m.step_id))
+		WHERE s.project_id = m.project_id AND s.id = m.step_id AND s.run_id <> m.run_id)
 ON CONFLICT DO NOTHING

@@ -10,13 +10,12 @@ WITH input AS MATERIALIZED (
 ), today AS MATERIALIZED (
 	SELECT interlock_uuid_at(now() - interval '12 h') AS since, interlock_uuid_at(now() + interval '12 h') AS until
 ), precheck AS MATERIALIZED (
-	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, rs.step_id AS run_step_id,
+	SELECT m.*, {{same_claim}} IS TRUE AS is_current_claim, s.id AS run_step_id,
 		CASE WHEN m.id >= t.since AND m.id < t.until THEN NULL ELSE interlock_uuid_near(m.id) END AS moved
 	FROM input m
 	CROSS JOIN today t
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
-		AND rs.step_id = m.step_id
+	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id AND s.run_id = m.run_id
 ), lines_added AS (
 	INSERT INTO log_lines (project_id, run_id, id, step_id, level, source, message, timestamp)
 	SELECT project_id, run_id, coalesce(moved, id), run_step_id, level, source, message, at

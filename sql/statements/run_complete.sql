@@ -27,7 +27,8 @@ WITH input AS MATERIALIZED (
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), decided AS MATERIALIZED (
-	SELECT s.*, v.verdict, e.keep_dataclip,
+	SELECT s.*, v.verdict, e.keep_dataclip, c.changed, c.changed AS revised,
+		CASE WHEN c.changed THEN s.new_state ELSE s.state END AS to_state,
 		CASE WHEN e.keep_dataclip AND s.journal_message <> ''
 			THEN left(s.journal_message, -1) || ',"final_state_id":"' || s.state_id || '"}'
 			ELSE s.journal_message END AS message
@@ -39,16 +40,17 @@ WITH input AS MATERIALIZED (
 		END AS verdict) v
 	CROSS JOIN LATERAL (SELECT s.state = 'lost' AND v.verdict IN ('too_late', 'already_final')
 		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS keep_dataclip) e
+	CROSS JOIN LATERAL (SELECT v.verdict IN ('accepted', 'yielded', 'observed') AS changed) c
 ), dataclip_added AS (
 	INSERT INTO dataclips (project_id, id, type, body)
 	SELECT project_id, state_id, 'step_result', final_state
 	FROM decided
-	WHERE (keep_dataclip OR verdict IN ('accepted', 'yielded', 'observed') AND NOT clip_known)
+	WHERE (keep_dataclip OR changed AND NOT clip_known)
 		AND final_state IS NOT NULL AND save_dataclips
 	ON CONFLICT DO NOTHING
 ), updated AS (
 	UPDATE runs r SET
-		state = j.new_state,
+		state = j.to_state,
 		lost_from = NULL,
 		claimed_at = coalesce(r.claimed_at, now()),
 		error_type = j.error_type,
@@ -60,15 +62,13 @@ WITH input AS MATERIALIZED (
 			WHEN (j.final_state IS NOT NULL OR j.stored) AND j.save_dataclips THEN j.state_id END,
 		revision = r.revision + 1
 	FROM decided j
-	WHERE r.project_id = j.project_id AND r.id = j.run_id
-		AND j.verdict IN ('accepted', 'yielded', 'observed')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
-		j.state AS from_state, r.state AS to_state
+	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.changed
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, j.state AS from_state
 ), {{in_flight_removed}}, {{waiting_removed}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 	FROM updated v
-	JOIN run_steps rs ON rs.project_id = v.project_id AND rs.run_id = v.id
-	WHERE s.project_id = rs.project_id AND s.id = rs.step_id AND s.exit_reason IS NULL
+	WHERE s.run_id = ANY (ARRAY[v.id]) AND s.project_id IS NOT DISTINCT FROM v.project_id
+		AND s.exit_reason IS NULL
 ), {{journal run:complete}}
 SELECT {{reply_columns}}, j.clip_id IS NOT NULL AND NOT j.clip_known AS clip_missing
 FROM decided j

@@ -47,9 +47,8 @@ WITH input AS MATERIALIZED (
 ), steps_reopened AS (
 	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
 	FROM decided j
-	JOIN run_steps rs ON rs.project_id = j.project_id AND rs.run_id = j.run_id
-	WHERE j.verdict = 'revived' AND s.project_id = rs.project_id AND s.id = rs.step_id
-		AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
+	WHERE j.verdict = 'revived' AND s.run_id = ANY (ARRAY[j.run_id])
+		AND s.project_id IS NOT DISTINCT FROM j.project_id AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
 		policy, worker, epoch, lateness, message)

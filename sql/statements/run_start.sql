@@ -21,15 +21,18 @@ WITH input AS MATERIALIZED (
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), decided AS MATERIALIZED (
-	SELECT *,
-		CASE
-		WHEN prechecked = 'yielded' AND lost_from = 'started' AND NOT started_by_step THEN 'already_started'
-		ELSE prechecked
-		END AS verdict
-	FROM precheck
+	SELECT s.*, v.verdict, c.changed, c.changed AS revised,
+		CASE WHEN c.changed AND v.verdict <> 'yielded' THEN 'started' ELSE s.state END AS to_state
+	FROM precheck s
+	CROSS JOIN LATERAL (SELECT CASE
+		WHEN s.prechecked = 'yielded' AND s.lost_from = 'started' AND NOT s.started_by_step THEN 'already_started'
+		ELSE s.prechecked
+		END AS verdict) v
+	CROSS JOIN LATERAL (SELECT v.verdict IN ('accepted', 'yielded')
+		OR v.verdict = 'observed' AND s.state = 'available' AS changed) c
 ), updated AS (
 	UPDATE runs r SET
-		state = CASE WHEN j.verdict = 'yielded' THEN r.state ELSE 'started' END,
+		state = j.to_state,
 		lost_from = CASE WHEN j.verdict = 'yielded' THEN 'started' END,
 		claimed_at = coalesce(r.claimed_at, now()),
 		started_at = j.at,
@@ -39,10 +42,9 @@ WITH input AS MATERIALIZED (
 			THEN r.deadline_at - r.claimed_at + now() ELSE r.deadline_at END,
 		revision = r.revision + 1
 	FROM decided j
-	WHERE r.project_id = j.project_id AND r.id = j.run_id
-		AND (j.verdict IN ('accepted', 'yielded') OR j.verdict = 'observed' AND j.state = 'available')
-	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq, r.revision,
-		j.state AS from_state, r.state AS to_state
+	WHERE r.project_id = j.project_id AND r.id = j.run_id AND j.changed
+	RETURNING r.project_id, r.id, r.workflow_id, r.queue, r.priority, r.seq,
+		j.state AS from_state, j.to_state
 ), {{waiting_removed}}, {{in_flight_added}}, {{journal run:start}}
 SELECT {{reply_columns}}
 FROM decided j

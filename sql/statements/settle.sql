@@ -5,8 +5,8 @@
 -- since it would see each as a reason to keep the input of the other. As in the claim, only one plan is possible:
 -- runs are looked up for each work order, and only an index can serve = ANY (ARRAY[…]).
 WITH settled AS MATERIALIZED (
-	SELECT t.project_id, t.id, a.*
-	FROM (SELECT DISTINCT * FROM {{rows m project_id uuid, id uuid}}) AS t
+	SELECT f.project_id, f.work_order_id AS id, a.*
+	FROM (SELECT DISTINCT * FROM {{rows f project_id uuid, work_order_id uuid}}) AS f
 	CROSS JOIN LATERAL (
 		SELECT max(r.finalized_at) AS finalized_at,
 			CASE
@@ -16,8 +16,8 @@ WITH settled AS MATERIALIZED (
 			END AS state,
 			bool_or({{needs_input}}) AS input_needed,
 			array_agg(DISTINCT r.dataclip_id) FILTER (WHERE NOT r.save_dataclips) AS inputs
-		FROM runs r
-		WHERE r.project_id = t.project_id AND r.work_order_id = t.id) a
+		FROM (
+		{{runs_of_work_order}}) r) a
 ), unneeded_input AS MATERIALIZED (
 	SELECT s.project_id, i.id FROM settled s CROSS JOIN LATERAL unnest(s.inputs) AS i(id) WHERE NOT s.input_needed
 ), wiped AS (

@@ -13,17 +13,17 @@ WITH input AS MATERIALIZED (
 		error_message text, clip_id uuid, body text, stored boolean}}
 ), precheck AS MATERIALIZED (
 	SELECT m.*, l.*, r.state, r.snapshot_id, r.worker_name, r.revision, r.save_dataclips,
-		rs.step_id IS NULL AND s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
+		s.id IS NULL AND m.nth_step = 1 AND j.job_id IS NOT NULL AS new_step,
 		CASE
 		WHEN {{same_claim}} IS NOT TRUE THEN 'superseded'
-		WHEN rs.step_id IS NOT NULL AND s.exit_reason = m.reason
+		WHEN s.run_id = m.run_id AND s.exit_reason = m.reason
 			AND s.error_type IS NOT DISTINCT FROM m.error_type
 			AND s.output_dataclip_id IS NOT DISTINCT FROM m.clip_id
 			AND (m.error_message IS NULL OR s.error_message = m.error_message)
 			AND (m.body IS NULL OR d.body IS NULL OR d.body = m.body)
 			AND (s.finished_at = m.at OR NOT m.at_given) THEN 'replayed'
-		WHEN rs.step_id IS NOT NULL AND s.exit_reason <> 'lost' THEN 'conflict'
-		WHEN r.state IN ({{from step:complete}}, 'lost') AND rs.step_id IS NULL
+		WHEN s.run_id = m.run_id AND s.exit_reason <> 'lost' THEN 'conflict'
+		WHEN r.state IN ({{from step:complete}}, 'lost') AND s.run_id IS DISTINCT FROM m.run_id
 			AND (s.id IS NOT NULL OR m.nth_step > 1 OR j.job_id IS NULL) THEN 'not_found'
 		ELSE {{decide step:complete}}
 		END AS prechecked,
@@ -32,8 +32,6 @@ WITH input AS MATERIALIZED (
 			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS clip_conflict
 	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
-	LEFT JOIN run_steps rs ON rs.project_id = m.project_id AND rs.run_id = m.run_id
-		AND rs.step_id = m.step_id
 	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
 	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
 		AND j.job_id = m.job_id
@@ -52,42 +50,33 @@ WITH input AS MATERIALIZED (
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
 ), step_added AS (
-	INSERT INTO steps (project_id, id, snapshot_id, job_id, exit_reason, error_type, error_message,
+	INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id, exit_reason, error_type, error_message,
 		output_dataclip_id, finished_at)
-	SELECT project_id, step_id, snapshot_id, job_id, reason, error_type, error_message, clip_id, at
+	SELECT project_id, step_id, run_id, snapshot_id, job_id, reason, error_type, error_message, clip_id, at
 	FROM precheck
 	WHERE prechecked IN ('accepted', 'yielded') AND new_step AND NOT clip_conflict
 	ON CONFLICT DO NOTHING
 	RETURNING project_id, id
 ), decided AS MATERIALIZED (
-	SELECT s.*,
-		CASE
+	SELECT s.*, v.verdict, v.verdict IN ('accepted', 'yielded', 'implicit') AS changed, false AS revised,
+		s.state AS to_state
+	FROM precheck s
+	LEFT JOIN dataclip_added c ON c.project_id = s.project_id AND c.id = s.clip_id
+	LEFT JOIN step_added d ON d.project_id = s.project_id AND d.id = s.step_id
+	CROSS JOIN LATERAL (SELECT CASE
 		WHEN s.prechecked NOT IN ('accepted', 'yielded') THEN s.prechecked
 		WHEN s.clip_conflict OR s.clip_id IS NOT NULL AND NOT s.stored AND NOT s.clip_known AND c.id IS NULL
 			THEN 'taken'
 		WHEN s.new_step AND d.id IS NULL THEN 'not_found'
 		WHEN s.new_step AND s.prechecked = 'accepted' THEN 'implicit'
 		ELSE s.prechecked
-		END AS verdict
-	FROM precheck s
-	LEFT JOIN dataclip_added c ON c.project_id = s.project_id AND c.id = s.clip_id
-	LEFT JOIN step_added d ON d.project_id = s.project_id AND d.id = s.step_id
-), run_step_added AS (
-	INSERT INTO run_steps (project_id, run_id, step_id)
-	SELECT project_id, run_id, step_id FROM decided
-	WHERE verdict IN ('implicit', 'yielded') AND new_step
+		END AS verdict) v
 ), step_completed AS (
 	UPDATE steps s SET exit_reason = j.reason, error_type = j.error_type, error_message = j.error_message,
 		finished_at = j.at, output_dataclip_id = j.clip_id
 	FROM decided j
 	WHERE s.project_id = j.project_id AND s.id = j.step_id
 		AND j.verdict IN ('accepted', 'yielded') AND NOT j.new_step
-), updated AS (
-	UPDATE runs r SET revision = r.revision + 1
-	FROM decided j
-	WHERE r.project_id = j.project_id AND r.id = j.run_id
-		AND j.verdict IN ('accepted', 'yielded', 'implicit')
-	RETURNING r.project_id, r.id, r.revision, r.state AS to_state
 ), {{journal step:complete}}
 SELECT {{reply_columns}}
 FROM decided j

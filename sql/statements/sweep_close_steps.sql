@@ -3,11 +3,11 @@
 -- columns: id
 UPDATE steps s SET exit_reason = 'lost', finished_at = clock_timestamp()
 WHERE (s.project_id, s.id) IN (
-	SELECT o.project_id, o.id
-	FROM steps o
-	JOIN run_steps rs ON rs.project_id = o.project_id AND rs.step_id = o.id
-	JOIN runs r ON r.project_id = rs.project_id AND r.id = rs.run_id
-	WHERE o.inserted_at > now() - interval '1 day' AND o.exit_reason IS NULL
+	SELECT f.project_id, f.id
+	FROM steps f
+	CROSS JOIN LATERAL (
+		{{run_by_key}}) r
+	WHERE f.inserted_at > now() - interval '1 day' AND f.exit_reason IS NULL
 		AND r.finalized_at < clock_timestamp() - {{scalar grace_ms bigint}} * interval '1 millisecond'
 	LIMIT 500)
 	AND s.exit_reason IS NULL

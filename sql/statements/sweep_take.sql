@@ -48,13 +48,8 @@ WITH setting AS MATERIALIZED (
 ), {{in_flight_removed}}, {{waiting_added}}, steps_closed AS (
 	UPDATE steps s SET exit_reason = 'lost', finished_at = v.finalized_at
 	FROM updated v
-	CROSS JOIN LATERAL (
-		SELECT step_id FROM run_steps
-		WHERE project_id = v.project_id AND run_id = v.id
-		OFFSET 0) rs
-	WHERE v.to_state = 'lost' AND s.project_id = ANY (ARRAY[v.project_id])
-		AND s.id = ANY (ARRAY[rs.step_id])
-		AND s.exit_reason IS NULL
+	WHERE v.to_state = 'lost' AND s.run_id = ANY (ARRAY[v.id])
+		AND s.project_id IS NOT DISTINCT FROM v.project_id AND s.exit_reason IS NULL
 ), wipe_scheduled AS (
 	INSERT INTO wipes (project_id, run_id)
 	SELECT project_id, id FROM updated WHERE to_state = 'lost' AND NOT save_dataclips

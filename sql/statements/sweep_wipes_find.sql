@@ -12,18 +12,18 @@ SELECT * FROM (
 		{{run_by_key}}) r
 	WHERE {{wipe_due}}
 	UNION ALL
-	SELECT n.project_id, n.work_order_id, n.id
-	FROM (SELECT * FROM runs ORDER BY seq DESC LIMIT 10000) n
+	SELECT f.project_id, f.work_order_id, f.id
+	FROM (SELECT * FROM runs ORDER BY seq DESC LIMIT 10000) f
 	CROSS JOIN LATERAL (
 		SELECT wiped_at FROM dataclips
-		WHERE project_id = n.project_id AND id BETWEEN n.dataclip_id AND n.dataclip_id
+		WHERE project_id = f.project_id AND id BETWEEN f.dataclip_id AND f.dataclip_id
 		ORDER BY id
 		LIMIT 1) d
 	CROSS JOIN LATERAL (
 		SELECT bool_or({{needs_input}}) AS input_needed
-		FROM runs r
-		WHERE r.project_id = n.project_id AND r.work_order_id = n.work_order_id) o
-	WHERE NOT n.save_dataclips AND n.finalized_at < clock_timestamp() - interval '1 minute'
+		FROM (
+		{{runs_of_work_order}}) r) o
+	WHERE NOT f.save_dataclips AND f.finalized_at < clock_timestamp() - interval '1 minute'
 		AND d.wiped_at IS NULL AND NOT o.input_needed
 ) due
 LIMIT {{scalar most bigint}}

@@ -54,12 +54,12 @@ static const struct view {
 		"SELECT s.id, j.name AS job, s.exit_reason, s.error_type, s.started_at, "
 		"	extract(epoch FROM s.finished_at - s.started_at) AS duration, "
 		"	left(d.body, $3) || repeat('…', (length(d.body) > $3)::int) AS output "
-		"FROM run_steps x JOIN steps s ON s.project_id = x.project_id AND s.id = x.step_id "
+		"FROM steps s "
 		"LEFT JOIN snapshot_jobs j ON j.project_id = s.project_id "
 		"	AND j.snapshot_id = s.snapshot_id AND j.job_id = s.job_id "
 		"LEFT JOIN dataclips d ON d.project_id = s.project_id "
 		"	AND d.id = s.output_dataclip_id "
-		"WHERE x.project_id = $1 AND x.run_id = $2 ORDER BY s.inserted_at, s.id",
+		"WHERE s.project_id = $1 AND s.run_id = $2 ORDER BY s.inserted_at, s.id",
 		.limit = CHARS },
 	{ "logs",
 		"SELECT \"timestamp\", level, source, message FROM ("
@@ -69,7 +69,7 @@ static const struct view {
 	{ "journal",
 		"SELECT at, revision, event, from_state, to_state, outcome, code, policy, worker, "
 		"	epoch, coordinator, extract(epoch FROM lateness) AS lateness, step_id "
-		"FROM transitions WHERE project_id = $1 AND run_id = $2 ORDER BY revision, id" },
+		"FROM transitions WHERE project_id = $1 AND run_id = $2 ORDER BY id" },
 };
 
 static int run_runs(const struct cli *cli)

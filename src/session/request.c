@@ -355,6 +355,7 @@ void reply_error_journaled(struct request *request, const struct error_reply *wh
 	request->why = *why;
 	request->noted = NULL;
 	values_for(request, "journal_refused", 1);
+	request->item.locks = true; /* the journal's order is that of the locks */
 	request->item.settles = false;
 	request->item.done = on_rejected;
 	v = bind_late_policy(request, bind_claim(request, request->item.values));

@@ -27,15 +27,11 @@ INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, start
 	state, revision, claim_epoch, claim_id, worker_name, claimed_at, joined_at, started_at, deadline_at,
 	finished_at, finalized_at, inserted_at)
 SELECT w.project_id, n.id, n.id, w.id, w.snapshot_id, t.id, n.id,
-	'success', 7, 1, n.id, 'worker', n.at, n.at, n.at, n.at, n.at, n.at, n.at
+	'success', 4, 1, n.id, 'worker', n.at, n.at, n.at, n.at, n.at, n.at, n.at
 FROM workflows w JOIN triggers t ON t.workflow_id = w.id, numbered n;
 
-INSERT INTO steps (project_id, id, snapshot_id, job_id, input_dataclip_id, exit_reason, started_at,
+INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id, input_dataclip_id, exit_reason, started_at,
 	finished_at, inserted_at)
-SELECT w.project_id, n.id, w.snapshot_id, j.job_id, n.id, 'success', n.at, n.at, n.at
+SELECT w.project_id, n.id, n.id, w.snapshot_id, j.job_id, n.id, 'success', n.at, n.at, n.at
 FROM workflows w
 CROSS JOIN LATERAL (SELECT job_id FROM snapshot_jobs WHERE snapshot_id = w.snapshot_id LIMIT 1) j, numbered n;
-
-INSERT INTO run_steps (project_id, run_id, step_id)
-SELECT w.project_id, n.id, n.id
-FROM workflows w, numbered n;

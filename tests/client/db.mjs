@@ -205,8 +205,8 @@ export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
 		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0'],
 	),
 	`UPDATE steps s SET finished_at = s.finished_at - interval '${ago}'
-	FROM run_steps rs JOIN runs r ON r.project_id = rs.project_id AND r.id = rs.run_id
-	WHERE r.id = '${run}' AND s.project_id = rs.project_id AND s.id = rs.step_id
+	FROM runs r
+	WHERE r.id = '${run}' AND s.project_id = r.project_id AND s.run_id = r.id
 		AND s.finished_at = r.finalized_at AND r.state = 'lost'`,
 	`UPDATE runs SET finished_at = finished_at - interval '${ago}',
 		finalized_at = finalized_at - interval '${ago}'
@@ -227,7 +227,7 @@ export const lose = async (db, { run, work_order }, when) => {
 // One number for everything that a worker could have changed in these projects; the journal and the leases
 // apart.
 export const sumOf = async (db, ...projects) => {
-	const tables = ['runs', 'steps', 'run_steps', 'dataclips', 'log_lines', 'work_orders'];
+	const tables = ['runs', 'steps', 'dataclips', 'log_lines', 'work_orders'];
 	const rows = [...tables, 'waiting', 'in_flight', 'credentials', 'snapshot_jobs'].map(
 		(table) =>
 			`SELECT '${table}' || (to_jsonb(t) - 'lease_expires_at')::text AS row FROM ${table} t

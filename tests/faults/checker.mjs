@@ -12,14 +12,13 @@ const APPLIED = "('accepted', 'implicit', 'yielded', 'revived', 'observed', 'rel
 
 // What the tables must never say of each other, as queries of which every row is a fault.
 const contradictions = (project) => ({
-	'a step is open in a final run': `SELECT rs.run_id, s.id FROM steps s JOIN run_steps rs
-		ON rs.project_id = s.project_id AND rs.step_id = s.id JOIN runs r
-		ON r.project_id = rs.project_id AND r.id = rs.run_id
+	'a step is open in a final run': `SELECT s.run_id, s.id FROM steps s
+		JOIN runs r ON r.project_id = s.project_id AND r.id = s.run_id
 		WHERE s.project_id = '${project}' AND s.exit_reason IS NULL
 			AND r.state NOT IN ('available', 'claimed', 'started')`,
-	'a step is of no run, or of several': `SELECT s.id FROM steps s LEFT JOIN run_steps rs
-		ON rs.project_id = s.project_id AND rs.step_id = s.id
-		WHERE s.project_id = '${project}' GROUP BY s.id HAVING count(rs.run_id) <> 1`,
+	'a step is of no run': `SELECT s.id FROM steps s LEFT JOIN runs r
+		ON r.project_id = s.project_id AND r.id = s.run_id
+		WHERE s.project_id = '${project}' AND r.id IS NULL`,
 	'in_flight is not what is claimed or started': `SELECT r.id, r.state FROM runs r
 		LEFT JOIN in_flight f ON f.project_id = r.project_id AND f.run_id = r.id
 		WHERE r.project_id = '${project}'
@@ -36,20 +35,24 @@ const contradictions = (project) => ({
 	'the journal ends elsewhere than the run': `SELECT r.id, r.state, r.revision, t.to_state, t.revision
 		FROM runs r LEFT JOIN LATERAL (SELECT * FROM transitions t
 			WHERE t.project_id = r.project_id AND t.run_id = r.id AND t.outcome IN ${APPLIED}
-			ORDER BY t.revision DESC LIMIT 1) t ON true
+			ORDER BY t.id DESC LIMIT 1) t ON true
 		WHERE r.project_id = '${project}' AND r.revision > 0
 			AND (t.to_state, t.revision) IS DISTINCT FROM (r.state, r.revision)`,
 	'the journal has a revision twice, or misses one': `SELECT run_id FROM transitions
-		WHERE project_id = '${project}' AND outcome IN ${APPLIED} GROUP BY run_id
+		WHERE project_id = '${project}' AND outcome IN ${APPLIED}
+			AND (event NOT LIKE 'step:%' OR from_state <> to_state) GROUP BY run_id
 		HAVING count(*) <> max(revision) OR count(DISTINCT revision) <> count(*)`,
+	'the journal\'s revisions are out of order': `SELECT run_id FROM (SELECT run_id, revision,
+			lag(revision) OVER (PARTITION BY run_id ORDER BY id) AS before
+			FROM transitions WHERE project_id = '${project}') t
+		WHERE revision < before`,
 });
 
 // The project's rows by id; lines, which have no name that the worker knows, by their text.
 const read = async (db, project) => {
 	const byId = async (text) => new Map((await db.query(text)).map(([id, ...row]) => [id, row]));
-	const steps = await byId(`SELECT s.id, rs.run_id, ${micros('s.started_at')}, s.exit_reason,
+	const steps = await byId(`SELECT s.id, s.run_id, ${micros('s.started_at')}, s.exit_reason,
 		${micros('s.finished_at')}, d.id, md5(d.body) FROM steps s
-		JOIN run_steps rs ON rs.project_id = s.project_id AND rs.step_id = s.id
 		LEFT JOIN dataclips d ON d.project_id = s.project_id AND d.id = s.output_dataclip_id
 		WHERE s.project_id = '${project}'`);
 	const runs = await byId(`SELECT r.id, r.state, ${micros('r.started_at')}, ${micros('r.finished_at')},
@@ -61,7 +64,7 @@ const read = async (db, project) => {
 		`SELECT id, run_id, message FROM log_lines WHERE project_id = '${project}'`))
 		lines.set(text, [...(lines.get(text) ?? []), { id, run }]);
 	for (const [run, event, step] of await db.query(`SELECT run_id, event, step_id FROM transitions
-		WHERE project_id = '${project}' AND outcome IN ${APPLIED} ORDER BY run_id, revision`))
+		WHERE project_id = '${project}' AND outcome IN ${APPLIED} ORDER BY run_id, id`))
 		journal.set(run, [...(journal.get(run) ?? []), `${event} ${step}`]);
 	for (const [id] of await db.query(
 		`SELECT id FROM dataclips WHERE project_id = '${project}' AND type = 'step_result'`))

@@ -3,7 +3,10 @@
 
 import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+	appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync,
+	writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,8 +14,6 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Database } from '../client/db.mjs';
 import { atEnd } from '../wire/stage.mjs';
-
-const BIN = '/usr/lib/postgresql/15/bin';
 
 // Not one of the ephemeral ports, which another program may get before it is used.
 export const freePort = async () => {
@@ -76,7 +77,7 @@ export class Cluster {
 
 	// A new psql, for none outlives a restart; when it can be had.
 	async psql(as = this.owner) {
-		const ready = () => execFileSync(join(BIN, 'pg_isready'), ['-q', '-t', '1', '-d', as]);
+		const ready = () => execFileSync('pg_isready', ['-q', '-t', '1', '-d', as]);
 		for (const end = Date.now() + 120_000; ; await pause(50)) {
 			try {
 				ready();
@@ -93,7 +94,7 @@ export class Cluster {
 	// As the user that owns it.
 	async pg(program, ...args) {
 		const { uid, gid } = statSync(this.data);
-		await promisify(execFile)(join(BIN, program), args, { cwd: '/', uid, gid, env: this.env });
+		await promisify(execFile)(program, args, { cwd: '/', uid, gid, env: this.env });
 	}
 
 	#control(...args) {
@@ -123,12 +124,7 @@ export class Cluster {
 
 	// A copy that follows it, on a port of its own.
 	async standby() {
-		const data = `${this.data}-standby`;
-		const { uid, gid } = statSync(this.data);
-		mkdirSync(data, { mode: 0o700 });
-		chownSync(data, uid, gid);
-		await this.pg('pg_basebackup', '-d', this.root, '-D', data, '-R', '-X', 'stream', '-c', 'fast');
-		const standby = new Cluster(data, await freePort());
+		const standby = await standbyOf(this.data, this.root, await freePort());
 		atEnd(() => standby.#remove());
 		standby.#launch();
 		return standby;
@@ -138,6 +134,27 @@ export class Cluster {
 		return this.#control('promote');
 	}
 }
+
+// A copy of the cluster in `data` that will follow it, not started. It is made by the server itself, for a
+// pg_basebackup serves no newer server than itself.
+export const standbyOf = async (data, url, port) => {
+	const standby = new Cluster(`${data}-standby`, port);
+	const copy = `${standby.data}.tar`;
+	const { uid, gid } = statSync(data);
+	for (const folder of [standby.data, copy]) {
+		mkdirSync(folder, { mode: 0o700 });
+		chownSync(folder, uid, gid);
+	}
+	const backup = `BASE_BACKUP (TARGET 'server', TARGET_DETAIL '${copy}', CHECKPOINT 'fast', WAL, MANIFEST 'no')`;
+	// psql takes the result behind the copied data for an error; that the backup is whole tar finds.
+	execFileSync('psql', ['-Xq', `${url}&replication=true`], { input: `${backup};`, stdio: ['pipe', 'ignore', 'ignore'] });
+	await standby.pg('tar', '-xf', join(copy, 'base.tar'), '-C', standby.data);
+	const at = new URL(url.replace('@/', '@localhost/')).searchParams;
+	const source = `host=${at.get('host')} port=${at.get('port')} user=postgres`;
+	writeFileSync(join(standby.data, 'standby.signal'), '');
+	appendFileSync(join(standby.data, 'postgresql.auto.conf'), `primary_conninfo = '${source}'\n`);
+	return standby;
+};
 
 // A small file system of its own, for what fills up. Null where it cannot be mounted.
 export const smallDisk = (name, size) => {

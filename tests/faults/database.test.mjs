@@ -46,8 +46,8 @@ test('the checker sees what is missing, too much, changed or out of order', asyn
 		'missing: step:complete': `UPDATE dataclips SET body = '{}' WHERE ctid = ${one('dataclips', "AND step_id IS NOT NULL")}`,
 		'missing: run:complete': `UPDATE runs SET finished_at = now() WHERE ctid = ${one('runs', "AND state = 'success'")}`,
 		'a step is open in a final run': `UPDATE steps SET exit_reason = NULL, finished_at = NULL WHERE ctid =
-			${one('steps', `AND id IN (SELECT step_id FROM run_steps JOIN runs r ON r.id = run_id AND r.state = 'success')`)}`,
-		'out of order': `UPDATE transitions t SET revision = 1000 - revision WHERE ${project}`,
+			${one('steps', `AND run_id IN (SELECT id FROM runs WHERE state = 'success')`)}`,
+		'out of order': `UPDATE transitions t SET id = 1000000000 - id WHERE ${project}`,
 		'a work order does not follow': `UPDATE work_orders SET state = 'lost' WHERE ctid = ${one('work_orders')}`,
 		'in_flight is not': `DELETE FROM in_flight WHERE ctid = ${one('in_flight')}`,
 	};

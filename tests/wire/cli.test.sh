@@ -428,16 +428,15 @@ sql "UPDATE runs SET state = 'failed', claimed_at = now(), started_at = now() - 
 	WHERE id = '$other';
 	INSERT INTO dataclips (project_id, id, type, body)
 		VALUES ('$(id Q)', '$(id D)', 'step_result', '\"' || repeat('é', 100) || '\"');
-	INSERT INTO steps (project_id, id, snapshot_id, job_id, output_dataclip_id, exit_reason,
-		started_at, finished_at) SELECT '$(id Q)', '$(id S)', snapshot_id, '$(id A)', '$(id D)',
+	INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id, output_dataclip_id, exit_reason,
+		started_at, finished_at) SELECT '$(id Q)', '$(id S)', id, snapshot_id, '$(id A)', '$(id D)',
 		'fail', now() - interval '1500 ms', now() FROM runs WHERE id = '$other';
-	INSERT INTO run_steps VALUES ('$(id Q)', '$other', '$(id S)');
 	INSERT INTO log_lines (project_id, run_id, id, level, source, message, timestamp)
 		SELECT '$(id Q)', '$other', interlock_uuid_near(('00000000-0000-7000-8000-' || to_char(i, 'FM000000000000'))::uuid),
 		'info', 'JOB', 'line ' || i || E' \\x1b[31mred', now() FROM generate_series(1, 30) i;
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome)
-		VALUES ('$(id Q)', '$other', 2, 'run:complete', 'started', 'failed', 'accepted'),
-		('$(id Q)', '$other', 1, 'claim', 'available', 'claimed', 'accepted')"
+		VALUES ('$(id Q)', '$other', 1, 'claim', 'available', 'claimed', 'accepted'),
+		('$(id Q)', '$other', 2, 'run:complete', 'started', 'failed', 'accepted')"
 
 cli runs --limit 2
 said 'runs come newest first' 0 "id *workflow  *error_type

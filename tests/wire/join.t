@@ -122,7 +122,7 @@ test a worker that once held the run gets an empty plan, and changes nothing
 	sql> SELECT r.state, r.revision, s.exit_reason, (SELECT count(*) FROM steps WHERE project_id = r.project_id),
 		(SELECT count(*) FROM log_lines l WHERE l.run_id = r.id), (SELECT count(*) FROM dataclips d WHERE d.project_id = r.project_id)
 		FROM runs r, steps s WHERE r.id = '${run}' AND s.id = '${step}'
-	= started | 3 | null | 1 | 0 | 1
+	= started | 2 | null | 1 | 0 | 1
 	sql> SELECT event, outcome, code FROM transitions WHERE run_id = '${run}' AND outcome <> 'accepted' ORDER BY id
 	= run:start | refused | superseded
 	= step:start | refused | superseded

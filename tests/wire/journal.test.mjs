@@ -163,7 +163,7 @@ test('the lost and those of them that ended after all are counted', async () => 
 
 // -- interlock journal ----------------------------------------------------------------------------------
 
-test('interlock journal shows a run in the order of its revisions', async () => {
+test('interlock journal shows the decisions about a run in their order', async () => {
 	const run = (await finished()).run;
 	const { status, out, err } = await interlock('journal', run);
 	assert.deepEqual([status, err], [0, '']);
@@ -353,6 +353,21 @@ for (const [what, sql, sentence] of [
 			{ runs: 1, not_covered: 1, differences: 0 },
 			'nothing is known of a run older than the journal',
 		);
+	});
+
+for (const event of ['step:start', 'step:complete'])
+	test(`interlock verify: the ${event} of a step is missing`, async () => {
+		const held = await started();
+		const step = randomUUID();
+		await held.say('run:start', stage.runStart());
+		await held.say('step:start', stage.stepStart(step, held.id.job_a));
+		await held.say('step:complete', stage.stepComplete(step));
+		assert.equal((await verify('--project', held.id.project)).status, 0);
+		await db.query(`DELETE FROM transitions WHERE step_id = '${step}' AND event = '${event}'`);
+		const { status, lines } = await verify('--project', held.id.project);
+		assert.deepEqual([status, lines.map(({ difference }) => difference)], [1, [`the journal has no ${event} of step ${step}`]]);
+		await db.query(`UPDATE runs SET inserted_at = now() - interval '1 year' WHERE id = '${held.id.run}'`);
+		assert.equal((await verify('--project', held.id.project)).status, 0, 'it may have been pruned');
 	});
 
 test('interlock verify: log lines whose run, or whose step, does not exist', async () => {

@@ -66,7 +66,7 @@ test a step that is ${which} is dropped from its line
 	= a number | 7
 	do stepping
 	new unknown other
-	sql INSERT INTO steps (project_id, id, snapshot_id, job_id) VALUES ('${project}', '${other}', '${snapshot}', '${job_a}')
+	sql INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id) VALUES ('${project}', '${other}', '${unknown}', '${snapshot}', '${job_a}')
 	run:log {"message":["x"],"step_id":${id}} -> ok {"log_line_id":"*","warnings":{"step_id":["must be associated with the run"]}}
 	run:batch_logs {"logs":[{"message":["y"],"step_id":${id}},{"message":["z"],"step_id":"${step}"}]} -> ok {"warnings":{"step_id":["must be associated with the run"]}}
 	sql> SELECT message, step_id FROM log_lines WHERE run_id = '${run}' ORDER BY id

@@ -56,6 +56,8 @@ const moments = {
 	'with ten': () => fill(10),
 	'with ten, after ANALYZE': () => other.query(`ANALYZE ${tables}`),
 	'with thousands': () => fill(MANY),
+	...Object.fromEntries(tables.split(', ').map((table) =>
+		[`after ANALYZE ${table}`, () => other.query(`ANALYZE ${table}`)])),
 	'after ANALYZE': () => other.query(`ANALYZE ${tables}`),
 	'after most of it is gone': () => other.query(`DELETE FROM waiting WHERE seq % 1000 <> 0`),
 	'after ANALYZE again': () => other.query(`ANALYZE ${tables}`),
@@ -91,7 +93,7 @@ test('there is one way to execute a claim or a sweep, and none of them reads a t
 			if (is.includes('Seq Scan')) wrong.push(`${name} ${moment} reads a table`);
 		}
 	}
-	assert.equal(wrong.join('\n'), '');
+	assert.ok(!wrong.length, wrong.join('\n'));
 });
 
 // A statement locks every partition of a table that it reads from, however few it looks into.

@@ -37,6 +37,6 @@ test a run of one step
 	sql> SELECT event, from_state, to_state, outcome, revision FROM transitions WHERE run_id = '${run}' ORDER BY id
 	= claim | available | claimed | accepted | 1
 	= run:start | claimed | started | accepted | 2
-	= step:start | started | started | accepted | 3
-	= step:complete | started | started | accepted | 4
-	= run:complete | started | success | accepted | 5
+	= step:start | started | started | accepted | 2
+	= step:complete | started | started | accepted | 2
+	= run:complete | started | success | accepted | 3
