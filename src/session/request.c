@@ -35,12 +35,14 @@ struct request *request_new(struct session *session, char *data, size_t size)
 	return request;
 }
 
-static void free_values(struct batch_item *item)
+static void free_values(struct request *request, struct batch_item *item)
 {
 	if (item->values == NULL)
 		return;
-	for (int i = 0; i < item->rows * item->stmt->columns; i++)
-		value_clear(&item->values[i]);
+	for (int i = 0; i < item->rows * item->stmt->columns; i++) {
+		pool_free(request->server->loop, item->values[i].owned);
+		item->values[i].owned = NULL;
+	}
 	free(item->values);
 	item->values = NULL;
 }
@@ -52,7 +54,7 @@ static void free_body(struct request *request)
 		return;
 	request->size -= request->body->size;
 	memory_account(request->server, -(ptrdiff_t)request->body->size);
-	free_values(&request->body->item);
+	free_values(request, &request->body->item);
 	free(request->body);
 	request->body = NULL;
 }
@@ -79,15 +81,15 @@ void request_free(struct request *request)
 		request->session->open_requests--;
 		backpressure_update(request->session);
 	}
-	free_values(&request->item);
+	free_values(request, &request->item);
 	buf_free(&request->warnings);
-	buf_free(&request->content);
+	pool_free(server->loop, request->content.p);
 	payload_free(&request->payload);
 	if (request->own_end != NULL)
 		request->own_end(request->route_data);
 	else
 		free(request->route_data);
-	free(request->data);
+	pool_free(server->loop, request->data);
 	free(request);
 }
 
@@ -174,7 +176,7 @@ void request_hold(struct request *request, size_t bytes)
 
 static void take_values(struct request *request, const char *stmt, struct value *values, int rows)
 {
-	free_values(&request->item);
+	free_values(request, &request->item);
 	request->item.stmt = stmt_get(stmt);
 	request->item.rows = rows;
 	request->item.values = values;

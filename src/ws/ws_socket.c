@@ -58,7 +58,7 @@ struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked)
 	peer->ws = ws;
 	peer->user = user;
 	peer->masked = masked;
-	ws_out_init(&peer->out);
+	ws_out_init(&peer->out, ws->loop);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->nsockets++;
 	return peer;
