@@ -5,6 +5,7 @@
  * struct daemon is main's, and everything below is handed it or a part of it.
  */
 #include "lib/periodic.h"
+#include "lib/pool.h"
 #include "http/health.h"
 #include "core/fsm.h"
 #include "core/plan_cache.h"
@@ -34,7 +35,7 @@ enum {
 	WORKER_HARD = 16 * 1024 * 1024,
 	SILENCE = 60,      /* seconds */
 	STALL = 10,        /* seconds */
-	FD_RESERVE = 64,   /* descriptors of our own; of the others an eighth is for callers */
+	FD_RESERVE = 64,   /* descriptors of our own; of the others an eighth is for HTTP */
 	QUIET_MS = 200,    /* of silence before a worker is closed; less, the longer it drains */
 	CLOSING_MS = 2000, /* for what is open to be answered, and then for close frames */
 	STAGE_MS = 20,
@@ -55,8 +56,10 @@ struct daemon {
 	struct conf *conf;
 	char name[300];
 	struct context context;
-	struct server server;
-	struct route *routes;
+	struct ws *ws;
+	struct backpressure *backpressure;
+	struct resend *resend;
+	struct sessions *sessions;
 	struct queue *queue;
 	struct listener *listener;
 	struct registry *registry;
@@ -115,7 +118,7 @@ static void submit(struct daemon *d, struct batch_item *item, const char *stmt,
 	if (item->submitted)
 		return;
 	*item = (struct batch_item){ .stmt = stmt_get(stmt), .rows = 1, .done = done };
-	batch_submit(d->server.batch, LANE_READ, item);
+	batch_submit(d->context.batch, LANE_READ, item);
 }
 
 /* ---- periodic tasks ---- */
@@ -148,36 +151,22 @@ static void publish(void *arg)
 	registry_publish(d->registry);
 }
 
+/* A shutdown waits for them. */
+static int open_requests(const struct daemon *d)
+{
+	return sessions_open_requests(d->sessions) + queue_open(d->queue);
+}
+
 static void beat(void *arg)
 {
 	const struct daemon *d = arg;
 
 	watchdog_beat(&(struct watchdog_status){
 		.not_ready = d->not_ready,
-		.draining = d->server.draining,
-		.workers = d->server.nsessions,
-		.open_requests = d->server.open_requests,
+		.draining = sessions_are_draining(d->sessions),
+		.workers = sessions_count(d->sessions),
+		.open_requests = open_requests(d),
 	});
-}
-
-static void forgive(void *arg)
-{
-	struct daemon *d = arg;
-
-	backpressure_forgive(&d->server);
-}
-
-static void release_undelivered_claims(void *arg)
-{
-	const struct daemon *d = arg;
-
-	queue_release_due(d->queue);
-}
-
-static void expire_kept_replies(void *arg)
-{
-	(void)arg;
-	channel_resend_expire();
 }
 
 static void start_tasks(struct daemon *d)
@@ -189,9 +178,9 @@ static void start_tasks(struct daemon *d)
 		{ .run = publish, .ms = REGISTRY_MS, .arg = d },
 		{ .run = beat, .every = watchdog_interval, .arg = d },
 		{ .run = sampler_run, .ms = SAMPLER_MS, .arg = d->sampler },
-		{ .run = forgive, .ms = FORGIVE_MS, .arg = d },
-		{ .run = release_undelivered_claims, .ms = RELEASE_MS, .arg = d },
-		{ .run = expire_kept_replies, .ms = EXPIRE_MS, .arg = d },
+		{ .run = backpressure_forgive, .ms = FORGIVE_MS, .arg = d->backpressure },
+		{ .run = queue_release_due, .ms = RELEASE_MS, .arg = d->queue },
+		{ .run = resend_expire, .ms = EXPIRE_MS, .arg = d->resend },
 	};
 
 	memcpy(d->tasks, tasks, sizeof(tasks));
@@ -215,28 +204,42 @@ static void on_database(void *arg, bool up, const char *why)
 	sampler_run(d->sampler);
 }
 
-static void on_db_clock(void *arg, int64_t offset)
-{
-	struct daemon *d = arg;
-
-	d->server.db_clock_offset = offset;
-	metrics_set(metrics_series(METRIC_DB_CLOCK_OFFSET, NULL), (double)offset / 1e6);
-}
-
 /* ---- what ws calls ---- */
 
-/* The sockets' callbacks are most of them the sessions', and so get the server. */
-static struct daemon *daemon_of(void *server)
+static int on_handshake(void *arg, const struct ws_head *head, void **user, const char **why)
 {
-	return container_of((struct server *)server, struct daemon, server);
+	const struct daemon *d = arg;
+
+	return session_handshake(d->sessions, head, user, why);
+}
+
+static bool is_memory_scarce(void *arg)
+{
+	const struct daemon *d = arg;
+
+	return backpressure_memory_is_scarce(d->backpressure);
+}
+
+static int max_connections(void *arg, const char *address)
+{
+	const struct daemon *d = arg;
+
+	return endpoints_max_connections(d->conf, address);
+}
+
+static void on_buffered(void *arg)
+{
+	const struct daemon *d = arg;
+
+	memory_sockets_changed(d->context.memory);
 }
 
 static void on_head(void *arg, struct ws_http *http, const struct ws_head *head, size_t length)
 {
-	struct daemon *d = daemon_of(arg);
+	const struct daemon *d = arg;
 
 	if (strncmp(head->path, "/i/", 3) == 0 && (head->serves & WS_INTAKE))
-		intake_head(&d->server, http, head, length);
+		intake_head(&d->context, http, head, length);
 	else
 		health_request(http, head, d->not_ready[0] != '\0' ? d->not_ready : NULL);
 }
@@ -244,20 +247,20 @@ static void on_head(void *arg, struct ws_http *http, const struct ws_head *head,
 static void on_request(
 	void *arg, struct ws_http *http, const struct ws_head *head, struct buf *body)
 {
-	struct daemon *d = daemon_of(arg);
+	const struct daemon *d = arg;
 
-	intake_request(&d->server, http, head, body, listener_run_available, d->listener);
+	intake_request(&d->context, http, head, body, listener_run_available, d->listener);
 }
 
 static const struct ws_ops ws_ops = {
-	.handshake = session_handshake,
+	.handshake = on_handshake,
 	.open = session_open,
 	.message = session_message,
 	.closed = session_closed,
-	.begin = session_admit,
-	.scarce = channel_scarce,
-	.callers = channel_callers,
-	.held = memory_changed,
+	.admit = session_admit,
+	.memory_is_scarce = is_memory_scarce,
+	.max_connections = max_connections,
+	.buffered = on_buffered,
 	.head = on_head,
 	.request = on_request,
 	.request_gone = intake_gone,
@@ -297,33 +300,34 @@ static void on_stage(uv_timer_t *timer)
 	case SERVING: break;
 	case DRAINING:
 		if (spent < d->conf->drain &&
-			(d->server.nsessions > 0 || d->server.open_requests > 0 ||
-				ws_has_requests(d->server.ws))) {
-			session_close_quiet(
-				&d->server, QUIET_MS - QUIET_MS * spent / d->conf->drain);
+			(sessions_count(d->sessions) > 0 || open_requests(d) > 0 ||
+				ws_has_requests(d->ws))) {
+			sessions_close_quiet(
+				d->sessions, QUIET_MS - QUIET_MS * spent / d->conf->drain);
 			break;
 		}
-		session_stop_reading(&d->server);
+		backpressure_stop_reading(d->backpressure);
 		enter(d, ANSWERING);
 		break;
 	case ANSWERING:
-		session_close_quiet(&d->server, 0);
-		if (d->server.open_requests > 0 && spent < CLOSING_MS)
+		sessions_close_quiet(d->sessions, 0);
+		if (open_requests(d) > 0 && spent < CLOSING_MS)
 			break;
-		session_close_all(&d->server, 1001);
+		sessions_close_all(d->sessions, 1001);
 		enter(d, CLOSING_WORKERS);
 		break;
 	case CLOSING_WORKERS:
-		if (spent < CLOSING_MS && (d->server.nsessions > 0 || d->server.open_requests > 0 ||
-						  ws_other_connections(d->server.ws) > 0))
+		if (spent < CLOSING_MS &&
+			(sessions_count(d->sessions) > 0 || open_requests(d) > 0 ||
+				ws_other_connections(d->ws) > 0))
 			break;
 		if (pool_open() > 0)
-			batch_stop(d->server.batch);
+			batch_stop(d->context.batch);
 		if (signer_open_jobs() > 0 || plan_cache_open_jobs() > 0 || pool_open() > 0)
 			break;
 		d->connections_open = 3;
 		janitor_close(d->janitor, on_connection_closed, d);
-		batch_close(d->server.batch, on_connection_closed, d);
+		batch_close(d->context.batch, on_connection_closed, d);
 		listener_close(d->listener, on_connection_closed, d);
 		periodic_stop(d->tasks, TASKS);
 		enter(d, CLOSING_DATABASE);
@@ -331,7 +335,7 @@ static void on_stage(uv_timer_t *timer)
 	case CLOSING_DATABASE:
 		if (d->connections_open > 0)
 			break;
-		ws_shutdown(d->server.ws);
+		ws_shutdown(d->ws);
 		close_handles(d);
 		enter(d, CLOSING_SERVER);
 		break;
@@ -349,8 +353,8 @@ static void on_terminate(uv_signal_t *handle, int signum)
 	systemd_notify(
 		"STOPPING=1\nEXTEND_TIMEOUT_USEC=%jd", (intmax_t)(d->conf->drain + STOP_MS) * 1000);
 	enter(d, DRAINING);
-	ws_stop_listening(d->server.ws);
-	session_drain(&d->server);
+	ws_stop_listening(d->ws);
+	sessions_drain(d->sessions);
 	uv_timer_start(&d->stage_timer, on_stage, 0, STAGE_MS);
 }
 
@@ -379,8 +383,8 @@ static void on_reload(uv_signal_t *handle, int signum)
 		log_errorx("reload failed, nothing changed: %s", err.p);
 	} else {
 		conf_reload(d->conf, next, &kept);
-		keyring_free(d->server.keys);
-		d->server.keys = d->context.keyring = keys;
+		keyring_free(d->context.keyring);
+		d->context.keyring = keys;
 		configure_log(d->conf);
 		periodic_reschedule(d->tasks, TASKS);
 		log_info("configuration reloaded");
@@ -399,25 +403,6 @@ static const struct listener_ops queue_ops = {
 	.offer = queue_offer,
 };
 
-static void collect_routes(struct daemon *d)
-{
-	const struct {
-		const struct route *routes;
-		int n;
-	} parts[] = { { queue_routes, queue_nroutes }, { run_routes, run_nroutes },
-		{ step_routes, step_nroutes }, { log_routes, log_nroutes },
-		{ plan_routes, plan_nroutes } };
-	int n = 0;
-
-	for (size_t i = 0; i < countof(parts); i++) {
-		d->routes = xrealloc(d->routes, (size_t)(n + parts[i].n) * sizeof(*d->routes));
-		memcpy(d->routes + n, parts[i].routes, (size_t)parts[i].n * sizeof(*d->routes));
-		n += parts[i].n;
-	}
-	d->server.routes = d->routes;
-	d->server.nroutes = n;
-}
-
 static void handle_signal(struct daemon *d, uv_signal_t *handle, int signum, uv_signal_cb callback)
 {
 	uv_signal_init(&d->loop, handle);
@@ -433,44 +418,49 @@ static void start(struct daemon *d)
 	uv_loop_init(&d->loop);
 	signal(SIGPIPE, SIG_IGN);
 	metrics_begin(INTERLOCK_VERSION, schema_version());
-	d->context = (struct context){
-		.loop = &d->loop,
-		.conf = conf,
-		.keyring = d->server.keys,
-		.coordinator = d->name,
-	};
-	d->server.loop = &d->loop;
-	d->server.conf = conf;
-	d->server.kinds = protocol_kinds;
-	d->queue = queue_new(&d->server);
-	collect_routes(d);
-	channel_init(&d->server);
-	d->server.ws = ws_new(&d->loop, &(struct ws_config){
-						.max_message = (size_t)conf->max_message,
-						.soft = WORKER_SOFT,
-						.hard = WORKER_HARD,
-						.silence = SILENCE,
-						.stall = STALL,
-						.max_sockets = files - files / 8 - FD_RESERVE,
-						.max_http_connections = files / 8,
-						.ops = &ws_ops,
-						.arg = &d->server,
-					});
+	d->context.loop = &d->loop;
+	d->context.conf = conf;
+	d->context.memory = memory_new(conf);
+	d->context.db_clock = db_clock_new();
+	d->context.coordinator = d->name;
+	d->backpressure = backpressure_new(d->context.memory);
+	d->resend = resend_new(d->context.memory);
+	d->queue = queue_new(&d->context);
+	d->sessions = sessions_new(&(struct sessions_config){
+		.context = &d->context,
+		.backpressure = d->backpressure,
+		.resend = d->resend,
+		.routes = protocol_routes,
+		.kinds = protocol_kinds,
+		.protocol = d->queue,
+	});
+	d->ws = ws_new(&d->loop, &(struct ws_config){
+					 .max_message = (size_t)conf->max_message,
+					 .soft = WORKER_SOFT,
+					 .hard = WORKER_HARD,
+					 .silence = SILENCE,
+					 .stall = STALL,
+					 .max_sockets = files - files / 8 - FD_RESERVE,
+					 .max_http_connections = files / 8,
+					 .ops = &ws_ops,
+					 .arg = d,
+				 });
+	memory_watch_sockets(d->context.memory, d->ws);
 	snprintf(d->name, sizeof(d->name), "%s", conf->name);
-	endpoints_open(d->server.ws, conf, d->name, sizeof(d->name));
-	d->server.batch = d->context.batch =
-		batch_new(&d->loop, &(struct batch_config){
-					    .conninfo = conf->url,
-					    .coordinator = d->name,
-					    .writers = (int)conf->writers,
-					    .queue_timeout = conf->queue_timeout,
-					    .up = on_database,
-					    .arg = d,
-				    });
+	endpoints_open(d->ws, conf, d->name, sizeof(d->name));
+	d->context.batch = batch_new(&d->loop, &(struct batch_config){
+						       .conninfo = conf->url,
+						       .coordinator = d->name,
+						       .writers = (int)conf->writers,
+						       .queue_timeout = conf->queue_timeout,
+						       .up = on_database,
+						       .arg = d,
+					       });
+	memory_watch_batch(d->context.memory, d->context.batch);
 	d->listener = listener_open(&d->context, &queue_ops, d->queue);
-	queue_set_listener(d->queue, d->listener);
-	d->registry = registry_new(&d->context, queue_print_workers, d->queue);
-	d->janitor = janitor_open(&d->context, on_db_clock, d);
+	queue_connect(d->queue, d->listener, d->sessions);
+	d->registry = registry_new(&d->context, sessions_print, d->sessions);
+	d->janitor = janitor_open(&d->context);
 	d->sampler = sampler_new(&d->context);
 	handle_signal(d, &d->sigterm, SIGTERM, on_terminate);
 	handle_signal(d, &d->sigint, SIGINT, on_terminate);
@@ -486,18 +476,22 @@ static void finish(struct daemon *d)
 {
 	int rc;
 
-	ws_free(d->server.ws);
-	batch_free(d->server.batch);
+	queue_free(d->queue);
+	resend_free(d->resend);
+	sessions_free(d->sessions);
+	ws_free(d->ws);
+	memory_watch_batch(d->context.memory, NULL);
+	batch_free(d->context.batch);
 	registry_free(d->registry);
 	listener_free(d->listener);
-	queue_free(d->queue);
 	sampler_free(d->sampler);
 	rc = uv_loop_close(&d->loop);
 	assert(rc == 0);
 	(void)rc;
-	keyring_free(d->server.keys);
-	free(d->server.route_stats);
-	free(d->routes);
+	keyring_free(d->context.keyring);
+	free(d->backpressure);
+	free(d->context.memory);
+	free(d->context.db_clock);
 	conf_free(d->conf);
 	log_info("stopped");
 }
@@ -573,8 +567,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	configure_log(d->conf);
-	d->server.keys = keyring_load(d->conf, &err);
-	if (d->server.keys == NULL)
+	d->context.keyring = keyring_load(d->conf, &err);
+	if (d->context.keyring == NULL)
 		fatalx("%s", err.p);
 	if (mode == 'k')
 		return 0;

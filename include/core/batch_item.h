@@ -54,14 +54,14 @@ struct batch_item {
 	void (*done)(struct batch_item *item, const struct batch_result *result);
 	/* ---- */
 	TAILQ_ENTRY(batch_item) entry;
-	bool submitted;     /* from batch_submit until done is called: for callers that submit the
-			     * same item again and again */
-	int64_t queued_at;  /* mono_ms() */
-	size_t bytes;       /* of its values */
-	bool one_by_one;    /* sent in a batch of its own */
-	bool resent;        /* it was in flight when its connection was lost */
-	bool timed_out;     /* its statement did not end in time when it was last sent one by one */
-	int tries;          /* that it was the reason, or may have been, for sending again */
+	bool submitted;    /* from batch_submit until done is called: for submitters that submit the
+			    * same item again and again */
+	int64_t queued_at; /* mono_ms() */
+	size_t bytes;      /* of its values */
+	bool one_by_one;   /* sent in a batch of its own */
+	bool resent;       /* it was in flight when its connection was lost */
+	bool timed_out;    /* its statement did not end in time when it was last sent one by one */
+	int tries;         /* that it was the reason, or may have been, for sending again */
 	int64_t not_before; /* mono_ms(): not sent earlier */
 };
 

@@ -12,4 +12,8 @@
  * "" is replaced by the host name and the port of the first listening socket. */
 void endpoints_open(struct ws *ws, const struct conf *conf, char *name, size_t size);
 
+/* For ws: how many connections there may be that are no websockets: from this address; from all, if
+ * it is NULL. Behind a proxy are many clients, who are known when their heads have come. */
+int endpoints_max_connections(const struct conf *conf, const char *address);
+
 #endif

@@ -11,10 +11,8 @@
 struct janitor;
 
 /* Connects. context is borrowed until janitor_close has called back, and its configuration read
- * again in each sweep. on_clock, with arg: by how many microseconds the database's clock is ahead
- * of ours, as measured by each sweep. */
-struct janitor *janitor_open(
-	const struct context *context, void (*on_clock)(void *arg, int64_t offset), void *arg);
+ * again in each sweep, which also measures the database's clock for it. */
+struct janitor *janitor_open(const struct context *context);
 
 /* Begins a sweep, if the database is there and the last one is over. A periodic task, as is its
  * interval in milliseconds ([janitor] interval): the argument is the janitor. */

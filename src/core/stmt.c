@@ -38,6 +38,10 @@ static void fill(const char *name, const char *event, struct buf *out)
 		fsm_sql_outcomes(out);
 		return;
 	}
+	if (strcmp(name, "state_of_reason") == 0) {
+		fsm_sql_state_of_reason(out);
+		return;
+	}
 	if (strcmp(name, "event") == 0) {
 		buf_adds(out, event);
 		return;

@@ -5,6 +5,8 @@
  */
 #include "http/endpoints.h"
 
+#include "lib/net.h"
+
 #include "lib/systemd.h"
 
 #include <stdlib.h>
@@ -94,4 +96,11 @@ void endpoints_open(struct ws *ws, const struct conf *conf, char *name, size_t s
 				endpoints[i].serves == WS_WORKERS ? main_serves
 								  : endpoints[i].serves,
 				name, size);
+}
+
+int endpoints_max_connections(const struct conf *conf, const char *address)
+{
+	bool many = address == NULL || net_list_has(conf->trusted_proxies, address);
+
+	return (int)(many ? conf->max_http_connections : conf->max_http_connections_per_address);
 }

@@ -21,7 +21,7 @@ struct hook {
 	struct batch_item item;
 	struct value values[INTAKE_IN_COUNT];
 	struct ws_http *http; /* NULL: the client has disconnected */
-	struct server *server;
+	const struct context *context;
 	size_t size; /* what it counts against the memory bound */
 	void (*enqueued)(void *arg);
 	void *arg;
@@ -103,7 +103,7 @@ static void on_done(struct batch_item *item, const struct batch_result *r)
 	respond_result(hook, r);
 	for (int i = 0; i < INTAKE_IN_COUNT; i++)
 		value_clear(&hook->values[i]);
-	channel_hold_bodies(hook->server, -(ptrdiff_t)hook->size);
+	memory_hold(hook->context->memory, MEMORY_BODIES, -(ptrdiff_t)hook->size);
 	free(hook);
 }
 
@@ -169,7 +169,7 @@ static bool read_id(const struct ws_head *head, struct uuid *id)
 }
 
 /* 0, or the status with which the request is refused. */
-static int check_head(const struct server *server, const struct ws_head *head, size_t length,
+static int check_head(const struct context *context, const struct ws_head *head, size_t length,
 	struct uuid *id, const char **why)
 {
 	struct uuid trigger;
@@ -182,7 +182,7 @@ static int check_head(const struct server *server, const struct ws_head *head, s
 		*why = "no such trigger";
 		return 404;
 	}
-	if (length > (size_t)server->conf->max_body) {
+	if (length > (size_t)context->conf->max_body) {
 		*why = "the body is too large";
 		return 413;
 	}
@@ -194,11 +194,11 @@ static int check_head(const struct server *server, const struct ws_head *head, s
 		*why = "x-meta-work-order-id is not a UUID";
 		return 400;
 	}
-	if (!batch_lane_is_up(server->batch, LANE_WRITE)) {
+	if (!batch_lane_is_up(context->batch, LANE_WRITE)) {
 		*why = "the database is not available; nothing was stored";
 		return 503;
 	}
-	if (!channel_body_fits(server, length)) {
+	if (!memory_has_room(context->memory, MEMORY_BODIES, length)) {
 		*why = "too many requests at once; nothing was stored";
 		return 503;
 	}
@@ -249,18 +249,18 @@ static void add_ids(struct value *v, const struct uuid *work_order)
 	value_uuid(v++, &clip);
 }
 
-void intake_head(
-	struct server *server, struct ws_http *http, const struct ws_head *head, size_t length)
+void intake_head(const struct context *context, struct ws_http *http, const struct ws_head *head,
+	size_t length)
 {
 	const char *why;
 	struct uuid id;
-	int status = check_head(server, head, length, &id, &why);
+	int status = check_head(context, head, length, &id, &why);
 
 	if (status != 0)
 		respond_error(http, status, status == 503 ? &id : NULL, why);
 }
 
-void intake_request(struct server *server, struct ws_http *http, const struct ws_head *head,
+void intake_request(const struct context *context, struct ws_http *http, const struct ws_head *head,
 	struct buf *body, void (*enqueued)(void *arg), void *arg)
 {
 	struct uuid trigger, id;
@@ -281,7 +281,7 @@ void intake_request(struct server *server, struct ws_http *http, const struct ws
 	}
 	hook = xcalloc(1, sizeof(*hook));
 	hook->http = http;
-	hook->server = server;
+	hook->context = context;
 	hook->size = sizeof(*hook) + 2 * body->n; /* a copy is sent to the database */
 	hook->enqueued = enqueued;
 	hook->arg = arg;
@@ -300,6 +300,6 @@ void intake_request(struct server *server, struct ws_http *http, const struct ws
 	add_proof(head, &hook->values[INTAKE_IN_SALT], &hook->values[INTAKE_IN_PROOF]);
 	add_ids(&hook->values[INTAKE_IN_WORK_ORDER_ID], &id);
 	ws_http_set_user(http, hook);
-	channel_hold_bodies(server, (ptrdiff_t)hook->size);
-	batch_submit(server->batch, LANE_WRITE, &hook->item);
+	memory_hold(context->memory, MEMORY_BODIES, (ptrdiff_t)hook->size);
+	batch_submit(context->batch, LANE_WRITE, &hook->item);
 }

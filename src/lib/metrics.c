@@ -258,6 +258,7 @@ static const struct {
 } expected[] = {
 	{ METRIC_HANDSHAKES, "result", "accepted unauthorized unavailable busy bad_request" },
 	{ METRIC_HTTP_CONNECTIONS, NULL, NULL },
+	{ METRIC_CHANNELS, NULL, NULL },
 	{ METRIC_HTTP_CONNECTIONS_DROPPED, "reason", "crowded stalled" },
 	{ METRIC_FINISHED_RUNS, "state", "success failed crashed cancelled killed exception" },
 	{ METRIC_LOST_RUNS, "clock", "lease deadline" },

@@ -5,6 +5,8 @@
 #include "run_channel.h"
 
 #include "core/plan_cache.h"
+#include "lib/pool.h"
+#include "lib/logger.h"
 #include "lib/crypto.h"
 #include "sql_columns.h"
 
@@ -27,7 +29,7 @@ static void check_plan(struct request *request)
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	plan_add(run_channel(request->channel), &b);
+	plan_add(run_channel(request_channel(request)), &b);
 	buf_addc(&b, '}');
 	reply_ok(request, (struct slice){ b.p, b.n });
 	buf_free(&b);
@@ -37,32 +39,61 @@ static void check_plan(struct request *request)
 
 /* A small one is read with others. A large one is read alone, when there is room for it; beside the
  * loop, where it is made into the reply too. */
-static const char small[] = "65536", any_size[] = "9223372036854775807"; /* bytes */
+static const char *const small[] = { "65536" }, *const any_size[] = { "9223372036854775807" };
+
+/* A large one on its way into the reply. */
+struct fetch {
+	struct memory_wait wait;
+	bool waits;
+	struct request *request;
+	struct pool_job job;
+	PGresult *res;
+	struct buf reply;
+};
+
+static void end_fetch(void *data)
+{
+	struct fetch *fetch = data;
+
+	if (fetch->waits)
+		memory_forget(request_context(fetch->request)->memory, &fetch->wait);
+	buf_free(&fetch->reply);
+	free(fetch);
+}
 
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	bind_claim(request, request->item.values);
-	request->item.scalars[0] = small;
+	bind_claim(request, request_values(request));
+	request_set_scalars(request, small, 1);
 	request_submit(request);
 }
 
-static void fetch_large(struct request *request)
+static void on_room(struct memory_wait *wait)
 {
-	batch_submit(request->server->batch, LANE_BODY, &request->item);
+	struct fetch *fetch = container_of(wait, struct fetch, wait);
+
+	fetch->waits = false;
+	request_set_scalars(fetch->request, any_size, 1);
+	request_hold(fetch->request, 2 * wait->bytes); /* in the result, and in the reply */
+	request_submit_for_large_result(fetch->request);
 }
 
+/* Columns: see dataclip.sql. */
 static bool more_dataclip(struct request *request, const struct batch_result *r)
 {
-	long long size = PQgetisnull(r->res, r->first, DATACLIP_OUT_SIZE)
-				 ? 0
-				 : atoll(PQgetvalue(r->res, r->first, DATACLIP_OUT_SIZE));
+	long long size = atoll(PQgetvalue(r->res, r->first, DATACLIP_OUT_SIZE));
+	struct fetch *fetch;
 
-	if (request->item.scalars[0] != small || size <= atoll(small) ||
+	if (size <= atoll(small[0]) || request_data(request) != NULL ||
 		!request_has_client(request))
 		return false;
-	request->item.scalars[0] = any_size;
-	request_await_room(request, (size_t)size, fetch_large);
+	fetch = xcalloc(1, sizeof(*fetch));
+	fetch->wait = (struct memory_wait){ .bytes = (size_t)size, .on_room = on_room };
+	fetch->waits = true;
+	fetch->request = request;
+	request_set_data(request, fetch, end_fetch);
+	memory_await(request_context(request)->memory, &fetch->wait);
 	return true;
 }
 
@@ -91,34 +122,25 @@ static void add_dataclip(const struct batch_result *r, struct buf *out)
 	}
 }
 
-/* A large one on its way into the reply. */
-struct fetched {
-	struct pool_job job;
-	struct request *request;
-	PGresult *res;
-	struct buf reply;
-};
-
 static void on_copy(struct pool_job *job)
 {
-	struct fetched *fetched = container_of(job, struct fetched, job);
+	struct fetch *fetch = container_of(job, struct fetch, job);
 
-	add_dataclip(&(struct batch_result){ .res = fetched->res, .rows = 1 }, &fetched->reply);
-	PQclear(fetched->res);
+	add_dataclip(&(struct batch_result){ .res = fetch->res, .rows = 1 }, &fetch->reply);
+	PQclear(fetch->res);
 }
 
 static void on_copied(struct pool_job *job)
 {
-	struct fetched *fetched = container_of(job, struct fetched, job);
+	struct fetch *fetch = container_of(job, struct fetch, job);
 
-	reply_binary(fetched->request, &fetched->reply);
-	free(fetched);
+	reply_binary(fetch->request, &fetch->reply);
 }
 
 static void reply_dataclip(struct request *request, const struct batch_result *r)
 {
+	struct fetch *fetch = request_data(request);
 	struct buf b = { 0 };
-	struct fetched *fetched;
 
 	if (strcmp(PQgetvalue(r->res, r->first, DATACLIP_OUT_VERDICT), "accepted") != 0) {
 		reply_error_code(request, "superseded", NULL);
@@ -128,12 +150,12 @@ static void reply_dataclip(struct request *request, const struct batch_result *r
 		add_dataclip(r, &b);
 		reply_binary(request, &b);
 	} else {
-		fetched = xcalloc(1, sizeof(*fetched));
-		*fetched = (struct fetched){ .request = request, .res = *r->alone, .reply = b };
+		fetch->res = *r->alone;
 		*r->alone = NULL;
-		fetched->job.work = on_copy;
-		fetched->job.done = on_copied;
-		pool_start(request->server->loop, &fetched->job);
+		fetch->reply = b;
+		fetch->job.work = on_copy;
+		fetch->job.done = on_copied;
+		pool_start(request_context(request)->loop, &fetch->job);
 	}
 }
 
@@ -148,7 +170,7 @@ static void check_credential(struct request *request)
 	struct value *v;
 
 	request_alloc_params(request, 1);
-	v = bind_claim(request, request->item.values);
+	v = bind_claim(request, request_values(request));
 	value_bigint(v + 1, CREDENTIAL_MAX + CRYPTO_OVERHEAD);
 	if (bind_fields(request, v))
 		request_submit(request);
@@ -166,17 +188,17 @@ static void reply_credential(struct request *request, const struct batch_result 
 	char text[UUID_TEXT];
 
 	if (strcmp(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_VERDICT), "accepted") != 0 ||
-		request->channel == NULL) {
+		request_channel(request) == NULL) {
 		reply_error_code(request, "not_found", NULL);
 		return;
 	}
 	if (!PQgetisnull(r->res, r->first, CREDENTIAL_OUT_BODY))
 		hex = slice_of(PQgetvalue(r->res, r->first, CREDENTIAL_OUT_BODY));
-	memcpy(id.b, request->item.values[CREDENTIAL_IN_CREDENTIAL_ID].p, sizeof(id.b));
-	if (plan_cache_open_credential(
-		    request->server->keys, slice_of(uuid_format(&id, text)), hex, &body, &why) &&
-		plan_cache_extend(
-			&run_channel(request->channel)->plan, (struct slice){ body.p, body.n }))
+	memcpy(id.b, request_values(request)[CREDENTIAL_IN_CREDENTIAL_ID].p, sizeof(id.b));
+	if (plan_cache_open_credential(request_context(request)->keyring,
+		    slice_of(uuid_format(&id, text)), hex, &body, &why) &&
+		plan_cache_extend(&run_channel(request_channel(request))->plan,
+			(struct slice){ body.p, body.n }))
 		reply_ok(request, (struct slice){ body.p, body.n });
 	else
 		reply_error_code(request, "not_found", NULL);
@@ -192,12 +214,15 @@ const struct route plan_routes[] = {
 	{
 		.topic = "run:",
 		.event = "fetch:plan",
+		.fetches = true,
+		.is_first = true,
 		.check = check_plan,
 		.accepts_any_payload = true,
 	},
 	{
 		.topic = "run:",
 		.event = "fetch:dataclip",
+		.fetches = true,
 		.stmt = "dataclip",
 		.lane = LANE_READ,
 		.check = check_dataclip,
@@ -208,6 +233,7 @@ const struct route plan_routes[] = {
 	{
 		.topic = "run:",
 		.event = "fetch:credential",
+		.fetches = true,
 		.stmt = "credential",
 		.lane = LANE_READ,
 		.check = check_credential,
@@ -215,5 +241,5 @@ const struct route plan_routes[] = {
 		.nfields = countof(credential_fields),
 		.reply = reply_credential,
 	},
+	ROUTES_END,
 };
-const int plan_nroutes = countof(plan_routes);

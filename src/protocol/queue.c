@@ -2,8 +2,10 @@
  * worker:queue: workers offer capacity and claim runs. Invariant: a claim whose answer cannot be
  * delivered releases its runs at once.
  */
-#include "protocol/routes.h"
+#include "run_channel.h"
 
+#include "lib/logger.h"
+#include "lib/metrics.h"
 #include "lib/signer.h"
 #include "services/listener.h"
 #include "sql_columns.h"
@@ -31,18 +33,18 @@ struct queue_channel {
 				claim since */
 };
 
-/* Why a run goes back, and what is said of it. */
-enum release_reason { RELEASE_UNHEARD, RELEASE_LOST, RELEASE_LEFT };
-static const char *const release_texts[] = {
-	[RELEASE_UNHEARD] = "the worker disconnected before the reply",
-	[RELEASE_LOST] = "its worker is back and had not heard the answer",
+/* Why a run goes back, and what the log says of it. */
+enum release_reason { RELEASE_CLIENT_GONE, RELEASE_UNDELIVERED, RELEASE_LEFT };
+static const char *const release_reasons[] = {
+	[RELEASE_CLIENT_GONE] = "the worker disconnected before the reply",
+	[RELEASE_UNDELIVERED] = "its worker is back and had not received the reply",
 	[RELEASE_LEFT] = "the worker left the topic before the start",
 };
 
 /* A run on its way back. */
 struct pending_release {
 	struct batch_item item;
-	struct server *server;
+	struct queue *queue;
 	enum release_reason why;
 	struct value values[RELEASE_IN_COUNT];
 	TAILQ_ENTRY(pending_release) entry;
@@ -53,15 +55,22 @@ struct pending_release {
 enum { JOIN_MS = 1000 };
 
 struct queue {
-	struct server *server;
+	const struct context *context;
 	const struct listener *listener;
+	const struct sessions *sessions;
+	int open;
 	TAILQ_HEAD(queue_list, queue_channel) channels; /* those to be notified next first */
 	TAILQ_HEAD(, pending_release) delayed;
 };
 
-static struct queue *queue_of(const struct server *server)
+static struct queue *queue_of(const struct request *request)
 {
-	return server->protocol;
+	return request_protocol(request);
+}
+
+static const struct conf *conf_of(const struct request *request)
+{
+	return request_context(request)->conf;
 }
 
 /* A claim: its scalars, as text; then, while they are being signed, the tokens of what it got. */
@@ -88,6 +97,13 @@ static struct run_claim read_grant(const PGresult *res, int row)
 	return g;
 }
 
+static void release_free(struct pending_release *pending_release)
+{
+	memory_hold(pending_release->queue->context->memory, MEMORY_MESSAGES,
+		-(ptrdiff_t)sizeof(*pending_release));
+	free(pending_release);
+}
+
 static void on_released(struct batch_item *item, const struct batch_result *res)
 {
 	struct pending_release *pending_release = container_of(item, struct pending_release, item);
@@ -99,25 +115,25 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 		log_about(LOG_LEVEL_NOTICE,
 			&(struct log_about){ .run = uuid_format(&item->run_id, run),
 				.event = "claim",
-				.code = pending_release->why == RELEASE_LEFT ? "left" : "unheard" },
-			"claim: released: %s", release_texts[pending_release->why]);
+				.code = pending_release->why == RELEASE_LEFT ? "left"
+									     : "undelivered" },
+			"claim: released: %s", release_reasons[pending_release->why]);
 		if (pending_release->why == RELEASE_LEFT)
 			metrics_add(metrics_seriesf(METRIC_RETURNED_RUNS, "reason=\"left\""), 1);
-		else if (pending_release->why == RELEASE_LOST)
+		else if (pending_release->why == RELEASE_UNDELIVERED)
 			metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
 	}
-	pending_release->server->open_requests--;
-	memory_account(pending_release->server, -(ptrdiff_t)sizeof(*pending_release));
-	free(pending_release);
+	pending_release->queue->open--;
+	release_free(pending_release);
 }
 
 static struct pending_release *release_new(
-	struct server *server, const struct run_claim *grant, enum release_reason why)
+	struct queue *queue, const struct run_claim *grant, enum release_reason why)
 {
 	struct pending_release *pending_release = xcalloc(1, sizeof(*pending_release));
 	struct batch_item *item = &pending_release->item;
 
-	pending_release->server = server;
+	pending_release->queue = queue;
 	pending_release->why = why;
 	item->stmt = stmt_get("release");
 	item->rows = 1;
@@ -129,33 +145,45 @@ static struct pending_release *release_new(
 	value_bool(&item->values[RELEASE_IN_LEFT], why == RELEASE_LEFT);
 	item->locks = item->settles = true;
 	item->done = on_released;
-	memory_account(server, sizeof(*pending_release));
+	memory_hold(queue->context->memory, MEMORY_MESSAGES, sizeof(*pending_release));
 	return pending_release;
 }
 
-/* Counts as an open request, so that a shutdown waits for it. */
 static void release_submit(struct pending_release *pending_release)
 {
-	pending_release->server->open_requests++;
-	batch_submit(pending_release->server->batch, LANE_WRITE, &pending_release->item);
+	struct queue *queue = pending_release->queue;
+
+	queue->open++;
+	batch_submit(queue->context->batch, LANE_WRITE, &pending_release->item);
 }
 
 static void release_claim(
-	struct server *server, const struct run_claim *grant, enum release_reason why)
+	struct queue *queue, const struct run_claim *grant, enum release_reason why)
 {
-	if (why == RELEASE_UNHEARD)
+	if (why == RELEASE_CLIENT_GONE)
 		metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
-	release_submit(release_new(server, grant, why));
+	release_submit(release_new(queue, grant, why));
 }
 
 /* A start that is on its way is stored first, and then nothing is given back. */
-void queue_release_left(struct server *server, const struct run_claim *claim)
+void queue_release_left(struct queue *queue, const struct run_claim *claim)
 {
-	release_claim(server, claim, RELEASE_LEFT);
+	release_claim(queue, claim, RELEASE_LEFT);
 }
 
-void queue_release_due(struct queue *queue)
+void queue_add_open(struct queue *queue, int n)
 {
+	queue->open += n;
+}
+
+int queue_open(const struct queue *queue)
+{
+	return queue->open;
+}
+
+void queue_release_due(void *arg)
+{
+	struct queue *queue = arg;
 	struct pending_release *pending_release;
 
 	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL &&
@@ -169,23 +197,24 @@ void queue_release_due(struct queue *queue)
 
 static struct queue_channel *queue_channel(const struct channel *channel)
 {
-	return channel->data;
+	return channel_data(channel);
 }
 
 static void end_channel(struct channel *channel)
 {
 	struct queue_channel *worker = queue_channel(channel);
+	struct queue *queue = channel_protocol(channel);
 
 	if (worker->channel != NULL)
-		TAILQ_REMOVE(&queue_of(channel->session->server)->channels, worker, entry);
+		TAILQ_REMOVE(&queue->channels, worker, entry);
 }
 
 /* Has it fewer runs than it offered to execute? */
 static bool has_capacity(const struct queue_channel *worker)
 {
-	const struct session *session = worker->channel->session;
+	const struct session *session = channel_session(worker->channel);
 
-	return !session->closing && session_run_count(session) < worker->capacity;
+	return !session_is_closing(session) && session_run_count(session) < worker->capacity;
 }
 
 static bool claim_expected(const struct queue_channel *worker)
@@ -213,26 +242,29 @@ static bool message_expected(const struct channel *channel)
 	return has_capacity(queue_channel(channel)) && claim_expected(queue_channel(channel));
 }
 
+static int capacity_of(const struct channel *channel)
+{
+	return queue_channel(channel)->capacity;
+}
+
 const struct channel_kind queue_kind = {
 	.topic = "worker:queue",
 	.size = sizeof(struct queue_channel),
 	.end = end_channel,
 	.on_drain = on_drain,
 	.message_expected = message_expected,
+	.capacity = capacity_of,
 };
-
-const struct channel_kind *const protocol_kinds[] = { &queue_kind, &run_kind, NULL };
 
 /* ---- all of them ---- */
 
-struct queue *queue_new(struct server *server)
+struct queue *queue_new(const struct context *context)
 {
 	struct queue *queue = xcalloc(1, sizeof(*queue));
 
-	queue->server = server;
+	queue->context = context;
 	TAILQ_INIT(&queue->channels);
 	TAILQ_INIT(&queue->delayed);
-	server->protocol = queue;
 	return queue;
 }
 
@@ -242,19 +274,16 @@ void queue_free(struct queue *queue)
 
 	while ((pending_release = TAILQ_FIRST(&queue->delayed)) != NULL) {
 		TAILQ_REMOVE(&queue->delayed, pending_release, entry);
-		free(pending_release);
+		release_free(pending_release);
 	}
 	free(queue);
 }
 
-void queue_set_listener(struct queue *queue, const struct listener *listener)
+void queue_connect(
+	struct queue *queue, const struct listener *listener, const struct sessions *sessions)
 {
 	queue->listener = listener;
-}
-
-static bool nothing_waits(const struct server *server)
-{
-	return listener_nothing_waits(queue_of(server)->listener);
+	queue->sessions = sessions;
 }
 
 int queue_capacity(void *arg)
@@ -263,9 +292,9 @@ int queue_capacity(void *arg)
 	const struct queue_channel *worker;
 	int n = 0;
 
-	if (queue->server->draining)
+	if (sessions_are_draining(queue->sessions))
 		return -1;
-	if (channel_plans_full(queue->server))
+	if (memory_plans_are_full(queue->context->memory))
 		return 0;
 	TAILQ_FOREACH (worker, &queue->channels, entry)
 		n += has_capacity(worker);
@@ -292,75 +321,49 @@ void queue_offer(void *arg, int runs)
 	}
 }
 
-/* Times as seconds ago: whose clock it was does not matter then. */
-static void print_worker(struct buf *b, const struct session *session)
-{
-	const struct channel *channel = session_channel(session, &queue_kind);
-	int64_t now = now_us();
-
-	buf_addf(b, "%s{\"worker\":", b->n > 1 ? "," : "");
-	buf_add_json(b, slice_of(session->worker_id));
-	buf_adds(b, ",\"address\":");
-	buf_add_json(b, slice_of(session->address));
-	buf_addf(b, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"silent\":%.3f}",
-		channel != NULL ? queue_channel(channel)->capacity : 0, session_run_count(session),
-		(double)(now - session->connected) / 1e6, (double)(now - session->active_at) / 1e6);
-}
-
-void queue_print_workers(void *arg, struct buf *out)
-{
-	const struct queue *queue = arg;
-	const struct session *session;
-
-	buf_addc(out, '[');
-	TAILQ_FOREACH (session, &queue->server->conns, entry)
-		print_worker(out, session);
-	buf_addc(out, ']');
-}
-
 static const char default_queues[] = "manual\x1f*";
 
 /* The client ignores what it does not wait for. Before the answer to the join, upon which it sends
  * what it has kept back, under new refs, and forgets the old ones. */
 static void open_queue(struct request *request)
 {
-	struct queue_channel *worker = queue_channel(request->channel);
+	struct queue_channel *worker = queue_channel(request_channel(request));
 	int64_t capacity;
 
-	request_answer_below(request, slice_of("{\"runs\":[]}"), "claim");
+	resend_answer_below(request, slice_of("{\"runs\":[]}"), "claim");
 
-	if (!jscan_int(jscan_member(request->frame.payload, "capacity"), &capacity) || capacity < 1)
+	if (!jscan_int(request_member(request, "capacity"), &capacity) || capacity < 1)
 		capacity = 1;
-	worker->channel = request->channel;
+	worker->channel = request_channel(request);
 	worker->capacity = capacity < MAX_DEMAND ? (int)capacity : MAX_DEMAND;
-	TAILQ_INSERT_TAIL(&queue_of(request->server)->channels, worker, entry);
-	reply_joined(request, slice_of("{}"));
+	TAILQ_INSERT_TAIL(&queue_of(request)->channels, worker, entry);
+	channel_accept_join(request, slice_of("{}"));
 }
 
 static void check_join(struct request *request)
 {
-	char *worker = xstrdup(request->session->worker_id);
+	char *worker = xstrdup(request_worker(request));
 
 	request_alloc_params(request, 1);
-	value_take(&request->item.values[LOST_CLAIMS_IN_WORKER],
+	value_take(&request_values(request)[LOST_CLAIMS_IN_WORKER],
 		&(struct buf){ worker, strlen(worker), 0 });
-	if (batch_lane_is_up(request->server->batch, LANE_READ))
+	if (batch_lane_is_up(request_context(request)->batch, LANE_READ))
 		request_submit(request);
 	else
 		open_queue(request);
 }
 
-/* Gives back what its lost claims took, a moment later: what it heard of after all, it joins in the
- * same breath as the queue. */
+/* Releases what its lost claims took, a moment later: if a reply arrived after all, the worker
+ * joins those runs together with the queue. */
 static void reply_join(struct request *request, const struct batch_result *r)
 {
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct run_claim grant = read_grant(r->res, i);
 		struct pending_release *pending_release =
-			release_new(request->server, &grant, RELEASE_LOST);
+			release_new(queue_of(request), &grant, RELEASE_UNDELIVERED);
 
 		pending_release->due = mono_ms() + JOIN_MS;
-		TAILQ_INSERT_TAIL(&queue_of(request->server)->delayed, pending_release, entry);
+		TAILQ_INSERT_TAIL(&queue_of(request)->delayed, pending_release, entry);
 	}
 	open_queue(request);
 }
@@ -402,44 +405,46 @@ static struct claim *claim_new(struct slice queues)
 
 static void check_claim(struct request *request)
 {
-	const struct conf *conf = request->server->conf;
+	const struct conf *conf = conf_of(request);
+	const struct queue *queue = queue_of(request);
+	bool nothing_waits = listener_nothing_waits(queue->listener);
 	struct claim *claim;
 	struct value *v;
 	int64_t demand;
 
-	if (nothing_waits(request->server) || request->server->draining ||
-		channel_plans_full(request->server) ||
-		!batch_lane_is_up(request->server->batch, LANE_CLAIM)) {
-		if (nothing_waits(request->server))
+	if (nothing_waits || sessions_are_draining(queue->sessions) ||
+		memory_plans_are_full(queue->context->memory) ||
+		!batch_lane_is_up(queue->context->batch, LANE_CLAIM)) {
+		if (nothing_waits)
 			metrics_add(metrics_series(METRIC_EMPTY_CLAIMS, NULL), 1);
-		queue_channel(request->channel)->notified_at = 0;
+		queue_channel(request_channel(request))->notified_at = 0;
 		reply_ok(request, slice_of("{\"runs\":[]}"));
 		return;
 	}
-	if (!jscan_int(jscan_member(request->frame.payload, "demand"), &demand) || demand < 1)
+	if (!jscan_int(request_member(request, "demand"), &demand) || demand < 1)
 		demand = 1;
-	request->route_data = claim = claim_new(jscan_member(request->frame.payload, "queues"));
+	claim = claim_new(request_member(request, "queues"));
 	claim->request = request;
+	request_set_data(request, claim, NULL);
 	snprintf(claim->timeout, sizeof(claim->timeout), "%lld", (long long)conf->default_timeout);
 	snprintf(claim->grace, sizeof(claim->grace), "%lld", (long long)conf->grace);
 	snprintf(claim->lease, sizeof(claim->lease), "%lld", (long long)conf->lease);
 	request_alloc_params(request, 1);
-	request->item.scalars[0] = claim->queues;
-	request->item.scalars[1] = claim->timeout;
-	request->item.scalars[2] = claim->grace;
-	request->item.scalars[3] = claim->lease;
-	v = request->item.values;
+	request_set_scalars(request,
+		(const char *const[]){ claim->queues, claim->timeout, claim->grace, claim->lease },
+		4);
+	v = request_values(request);
 	value_int(v++, demand < MAX_DEMAND ? (int32_t)demand : MAX_DEMAND);
-	if (!field_text(jscan_member(request->frame.payload, "worker_name"), v) || v->n == 0)
-		value_text(v, slice_of(request->session->worker_id));
+	if (!field_text(request_member(request, "worker_name"), v) || v->n == 0)
+		value_text(v, slice_of(request_worker(request)));
 	if (v->owned == NULL) /* the connection may go before the claim does */
 		value_take(v, &(struct buf){ xstrndup(v->p, (size_t)v->n), (size_t)v->n, 0 });
 	request_submit(request);
 }
 
-static json_t *token_claims(const struct server *server, const PGresult *res, int row)
+static json_t *token_claims(const struct conf *conf, const PGresult *res, int row)
 {
-	int64_t now = now_us() / 1000000, window = server->conf->late_window / 1000;
+	int64_t now = now_us() / 1000000, window = conf->late_window / 1000;
 	const char *id = PQgetvalue(res, row, CLAIM_OUT_ID);
 	json_t *claims = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, s:s}", "iss",
 		"Lightning", "id", id, "sub", json_sprintf("run:%s", id), "iat", (json_int_t)now,
@@ -461,7 +466,7 @@ static void claim_client_gone(struct request *request, const struct batch_result
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		struct run_claim grant = read_grant(r->res, i);
 
-		release_claim(request->server, &grant, RELEASE_UNHEARD);
+		release_claim(queue_of(request), &grant, RELEASE_CLIENT_GONE);
 	}
 }
 
@@ -482,7 +487,7 @@ static void answer_claim(const struct claim *claim)
 		uuid_format(&claim->grants[i].run_id, id);
 		log_about(LOG_LEVEL_DEBUG,
 			&(struct log_about){ .run = id,
-				.worker = claim->request->session->worker_id,
+				.worker = request_worker(claim->request),
 				.event = "claim" },
 			"claim: delivered");
 		buf_addf(&b, "%s{\"id\":\"%s\",\"token\":\"%s\"}", i > 0 ? "," : "", id,
@@ -506,7 +511,7 @@ static void on_signed(struct signer_job *job)
 		answer_claim(claim);
 	} else {
 		for (int i = 0; i < n; i++)
-			release_claim(claim->request->server, &grants[i], RELEASE_UNHEARD);
+			release_claim(queue_of(claim->request), &grants[i], RELEASE_CLIENT_GONE);
 		request_client_gone(claim->request);
 	}
 	for (int i = 0; i < n; i++) {
@@ -519,24 +524,24 @@ static void on_signed(struct signer_job *job)
 
 static void reply_claim(struct request *request, const struct batch_result *r)
 {
-	struct claim *claim = request->route_data;
+	struct claim *claim = request_data(request);
 	struct signer_job *job = &claim->job;
 
-	queue_channel(request->channel)->notified_at = 0;
+	queue_channel(request_channel(request))->notified_at = 0;
 	if (r->rows == 0) {
 		reply_ok(request, slice_of("{\"runs\":[]}"));
 		return;
 	}
-	*job = (struct signer_job){
-		.key = keyring_signing_key(request->server->keys), .n = r->rows, .done = on_signed
-	};
+	*job = (struct signer_job){ .key = keyring_signing_key(request_context(request)->keyring),
+		.n = r->rows,
+		.done = on_signed };
 	job->tokens = xcalloc((size_t)job->n, sizeof(*job->tokens));
 	claim->grants = xcalloc((size_t)job->n, sizeof(*claim->grants));
 	for (int i = 0; i < job->n; i++) {
 		claim->grants[i] = read_grant(r->res, r->first + i);
-		job->tokens[i].claims = token_claims(request->server, r->res, r->first + i);
+		job->tokens[i].claims = token_claims(conf_of(request), r->res, r->first + i);
 	}
-	signer_start(request->server->loop, job);
+	signer_start(request_context(request)->loop, job);
 }
 
 const struct route queue_routes[] = {
@@ -561,5 +566,9 @@ const struct route queue_routes[] = {
 		.failed = claim_failed,
 		.accepts_any_payload = true,
 	},
+	ROUTES_END,
 };
-const int queue_nroutes = countof(queue_routes);
+
+const struct route *const protocol_routes[] = { queue_routes, run_routes, step_routes, log_routes,
+	plan_routes, NULL };
+const struct channel_kind *const protocol_kinds[] = { &queue_kind, &run_kind, NULL };

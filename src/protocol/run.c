@@ -7,6 +7,7 @@
 
 #include "lib/crypto.h"
 #include "core/fsm.h"
+#include "lib/metrics.h"
 #include "core/plan_cache.h"
 #include "services/lease.h"
 #include "sql_columns.h"
@@ -15,11 +16,6 @@
 #include <stdlib.h>
 
 /* ---- the channel ---- */
-
-struct run_channel *run_channel(const struct channel *channel)
-{
-	return channel->data;
-}
 
 void run_channel_started(const struct channel *channel)
 {
@@ -35,20 +31,26 @@ static void end_channel(struct channel *channel)
 /* A lease is renewed at most once in a quarter of its length. */
 static void on_activity(struct channel *channel)
 {
-	const struct server *server = channel->session->server;
+	const struct context *context = channel_context(channel);
 	struct run_channel *run = run_channel(channel);
-	int64_t lease = server->conf->lease, now = mono_ms();
+	int64_t lease = context->conf->lease, now = mono_ms();
 
 	if (lease == 0 || run->stale || now - run->lease_renewed_at < lease / 4)
 		return;
 	run->lease_renewed_at = now;
-	lease_renew(server->batch, &run->claim, lease);
+	lease_renew(context->batch, &run->claim, lease);
 }
 
 static void on_left(struct channel *channel)
 {
 	if (!run_channel(channel)->run_started)
-		queue_release_left(channel->session->server, &run_channel(channel)->claim);
+		queue_release_left(channel_protocol(channel), &run_channel(channel)->claim);
+}
+
+static void on_disconnect(struct channel *channel, enum ws_end how, int code)
+{
+	if (!run_channel(channel)->stale && !batch_is_closed(channel_context(channel)->batch))
+		disconnect_record(channel, how, code);
 }
 
 static bool message_expected(const struct channel *channel)
@@ -77,6 +79,7 @@ const struct channel_kind run_kind = {
 	.end = end_channel,
 	.on_activity = on_activity,
 	.on_left = on_left,
+	.on_disconnect = on_disconnect,
 	.message_expected = message_expected,
 	.keeps_replies = keeps_replies,
 	.claim = claim_of,
@@ -113,7 +116,7 @@ static bool read_token(
 	sub = json_string_value(json_object_get(claims, "sub"));
 	epoch = json_object_get(claims, "epoch");
 	fine = iss != NULL && strcmp(iss, "Lightning") == 0 && sub != NULL &&
-	       strcmp(sub, channel->topic) == 0 && json_is_integer(epoch) &&
+	       strcmp(sub, channel_topic(channel)) == 0 && json_is_integer(epoch) &&
 	       json_integer_value(epoch) >= 0 && json_integer_value(epoch) <= INT_MAX &&
 	       claims_times(claims) && claim_uuid(claims, "claim", &claim->claim) &&
 	       claim_uuid(claims, "id", &claim->run_id) &&
@@ -128,20 +131,20 @@ static bool read_token(
 
 static void check_join(struct request *request)
 {
-	struct channel *channel = request->channel;
+	const struct context *context = request_context(request);
 	struct value token = { 0 }, *v;
-	bool fine = field_text(jscan_member(request->frame.payload, "token"), &token) &&
-		    read_token(channel, request->server->keys,
+	bool fine = field_text(request_member(request, "token"), &token) &&
+		    read_token(request_channel(request), context->keyring,
 			    (struct slice){ token.p, (size_t)token.n });
 
 	value_clear(&token);
 	if (!fine) {
-		reply_join_error(request, "unauthorized");
+		channel_refuse_join(request, "unauthorized");
 		return;
 	}
 	request_alloc_params(request, 1);
-	v = bind_late_policy(request, bind_claim(request, request->item.values));
-	value_bigint(v++, request->server->conf->lease * 1000);
+	v = bind_late_policy(request, bind_claim(request, request_values(request)));
+	value_bigint(v++, context->conf->lease * 1000);
 	value_bigint(v++, CREDENTIAL_MAX + CRYPTO_OVERHEAD);
 	value_bigint(v, SCRUB_MAX);
 	request_submit(request);
@@ -167,7 +170,7 @@ static char *render_options(const PGresult *res, int row, bool saves)
  * jobs, which ends the run in it at once. */
 static void get_cached_plan(struct request *request, const PGresult *res, int row)
 {
-	struct run_channel *run = run_channel(request->channel);
+	struct run_channel *run = run_channel(request_channel(request));
 	char *options = render_options(res, row, run->save_dataclips);
 	const char *body = PQgetvalue(res, row, RUN_JOIN_OUT_BODY);
 	struct slice credentials = { 0 };
@@ -183,8 +186,8 @@ static void get_cached_plan(struct request *request, const PGresult *res, int ro
 	buf_addf(&b, ",\"options\":%s", options);
 	if (!PQgetisnull(res, row, RUN_JOIN_OUT_CREDENTIALS))
 		credentials = slice_of(PQgetvalue(res, row, RUN_JOIN_OUT_CREDENTIALS));
-	run->plan = plan_cache_get(request->server->loop, request->server->keys,
-		(struct slice){ b.p, b.n }, credentials);
+	run->plan = plan_cache_get(request_context(request)->loop,
+		request_context(request)->keyring, (struct slice){ b.p, b.n }, credentials);
 	buf_free(&b);
 	free(options);
 }
@@ -201,7 +204,7 @@ static void on_cached_plan(struct plan_cache_wait *wait)
 	struct request *request = container_of(wait, struct joining, wait)->request;
 
 	if (request_has_client(request))
-		reply_joined(request, slice_of("{}"));
+		channel_accept_join(request, slice_of("{}"));
 	else
 		request_client_gone(request);
 }
@@ -214,9 +217,9 @@ static void answer_lost_plan(const struct request *request)
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	plan_add(run_channel(request->channel), &b);
+	plan_add(run_channel(request_channel(request)), &b);
 	buf_adds(&b, ",\"warnings\":{\"message\":[\"could not be stored: lost\"]}}");
-	request_answer_below(request, (struct slice){ b.p, b.n }, "plan");
+	resend_answer_below(request, (struct slice){ b.p, b.n }, "plan");
 	buf_free(&b);
 }
 
@@ -224,15 +227,16 @@ static void reply_join(struct request *request, const struct batch_result *r)
 {
 	struct joining *joining;
 	const char *verdict = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_VERDICT);
-	struct run_channel *run = run_channel(request->channel);
+	struct run_channel *run = run_channel(request_channel(request));
 
 	if (strcmp(verdict, "superseded") == 0) {
-		reply_join_error(request, verdict);
+		channel_refuse_join(request, verdict);
 		return;
 	}
 	run->stale = strcmp(verdict, "stale") == 0;
 	run->run_started = run->stale ||
 			   strcmp(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STATE), "claimed") != 0;
+	run->joins = atoi(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_JOINS));
 	run->lease_renewed_at = mono_ms();
 	run->save_dataclips = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_SAVE_DATACLIPS)[0] == 't';
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STARTING_ID)),
@@ -248,13 +252,13 @@ static void reply_join(struct request *request, const struct batch_result *r)
 				    "event=\"phx_join\",outcome=\"over_limit\",policy=\"yield\""),
 			1);
 	if (PQgetvalue(r->res, r->first, RUN_JOIN_OUT_UNPLANNED)[0] == 't' &&
-		!channel_is_past_plan(request->channel))
+		!resend_has_asked(request_channel(request)))
 		answer_lost_plan(request);
 	joining = xcalloc(1, sizeof(*joining));
 	*joining = (struct joining){ .request = request, .wait.ready = on_cached_plan };
-	request->route_data = joining;
+	request_set_data(request, joining, NULL);
 	if (plan_cache_await(run->plan, &joining->wait))
-		reply_joined(request, slice_of("{}"));
+		channel_accept_join(request, slice_of("{}"));
 }
 
 /* A refused first join loses the run silently; a closed socket comes back. */
@@ -263,7 +267,7 @@ static void join_failed(struct request *request, const char *code)
 	if (strcmp(code, "unavailable") == 0 || strcmp(code, "busy") == 0)
 		reply_by_closing(request, 1012);
 	else
-		reply_join_error(request, "unauthorized");
+		channel_refuse_join(request, "unauthorized");
 }
 
 /* ---- run:start ---- */
@@ -275,7 +279,7 @@ static const struct field start_fields[] = {
 
 static void reply_start(struct request *request, const struct batch_result *r)
 {
-	run_channel_started(request->channel);
+	run_channel_started(request_channel(request));
 	if (!reply_if_refused(request, r))
 		reply_ok_with(request, "");
 }
@@ -320,7 +324,7 @@ static const char *read_final_state(struct slice state, struct buf *out)
 
 static void check_complete(struct request *request)
 {
-	struct value *rest = bind_common(request), *v = request->item.values;
+	struct value *rest = bind_common(request), *v = request_values(request);
 	struct uuid state_id = uuid_new();
 	const char *state, *why = NULL;
 
@@ -333,15 +337,15 @@ static void check_complete(struct request *request)
 			request, &(struct error_reply){ "state", "is invalid", "invalid" });
 		return;
 	}
-	request->target_state = state;
+	request_set_target_state(request, state);
 	value_clear(&v[RUN_COMPLETE_IN_NEW_STATE]);
 	value_text(&v[RUN_COMPLETE_IN_NEW_STATE], slice_of(state));
 	value_uuid(&v[RUN_COMPLETE_IN_STATE_ID], &state_id);
 	value_bool(&v[RUN_COMPLETE_IN_STORED], false);
-	if (run_channel(request->channel)->save_dataclips)
+	if (run_channel(request_channel(request))->save_dataclips)
 		why = request_content(
 			request, &v[RUN_COMPLETE_IN_FINAL_STATE]); /* there need be none */
-	if (why != NULL && request->frame.cut)
+	if (why != NULL && request_is_truncated(request))
 		reply_add_warning(request, "final_state", why);
 	request_submit_with_body(request, NULL, &v[RUN_COMPLETE_IN_STATE_ID],
 		&v[RUN_COMPLETE_IN_FINAL_STATE], &v[RUN_COMPLETE_IN_STORED], "final_state");
@@ -349,7 +353,7 @@ static void check_complete(struct request *request)
 
 static void reply_complete(struct request *request, const struct batch_result *r)
 {
-	run_channel_started(request->channel);
+	run_channel_started(request_channel(request));
 	if (reply_if_refused(request, r))
 		return;
 	if (PQgetvalue(r->res, r->first, RUN_COMPLETE_OUT_CLIP_MISSING)[0] == 't')
@@ -391,5 +395,5 @@ const struct route run_routes[] = {
 		.nfields = countof(complete_fields),
 		.reply = reply_complete,
 	},
+	ROUTES_END,
 };
-const int run_nroutes = countof(run_routes);

@@ -2,11 +2,13 @@
  * run:log and run:batch_logs. Invariants: always `ok` (an error keeps the real worker from ever
  * sending its run:complete), what could not be stored is named, and no secret reaches the table.
  * The lines of a message are read and stored in parts, the next one when the one before is
- * committed: however many there are, nobody waits long for them.
+ * committed: however many there are, other messages do not wait long for them.
  */
 #include "run_channel.h"
 
 #include "core/plan_cache.h"
+#include "lib/metrics.h"
+#include "lib/pool.h"
 #include "sql_columns.h"
 
 #include <stdlib.h>
@@ -153,7 +155,7 @@ static bool read_line(struct walk *walk, const struct slice raw[MEMBERS], struct
 	value_uuid(&v[LOG_LINES_IN_ID], &id);
 	if (jscan_type(raw[STEP_ID]) > JSCAN_NULL) {
 		if (!field_uuid(raw[STEP_ID], &id))
-			id = uuid_at(walk->place); /* nobody's */
+			id = uuid_at(walk->place); /* no step has it */
 		value_uuid(&v[LOG_LINES_IN_STEP_ID], &id);
 	}
 	value_text(&v[LOG_LINES_IN_LEVEL], slice_of(level_of(raw[LEVEL])));
@@ -224,11 +226,11 @@ static void read_part(struct walk *walk)
 		walk->trouble[TOO_MANY] = jscan_next(&walk->rest, &key, &line);
 }
 
-static void end_walk(void *route_data);
+static void end_walk(void *data);
 
 static struct walk *walk_new(struct request *request, struct slice lines)
 {
-	const struct run_channel *run = run_channel(request->channel);
+	const struct run_channel *run = run_channel(request_channel(request));
 	struct walk *walk = xcalloc(1, sizeof(*walk));
 	size_t most;
 
@@ -238,15 +240,15 @@ static struct walk *walk_new(struct request *request, struct slice lines)
 	walk->place = uuid_reserve(most < LINES_MAX ? most : LINES_MAX);
 	walk->claim = run->claim;
 	walk->plan = plan_cache_keep(run->plan);
-	walk->received = request->received;
+	walk->received = request_received(request);
 	walk->request = request;
-	request_own(request, walk, end_walk);
+	request_set_data(request, walk, end_walk);
 	return walk;
 }
 
-static void end_walk(void *route_data)
+static void end_walk(void *data)
 {
-	struct walk *walk = route_data;
+	struct walk *walk = data;
 
 	plan_cache_release(walk->plan);
 	drop_part(walk);
@@ -261,7 +263,7 @@ static void warn(struct request *request, const char *field, const char *message
 
 static void answer(struct request *request, const char *member)
 {
-	const struct walk *walk = request->route_data;
+	const struct walk *walk = request_data(request);
 
 	for (int i = 0; i < TROUBLES; i++)
 		if (walk->trouble[i])
@@ -308,25 +310,24 @@ static void on_read(struct pool_job *job)
 	}
 }
 
-/* Reads the next part and submits it in this way; false if there was none. While a part of a large
- * message is being read, the message keeps its place among those of its run. */
-static bool next_part(struct walk *walk, void (*submit)(struct request *request))
+/* Reads the next part and submits it; false if there was none. While a part of a large message is
+ * being read, the message keeps its place among those of its run. */
+static bool next_part(struct walk *walk)
 {
 	struct request *request = walk->request;
 
-	if (request->payload.text.p != NULL) {
+	if (request_is_large(request)) {
 		request_take_values(request, NULL, 0);
-		request->item.waits = true;
-		submit(request);
+		request_submit_waiting(request);
 		walk->job.work = on_work;
 		walk->job.done = on_read;
-		pool_start(request->server->loop, &walk->job);
+		pool_start(request_context(request)->loop, &walk->job);
 		return true;
 	}
 	read_part(walk);
 	if (!take_part(walk))
 		return false;
-	submit(request);
+	request_submit(request);
 	return true;
 }
 
@@ -335,9 +336,8 @@ static void check_log(struct request *request)
 	struct walk *walk = walk_new(request, (struct slice){ 0 });
 
 	walk->single = true;
-	slice_pick(request->frame.payload, members, MEMBERS, walk->raw);
-	walk->raw[MESSAGE] = request_member(request, "message");
-	if (!next_part(walk, request_submit))
+	request_pick(request, members, MEMBERS, walk->raw);
+	if (!next_part(walk))
 		end(request);
 }
 
@@ -348,14 +348,14 @@ static void check_batch(struct request *request)
 	struct walk *walk = walk_new(request, array ? logs : (struct slice){ 0 });
 
 	walk->trouble[LOGS] = !array;
-	if (!next_part(walk, request_submit))
+	if (!next_part(walk))
 		end(request);
 }
 
 /* The result has a row for each line. */
 static void read_verdicts(struct request *request, const struct batch_result *r)
 {
-	struct walk *walk = request->route_data;
+	struct walk *walk = request_data(request);
 
 	for (int i = r->first; i < r->first + r->rows; i++) {
 		if (PQgetvalue(r->res, i, LOG_LINES_OUT_VERDICT)[0] == 's')
@@ -367,10 +367,10 @@ static void read_verdicts(struct request *request, const struct batch_result *r)
 
 static bool more_lines(struct request *request, const struct batch_result *r)
 {
-	struct walk *walk = request->route_data;
+	struct walk *walk = request_data(request);
 
 	read_verdicts(request, r);
-	return !walk->trouble[SUPERSEDED] && next_part(walk, request_continue);
+	return !walk->trouble[SUPERSEDED] && next_part(walk);
 }
 
 static void reply_log(struct request *request, const struct batch_result *r)
@@ -380,7 +380,7 @@ static void reply_log(struct request *request, const struct batch_result *r)
 
 	read_verdicts(request, r);
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, LOG_LINES_OUT_MOVED)), &id))
-		memcpy(id.b, request->item.values[LOG_LINES_IN_ID].p, sizeof(id.b));
+		memcpy(id.b, request_values(request)[LOG_LINES_IN_ID].p, sizeof(id.b));
 	snprintf(member, sizeof(member), "\"log_line_id\":\"%s\"", uuid_format(&id, text));
 	answer(request, member);
 }
@@ -418,5 +418,5 @@ const struct route log_routes[] = {
 		.reply = reply_batch,
 		.failed = log_failed,
 	},
+	ROUTES_END,
 };
-const int log_nroutes = countof(log_routes);

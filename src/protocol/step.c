@@ -31,7 +31,7 @@ static void ok_step(struct request *request)
 	struct uuid id;
 	char text[UUID_TEXT], member[64];
 
-	memcpy(id.b, request->item.values[STEP_START_IN_STEP_ID].p, sizeof(id.b));
+	memcpy(id.b, request_values(request)[STEP_START_IN_STEP_ID].p, sizeof(id.b));
 	snprintf(member, sizeof(member), "\"step_id\":\"%s\"", uuid_format(&id, text));
 	reply_ok_with(request, member);
 }
@@ -40,7 +40,7 @@ static void reply_start(struct request *request, const struct batch_result *r)
 {
 	if (reply_if_refused(request, r))
 		return;
-	run_channel_started(request->channel);
+	run_channel_started(request_channel(request));
 	if (PQgetvalue(r->res, r->first, STEP_START_OUT_INPUT_MISSING)[0] == 't')
 		reply_add_warning(request, "input_dataclip_id", "does not exist");
 	ok_step(request);
@@ -64,7 +64,7 @@ static const char *read_output(struct slice raw, struct buf *out)
 static bool read_output_error(struct request *request)
 {
 	struct value why = { 0 };
-	bool said = field_text(jscan_member(request->frame.payload, "output_dataclip_error"), &why);
+	bool said = field_text(request_member(request, "output_dataclip_error"), &why);
 	char text[256];
 
 	said = said && why.n < (int)sizeof(text);
@@ -79,13 +79,13 @@ static bool read_output_error(struct request *request)
 
 static void check_complete(struct request *request)
 {
-	struct value *rest = bind_common(request), *v = request->item.values;
+	struct value *rest = bind_common(request), *v = request_values(request);
 	const char *why = NULL;
 
 	if (!bind_fields(request, rest))
 		return;
 	value_bool(&v[STEP_COMPLETE_IN_STORED], false);
-	if (run_channel(request->channel)->save_dataclips) {
+	if (run_channel(request_channel(request))->save_dataclips) {
 		if (v[STEP_COMPLETE_IN_CLIP_ID].p != NULL)
 			why = request_content(request, &v[STEP_COMPLETE_IN_BODY]);
 		else if (!read_output_error(request) &&
@@ -128,5 +128,5 @@ const struct route step_routes[] = {
 		.nfields = countof(complete_fields),
 		.reply = reply_complete,
 	},
+	ROUTES_END,
 };
-const int step_nroutes = countof(step_routes);

@@ -56,8 +56,6 @@ struct janitor {
 	const struct context *context;
 	struct db *db;
 	const char *settings[BATCH_SETTINGS + 4];
-	void (*on_clock)(void *arg, int64_t offset);
-	void *clock_arg;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 
@@ -191,7 +189,7 @@ static void read_clock(struct janitor *j, const PGresult *res)
 	}
 	j->clock = clock;
 	j->last_clock_read_at = j->clock_read_at;
-	j->on_clock(j->clock_arg, clock - (now_us() - (mono_ms() - j->clock_read_at) * 1000 / 2));
+	db_clock_measured(j->context->db_clock, clock, mono_ms() - j->clock_read_at);
 }
 
 /* ---- FINDING ---- */
@@ -297,16 +295,17 @@ static void report_taken(const PGresult *res, int i)
 	const char *clock = PQgetvalue(res, i, SWEEP_TAKE_OUT_CLOCK);
 	const char *action = PQgetvalue(res, i, SWEEP_TAKE_OUT_ACTION);
 	double overdue = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_OVERDUE));
+	double silent = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_SILENT));
 
 	log_about(LOG_LEVEL_WARN,
 		&(struct log_about){ .run = PQgetvalue(res, i, SWEEP_TAKE_OUT_ID),
 			.worker = PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME),
 			.event = action,
 			.code = clock },
-		"run %s is %s: %s, its %s passed %.1f s ago, worker %s",
+		"run %s is %s: %s, its %s passed %.1f s ago, worker %s, last active %.1f s ago",
 		PQgetvalue(res, i, SWEEP_TAKE_OUT_ID), action,
 		PQgetvalue(res, i, SWEEP_TAKE_OUT_STATE), clock, overdue,
-		PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME));
+		PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME), silent);
 	if (strcmp(action, "lost") == 0)
 		metrics_add(metrics_seriesf(METRIC_LOST_RUNS, "clock=\"%s\"", clock), 1);
 	else
@@ -545,8 +544,7 @@ static void make_settings(struct janitor *j)
 	j->settings[n++] = "5s";
 }
 
-struct janitor *janitor_open(
-	const struct context *context, void (*on_clock)(void *arg, int64_t offset), void *arg)
+struct janitor *janitor_open(const struct context *context)
 {
 	struct janitor *j = xcalloc(1, sizeof(*j));
 	struct db_config config = {
@@ -559,8 +557,6 @@ struct janitor *janitor_open(
 	};
 
 	j->context = context;
-	j->on_clock = on_clock;
-	j->clock_arg = arg;
 	j->lease = context->conf->lease;
 	j->grace_from = mono_ms();
 	make_settings(j);

@@ -1,11 +1,18 @@
 /*
- * Requests, from their frame to the statement and back. Invariant: each is answered once
- * (reply.c) and freed by its answer; when the worker is gone it is only freed.
+ * Requests, from their frame to the statement and back. Invariant: each is answered once and freed
+ * by its answer; when the worker is gone it is only freed. Requests and replies call each other by
+ * nature: a statement's result becomes a reply, and a reply ends its request.
  */
+#include "request_private.h"
+
 #include "channel_private.h"
+#include "reply_private.h"
+#include "resend_private.h"
+#include "session_private.h"
+
+#include "lib/pool.h"
 #include "sql_columns.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* A large body on its way. */
@@ -17,21 +24,59 @@ struct request_body {
 	size_t size;
 };
 
-struct request *request_new(struct session *session, char *data, size_t size)
+/* It owns the message, whose bytes everything else borrows. */
+struct request {
+	struct batch_item item;
+	struct sessions *sessions;
+	struct session *session;   /* NULL: the worker is gone */
+	struct channel *channel;   /* NULL: not found yet, or it was left or replaced */
+	struct request_list *list; /* that it is in; NULL: none */
+	TAILQ_ENTRY(request) entry;
+
+	struct message *message;
+	int64_t received;
+	const struct route *route;
+	struct reply *reply;
+	struct undelivered *undelivered;
+	const char *target_state;
+
+	bool continues;               /* a part of it is done */
+	struct value *warnings_value; /* the statement's, for the journal */
+	struct request_body *body;    /* a large one that goes before it */
+	void *data;                   /* the route's */
+	void (*end_data)(void *data);
+	size_t size, held; /* what it counts in memory; what of it request_hold says */
+};
+
+/* ---- its life ---- */
+
+static struct memory *memory_of(const struct request *request)
+{
+	return request_context(request)->memory;
+}
+
+static void move_to(struct request *request, struct request_list *list)
+{
+	if (request->list != NULL)
+		TAILQ_REMOVE(request->list, request, entry);
+	request->list = list;
+	if (list != NULL)
+		TAILQ_INSERT_TAIL(list, request, entry);
+}
+
+struct request *request_new(struct session *session, struct message *message)
 {
 	struct request *request = xcalloc(1, sizeof(*request));
 
-	request->server = session->server;
+	request->sessions = session_sessions(session);
 	request->session = session;
-	request->data = data;
-	request->length = size;
-	request->size = size + sizeof(*request) + (size > LARGE ? size : 0);
+	request->message = message;
+	request->reply = reply_new();
+	request->size = sizeof(*request) + message_size(message);
 	request->received = now_us();
-	TAILQ_INSERT_TAIL(&session->requests, request, entry);
-	session->open_requests++;
-	session->server->open_requests++;
-	memory_account(session->server, (ptrdiff_t)request->size);
-	backpressure_update(session);
+	move_to(request, session_requests(session));
+	memory_hold(memory_of(request), MEMORY_MESSAGES, (ptrdiff_t)request->size);
+	session_request_began(session);
 	return request;
 }
 
@@ -40,20 +85,20 @@ static void free_values(struct request *request, struct batch_item *item)
 	if (item->values == NULL)
 		return;
 	for (int i = 0; i < item->rows * item->stmt->columns; i++) {
-		pool_free(request->server->loop, item->values[i].owned);
+		pool_free(request_context(request)->loop, item->values[i].owned);
 		item->values[i].owned = NULL;
 	}
 	free(item->values);
 	item->values = NULL;
 }
 
-/* The large body, for which the frame counts twice. */
+/* The large body, for which the message counts twice. */
 static void free_body(struct request *request)
 {
 	if (request->body == NULL)
 		return;
 	request->size -= request->body->size;
-	memory_account(request->server, -(ptrdiff_t)request->body->size);
+	memory_hold(memory_of(request), MEMORY_MESSAGES, -(ptrdiff_t)request->body->size);
 	free_values(request, &request->body->item);
 	free(request->body);
 	request->body = NULL;
@@ -61,37 +106,163 @@ static void free_body(struct request *request)
 
 void request_free(struct request *request)
 {
-	struct server *server = request->server;
-
-	undelivered_done(request);
-	backpressure_answered(request);
+	undelivered_release(request->undelivered);
 	free_body(request);
-	if (request->channel != NULL && request->session != NULL) {
-		struct request_list *list = &request->channel->requests;
-
-		if (!request->channel->joined && request->route == NULL)
-			list = &request->channel->pending;
-		TAILQ_REMOVE(list, request, entry);
-	} else if (request->session != NULL) {
-		TAILQ_REMOVE(&request->session->requests, request, entry);
-	}
-	memory_account(server, -(ptrdiff_t)request->size);
-	server->open_requests--;
-	if (request->session != NULL) {
-		request->session->open_requests--;
-		backpressure_update(request->session);
-	}
+	move_to(request, NULL);
+	memory_hold(memory_of(request), MEMORY_MESSAGES, -(ptrdiff_t)request->size);
+	session_request_ended(request->sessions, request->session);
 	free_values(request, &request->item);
-	buf_free(&request->warnings);
-	pool_free(server->loop, request->content.p);
-	payload_free(&request->payload);
-	if (request->own_end != NULL)
-		request->own_end(request->route_data);
+	if (request->end_data != NULL)
+		request->end_data(request->data);
 	else
-		free(request->route_data);
-	pool_free(server->loop, request->data);
+		free(request->data);
+	reply_free(request->reply);
+	message_free(request->message, request_context(request)->loop);
 	free(request);
 }
+
+void request_enter_channel(
+	struct request *request, struct channel *channel, struct request_list *list)
+{
+	request->channel = channel;
+	move_to(request, list);
+}
+
+void request_leave_channel(struct request *request)
+{
+	request->channel = NULL;
+	move_to(request, session_requests(request->session));
+}
+
+void request_leave_session(struct request *request)
+{
+	request->session = NULL;
+	move_to(request, NULL);
+}
+
+/* ---- what it is about ---- */
+
+const struct context *request_context(const struct request *request)
+{
+	return sessions_config(request->sessions)->context;
+}
+
+void *request_protocol(const struct request *request)
+{
+	return sessions_config(request->sessions)->protocol;
+}
+
+struct channel *request_channel(const struct request *request)
+{
+	return request->channel;
+}
+
+struct session *request_session(const struct request *request)
+{
+	return request->session;
+}
+
+const char *request_worker(const struct request *request)
+{
+	return session_worker(request->session);
+}
+
+int64_t request_received(const struct request *request)
+{
+	return request->received;
+}
+
+const struct route_table *request_routes(const struct request *request)
+{
+	return sessions_routes(request->sessions);
+}
+
+const struct route *request_route(const struct request *request)
+{
+	return request->route;
+}
+
+struct message *request_message(const struct request *request)
+{
+	return request->message;
+}
+
+const struct phx_frame *request_frame(const struct request *request)
+{
+	return message_frame(request->message);
+}
+
+struct slice request_member(const struct request *request, const char *name)
+{
+	return message_member(request->message, name);
+}
+
+void request_pick(const struct request *request, const char *const *names, int n, struct slice *out)
+{
+	message_pick(request->message, names, n, out);
+}
+
+bool request_is_large(const struct request *request)
+{
+	return message_is_large(request->message);
+}
+
+bool request_is_truncated(const struct request *request)
+{
+	return message_is_truncated(request->message);
+}
+
+const char *request_content(struct request *request, struct value *v)
+{
+	return message_content(request->message, request->route, v);
+}
+
+struct reply *request_reply(const struct request *request)
+{
+	return request->reply;
+}
+
+struct undelivered *request_undelivered(const struct request *request)
+{
+	return request->undelivered;
+}
+
+void request_keep_reply_in(struct request *request, struct undelivered *undelivered)
+{
+	request->undelivered = undelivered;
+}
+
+void request_set_target_state(struct request *request, const char *state)
+{
+	request->target_state = state;
+}
+
+const char *request_target_state(const struct request *request)
+{
+	return request->target_state;
+}
+
+void request_set_data(struct request *request, void *data, void (*end)(void *data))
+{
+	request->data = data;
+	request->end_data = end;
+}
+
+void *request_data(const struct request *request)
+{
+	return request->data;
+}
+
+void request_hold(struct request *request, size_t bytes)
+{
+	ptrdiff_t more = (ptrdiff_t)(bytes - request->held);
+
+	request->held = bytes;
+	request->size += (size_t)more;
+	memory_hold(memory_of(request), MEMORY_MESSAGES, more);
+}
+
+/* ---- its result ---- */
 
 static void fail(struct request *request, const char *code)
 {
@@ -105,6 +276,11 @@ bool request_has_client(const struct request *request)
 {
 	return request->session != NULL &&
 	       (request->channel != NULL || request->route->on_client_gone == NULL);
+}
+
+bool request_is_abandoned(const struct request *request)
+{
+	return request->session == NULL && request->undelivered == NULL;
 }
 
 void request_client_gone(struct request *request)
@@ -124,121 +300,150 @@ static void refuse(struct request *request, const struct error_reply *why)
 		reply_error(request, why);
 }
 
+static void on_done_without_client(struct request *request, const struct batch_result *res)
+{
+	if (res->status == BATCH_DONE && request->route->on_client_gone != NULL) {
+		request->route->on_client_gone(request, res);
+	} else if (res->status == BATCH_DONE && request->undelivered != NULL) {
+		request->route->reply(request, res); /* for the worker that comes back */
+		return;
+	}
+	request_client_gone(request);
+}
+
 static void on_done(struct batch_item *item, const struct batch_result *res)
 {
-	struct request *request = container_of(item, struct request, item);
+	struct request *request = request_of_item(item);
+	const struct route *route = request->route;
 	struct error_reply why;
 
-	if (request->item.locks && res->status == BATCH_DONE)
-		count_message_outcome(request, res);
-	if (res->status == BATCH_DONE && request->route->more != NULL &&
-		request->route->more(request, res))
-		return;
-	if (!request_has_client(request)) {
-		if (request->route->on_client_gone != NULL && res->status == BATCH_DONE)
-			request->route->on_client_gone(request, res);
-		else if (request->undelivered != NULL && res->status == BATCH_DONE) {
-			/* Decided, and kept for the worker that comes back. */
-			request->route->reply(request, res);
+	if (item->locks && res->status == BATCH_DONE)
+		reply_count_verdict(request, res);
+	if (res->status == BATCH_DONE && route->more != NULL) {
+		request->continues = true;
+		if (route->more(request, res))
 			return;
-		}
-		request_client_gone(request);
-		return;
 	}
-	switch (res->status) {
-	case BATCH_DONE: request->route->reply(request, res); return;
-	case BATCH_UNAVAILABLE: fail(request, "unavailable"); return;
-	case BATCH_CONSTRAINT:
-		if (error_reply_of_constraint(res->constraint, &why)) {
-			refuse(request, &why);
-			return;
-		}
-		break;
-	case BATCH_FAILED: break;
-	}
-	fail(request, "busy");
+	if (!request_has_client(request))
+		on_done_without_client(request, res);
+	else if (res->status == BATCH_DONE)
+		route->reply(request, res);
+	else if (res->status == BATCH_UNAVAILABLE)
+		fail(request, "unavailable");
+	else if (res->status == BATCH_CONSTRAINT &&
+		 error_reply_of_constraint(res->constraint, &why))
+		refuse(request, &why);
+	else
+		fail(request, "busy");
 }
 
-void request_own(struct request *request, void *route_data, void (*end)(void *route_data))
+/* ---- its statement ---- */
+
+struct request *request_of_item(struct batch_item *item)
 {
-	request->route_data = route_data;
-	request->own_end = end;
+	return container_of(item, struct request, item);
 }
 
-void request_hold(struct request *request, size_t bytes)
+static void set_statement(struct request *request, const char *stmt, struct value *values, int rows)
 {
-	ptrdiff_t more = (ptrdiff_t)(bytes - request->beside);
+	const struct run_claim *claim =
+		request->channel != NULL ? channel_claim(request->channel) : NULL;
+	struct batch_item *item = &request->item;
 
-	request->beside = bytes;
-	request->size += (size_t)more;
-	memory_account(request->server, more);
-}
-
-static void take_values(struct request *request, const char *stmt, struct value *values, int rows)
-{
-	free_values(request, &request->item);
-	request->item.stmt = stmt_get(stmt);
-	request->item.rows = rows;
-	request->item.values = values;
-	request->item.locks = request->route->locks;
-	request->item.settles = request->route->settles;
-	request->item.done = on_done;
-	if (request->channel != NULL && request->channel->kind->claim != NULL) {
-		const struct run_claim *claim = channel_claim(request->channel);
-
-		request->item.project_id = claim->project_id;
-		request->item.work_order_id = claim->work_order_id;
-		request->item.run_id = claim->run_id;
+	free_values(request, item);
+	item->stmt = stmt_get(stmt);
+	item->rows = rows;
+	item->values = values;
+	item->locks = request->route->locks;
+	item->settles = request->route->settles;
+	item->done = on_done;
+	if (claim != NULL) {
+		item->project_id = claim->project_id;
+		item->work_order_id = claim->work_order_id;
+		item->run_id = claim->run_id;
 	}
 }
 
-static void values_for(struct request *request, const char *stmt, int rows)
+static struct value *new_values(const char *stmt, int rows)
 {
-	size_t columns = (size_t)stmt_get(stmt)->columns;
-
-	take_values(request, stmt, xcalloc((size_t)rows, columns * sizeof(struct value)), rows);
+	return xcalloc((size_t)rows, (size_t)stmt_get(stmt)->columns * sizeof(struct value));
 }
 
 void request_alloc_params(struct request *request, int rows)
 {
-	values_for(request, request->route->stmt, rows);
+	const char *stmt = request->route->stmt;
+
+	set_statement(request, stmt, new_values(stmt, rows), rows);
 }
 
 void request_take_values(struct request *request, struct value *values, int rows)
 {
-	take_values(request, request->route->stmt, values, rows);
+	set_statement(request, request->route->stmt, values, rows);
+}
+
+struct value *request_alloc_for(struct request *request, const char *stmt,
+	void (*done)(struct batch_item *item, const struct batch_result *res))
+{
+	set_statement(request, stmt, new_values(stmt, 1), 1);
+	request->item.locks = true; /* the journal's order is that of the locks */
+	request->item.settles = false;
+	request->item.done = done;
+	request->warnings_value = NULL;
+	return request->item.values;
+}
+
+struct value *request_values(const struct request *request)
+{
+	return request->item.values;
+}
+
+void request_set_scalars(struct request *request, const char *const *scalars, int n)
+{
+	memcpy(request->item.scalars, scalars, (size_t)n * sizeof(*scalars));
 }
 
 /* Gives the statement the warnings, for the journal. */
-static void note_warnings(struct request *request)
+static void bind_warnings(struct request *request)
 {
-	if (request->noted != NULL && request->warnings.n > 0) {
-		struct buf b = { 0 };
+	struct buf b = { 0 };
 
-		buf_addf(&b, "{\"warnings\":{%s}}", request->warnings.p);
-		value_take(request->noted, &b);
-	}
+	if (request->warnings_value == NULL)
+		return;
+	reply_describe_warnings(request->reply, &b);
+	if (b.n > 0)
+		value_take(request->warnings_value, &b);
 }
 
 void request_submit(struct request *request)
 {
-	note_warnings(request);
-	batch_submit(request->server->batch, request->route->lane, &request->item);
+	struct batch *batch = request_context(request)->batch;
+
+	bind_warnings(request);
+	if (request->continues)
+		batch_continue(batch, request->route->lane, &request->item);
+	else
+		batch_submit(batch, request->route->lane, &request->item);
 }
 
-void request_continue(struct request *request)
+void request_submit_waiting(struct request *request)
 {
-	batch_continue(request->server->batch, request->route->lane, &request->item);
+	request->item.waits = true;
+	request_submit(request);
+}
+
+void request_submit_for_large_result(struct request *request)
+{
+	batch_submit(request_context(request)->batch, LANE_BODY, &request->item);
 }
 
 void request_release(struct request *request)
 {
-	batch_release(request->server->batch, &request->item);
+	batch_release(request_context(request)->batch, &request->item);
 }
 
 void request_withdraw(struct request *request)
 {
-	batch_withdraw(request->server->batch, request->route->lane, &request->item);
+	batch_withdraw(request_context(request)->batch, request->route->lane, &request->item);
 }
 
 /* The body is in dataclips, or cannot be: the message itself, which has kept its place, follows. */
@@ -246,10 +451,9 @@ static void on_body_done(struct batch_item *item, const struct batch_result *res
 {
 	struct request_body *body = container_of(item, struct request_body, item);
 	struct request *request = body->request;
-	struct batch *batch = request->server->batch;
 
 	if (res->status == BATCH_UNAVAILABLE) {
-		batch_withdraw(batch, request->route->lane, &request->item);
+		request_withdraw(request);
 		on_done(&request->item, res);
 		return;
 	}
@@ -257,8 +461,8 @@ static void on_body_done(struct batch_item *item, const struct batch_result *res
 	if (res->status != BATCH_DONE)
 		reply_add_warning(request, body->field, "could not be stored");
 	free_body(request);
-	note_warnings(request);
-	batch_release(batch, &request->item);
+	bind_warnings(request);
+	request_release(request);
 }
 
 void request_submit_with_body(struct request *request, const struct value *step,
@@ -276,7 +480,7 @@ void request_submit_with_body(struct request *request, const struct value *step,
 		(struct request_body){ request->item, request, stored, field, (size_t)body->n };
 	item = &request->body->item;
 	item->stmt = stmt_get("dataclip_body");
-	item->values = v = xcalloc((size_t)item->stmt->columns, sizeof(*v));
+	item->values = v = new_values("dataclip_body", 1);
 	item->locks = item->settles = false;
 	item->done = on_body_done;
 	v = bind_claim(request, v);
@@ -285,39 +489,15 @@ void request_submit_with_body(struct request *request, const struct value *step,
 	v++;
 	value_copy16(v++, clip);
 	value_move(v, body);
-	request->item.waits = true;
-	request_submit(request);
-	batch_submit(request->server->batch, LANE_BODY, item);
+	request_submit_waiting(request);
+	batch_submit(request_context(request)->batch, LANE_BODY, item);
 }
 
-static const struct scrubber *scrubber_of(const struct request *request)
-{
-	return request->channel->kind->scrubber(request->channel);
-}
-
-void request_scrub(struct request *request, struct value *text)
-{
-	field_scrub(scrubber_of(request), text);
-}
-
-struct value *bind_claim(const struct request *request, struct value *v)
-{
-	return run_claim_bind(channel_claim(request->channel), v);
-}
-
-struct value *bind_late_policy(const struct request *request, struct value *v)
-{
-	const struct conf *conf = request->server->conf;
-	int policy = conf_late_completion(conf, &channel_claim(request->channel)->project_id);
-
-	value_text(v++, slice_of(conf_policy_name(policy)));
-	value_bigint(v++, conf->late_window * 1000);
-	return v;
-}
+/* ---- its route ---- */
 
 struct value *bind_common(struct request *request)
 {
-	const struct conf *conf = request->server->conf;
+	const struct conf *conf = request_context(request)->conf;
 	struct value *v;
 
 	request_alloc_params(request, 1);
@@ -325,81 +505,27 @@ struct value *bind_common(struct request *request)
 	value_bool(
 		v++, conf->mode == MODE_OBSERVE && strncmp(request->route->event, "run:", 4) == 0);
 	bind_journal_message(request, v++);
-	request->noted = v++;
+	request->warnings_value = v++;
 	return v;
-}
-
-static void on_rejected(struct batch_item *item, const struct batch_result *res)
-{
-	struct request *request = container_of(item, struct request, item);
-
-	if (res->status == BATCH_DONE)
-		count_message_outcome(request, res);
-	if (request->session == NULL && request->undelivered == NULL) {
-		request_free(request);
-		return;
-	}
-	if (res->status == BATCH_DONE) {
-		const char *verdict = PQgetvalue(res->res, res->first, REPLY_OUT_VERDICT);
-
-		if (strcmp(verdict, request->why.code) != 0 && reply_if_refused(request, res))
-			return;
-		if (!PQgetisnull(res->res, res->first, REPLY_OUT_STATE))
-			request->why.state = PQgetvalue(res->res, res->first, REPLY_OUT_STATE);
-	}
-	reply_error(request, &request->why);
-}
-
-void reply_error_journaled(struct request *request, const struct error_reply *why)
-{
-	struct value *v;
-
-	request->why = *why;
-	request->noted = NULL;
-	values_for(request, "journal_refused", 1);
-	request->item.locks = true; /* the journal's order is that of the locks */
-	request->item.settles = false;
-	request->item.done = on_rejected;
-	v = bind_late_policy(request, bind_claim(request, request->item.values));
-	value_text(v++, slice_of(request->route->event));
-	value_text(v++, slice_of(why->code));
-	bind_journal_message(request, v);
-	request_submit(request);
-}
-
-/* Observes the worker's clock skew, where the message carries a time of its own.
- */
-static void observe_skew(const struct request *request, const struct value *v)
-{
-	const struct route *route = request->route;
-
-	for (int i = 0; i < route->nfields; i++) {
-		if (route->fields[i].type == FIELD_TIME && value_time_of(v) != request->received) {
-			int64_t ours = request->received + request->server->db_clock_offset;
-
-			metrics_observe(metrics_series(METRIC_WORKER_CLOCK_SKEW_SECONDS, NULL),
-				fabs((double)(value_time_of(v) - ours)) / 1e6);
-		}
-		v += 1 + route->fields[i].given;
-	}
 }
 
 bool bind_fields(struct request *request, struct value *v)
 {
+	const struct route *route = request->route;
 	struct error_reply why;
 
-	if (field_parse(request->route->fields, request->route->nfields, request->frame.payload,
-		    scrubber_of(request), request->received, v, &why)) {
-		observe_skew(request, v);
+	if (field_parse(route->fields, route->nfields, request_frame(request)->payload,
+		    channel_scrubber(request->channel), request->received, v, &why)) {
+		observe_clock_skew(request, v);
 		return true;
 	}
-	if (request->frame.cut && !error_reply_of_code(request->route->event, "too_large", &why))
+	if (request_is_truncated(request) && !error_reply_of_code(route->event, "too_large", &why))
 		fatalx("no refusal for what is too large");
 	refuse(request, &why);
 	return false;
 }
 
-static void reply_bad_payload(struct request *request, const char *code)
+static void refuse_payload(struct request *request, const char *code)
 {
 	struct error_reply why;
 
@@ -412,50 +538,17 @@ static void reply_bad_payload(struct request *request, const char *code)
 
 void request_dispatch(struct request *request, const struct route *route)
 {
-	bool object;
+	bool cut = request_is_truncated(request), object;
 
-	if (request->frame.cut && !route->accepts_truncated)
-		request->frame.payload = (struct slice){ 0 };
-	object = jscan_type(request->frame.payload) == JSCAN_OBJECT && !request->frame.binary;
+	if (cut && !route->accepts_truncated)
+		message_drop_payload(request->message);
+	object = jscan_type(request_frame(request)->payload) == JSCAN_OBJECT &&
+		 !request_frame(request)->binary;
 	request->route = route;
-	request->stats = &request->server->route_stats[route - request->server->routes];
 	if (!object && !route->accepts_any_payload)
-		reply_bad_payload(request, request->frame.cut ? "too_large" : "invalid");
+		refuse_payload(request, cut ? "too_large" : "invalid");
 	else if (route->check != NULL)
 		route->check(request);
 	else if (bind_fields(request, bind_common(request)))
 		request_submit(request);
-}
-
-void bind_journal_message(struct request *request, struct value *v)
-{
-	struct slice cursor = request->frame.payload, key, value;
-	struct buf text = { 0 }, clean = { 0 };
-	size_t limit = (size_t)request->server->conf->journal_max_message;
-
-	buf_addc(&text, '{');
-	if (jscan_type(cursor) != JSCAN_OBJECT || request->frame.binary) {
-		if (cursor.p != NULL)
-			buf_addf(&text, "\"length\":%zu", cursor.n);
-		cursor = (struct slice){ 0 };
-	}
-	while (jscan_next(&cursor, &key, &value)) {
-		if (text.n > 1)
-			buf_addc(&text, ',');
-		buf_add(&text, key.p, key.n);
-		buf_addc(&text, ':');
-		if (payload_is_content(key) && request->payload.text.p == NULL) {
-			payload_describe(value, &text);
-		} else if (value.n > limit) {
-			buf_addf(&text, "{\"length\":%zu}", value.n);
-		} else {
-			buf_add(&text, value.p, value.n);
-		}
-	}
-	buf_addc(&text, '}');
-	if (text.n > limit)
-		text.n = 0;
-	scrubber_apply(scrubber_of(request), (struct slice){ text.p, text.n }, &clean);
-	buf_free(&text);
-	value_take(v, &clean);
 }

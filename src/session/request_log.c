@@ -1,9 +1,14 @@
 /*
- * What is logged of a worker's messages: every outcome other than
- * what its worker asked for, with the run, the worker, the event and the code as fields, so that
- * the log can be read by run. What succeeded is logged at level debug.
+ * What is logged of a worker's messages: every outcome other than what its worker asked for, with
+ * the run, the worker, the event and the code as fields, so that the log can be read by run. What
+ * succeeded is logged at level debug.
  */
-#include "channel_private.h"
+#include "request_log.h"
+
+#include "request_private.h"
+
+#include "lib/logger.h"
+#include "session/session.h"
 
 static const struct outcome {
 	const char *code;
@@ -27,7 +32,7 @@ static const struct outcome {
 /* The run's id as its topic says it; false if the topic is another or says none. */
 static bool run_of(const struct request *request, char run[UUID_TEXT])
 {
-	struct slice topic = request->frame.topic;
+	struct slice topic = request_frame(request)->topic;
 	const size_t n = strlen("run:");
 	struct uuid id;
 
@@ -41,17 +46,17 @@ static bool run_of(const struct request *request, char run[UUID_TEXT])
 static void say(enum log_level level, const struct request *request, const char *code,
 	const char *what, const char *more)
 {
+	struct session *session = request_session(request);
+	struct slice name = request_frame(request)->event;
 	char run[UUID_TEXT] = "", event[64];
 
 	if (level > log_threshold)
 		return;
 	run_of(request, run);
-	snprintf(event, sizeof(event), "%.*s", (int)request->frame.event.n,
-		request->frame.event.p ?: "");
+	snprintf(event, sizeof(event), "%.*s", (int)name.n, name.p ?: "");
 	log_about(level,
-		&(struct log_about){ run,
-			request->session != NULL ? request->session->worker_id : NULL, event,
-			code },
+		&(struct log_about){
+			run, session != NULL ? session_worker(session) : NULL, event, code },
 		"%s: %s%s", event, what, more);
 }
 

@@ -24,7 +24,9 @@ static int on_peer(struct ws_socket *peer, struct lws *wsi, enum lws_callback_re
 	case LWS_CALLBACK_RECEIVE: ws_socket_receive(peer, in, len); return 0;
 	case LWS_CALLBACK_RECEIVE_PONG: ws_socket_pong(peer); return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE: ws_socket_writable(peer); return 0;
-	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: ws_socket_leaving(peer); return 0;
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		ws_socket_leaving(peer, (struct slice){ in, len });
+		return 0;
 	case LWS_CALLBACK_CLOSED: ws_socket_closed(peer); return 0;
 	default: return 0;
 	}
@@ -74,12 +76,12 @@ static void on_timer(uv_timer_t *timer)
 		uv_close((uv_handle_t *)timer, NULL);
 		uv_close((uv_handle_t *)&ws->turn, NULL);
 		uv_close((uv_handle_t *)&ws->room, NULL);
-		ws_callers_close(ws);
+		ws_http_close(ws);
 		lws_context_destroy(ws->lws);
 		return;
 	}
 	ws_sockets_tick(ws);
-	ws_callers_tick(ws);
+	ws_http_tick(ws);
 }
 
 /* An eighth of the silence is how exactly it is kept, but a second at most. */
@@ -155,11 +157,11 @@ struct ws *ws_new(uv_loop_t *loop, const struct ws_config *config)
 	ws->stat_out = metrics_series(METRIC_BYTES_OUT, NULL);
 	ws->stat_output_full = metrics_series(METRIC_SOCKETS_PAUSED, "reason=\"output\"");
 	ws->stat_output_pauses = metrics_series(METRIC_SOCKET_PAUSES, "reason=\"output\"");
-	ws->stat_callers = metrics_series(METRIC_HTTP_CONNECTIONS, NULL);
+	ws->stat_http = metrics_series(METRIC_HTTP_CONNECTIONS, NULL);
 	ws->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	TAILQ_INIT(&ws->peers);
 	TAILQ_INIT(&ws->due);
-	TAILQ_INIT(&ws->callers);
+	TAILQ_INIT(&ws->http_connections);
 	LIST_INIT(&ws->listeners);
 	ws_max_descriptors();
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_log);
@@ -191,8 +193,8 @@ bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now
 
 void ws_notify_buffered(struct ws *ws)
 {
-	if (ws->config.ops->held != NULL)
-		ws->config.ops->held(ws->config.arg);
+	if (ws->config.ops->buffered != NULL)
+		ws->config.ops->buffered(ws->config.arg);
 }
 
 struct ws_buffered ws_buffered(const struct ws *ws)
@@ -210,7 +212,7 @@ void ws_shutdown(struct ws *ws)
 void ws_free(struct ws *ws)
 {
 	lws_context_destroy(ws->lws);
-	assert(ws->nsockets == 0 && ws->ncallers == 0);
+	assert(ws->nsockets == 0 && ws->nhttp == 0);
 	close(ws->spare);
 	free(ws);
 }

@@ -1,14 +1,14 @@
 /*
- * ws: callers, the connections that have not proved who they are: from their acceptance until they
- * have their answer or have become a websocket. A request is judged by its head (http_head.h)
+ * ws: HTTP connections, which have not proved who they are: from their acceptance until they have
+ * their answer or have become a websocket. A request is judged by its head (http_head.h)
  * before a byte of its body is kept, then collected whole, handed on, and answered whole, now or
  * later; each connection has one request and one answer, and what follows is read only to be
  * dropped, for as long as the client may need to see the answer. A handshake is judged by us too,
  * and only when it is accepted is its socket handed to lws, with a head of our own making: nothing
- * of what lws makes of a request can be reached. Invariants: there are never more callers than may
- * be; a caller that is waited for has to make progress; and one that has sent no whole request
+ * of what lws makes of a request can be reached. Invariants: there are never more of them than may
+ * be; one that is waited for has to make progress; and one that has sent no whole request
  * makes room for another. Ownership: after release() (and so after an answer, a refusal or a close
- * that ends in it) a caller is freed in the next turn of the loop, so it may be looked at until the
+ * that ends in it) it is freed in the next turn of the loop, so it may be looked at until the
  * callback returns.
  */
 #include "ws_private.h"
@@ -25,11 +25,11 @@
 enum {
 	HEAD_MS = 10000,
 	CLOSE_WAIT_MS = 2000,
-	CROWD_MS = 2000, /* for the callers of one address, beyond their number */
+	CROWD_MS = 2000, /* for those of one address, beyond their number */
 	LINGER_BYTES = 4 * 1024 * 1024,
 };
 
-/* What a caller has to do next. */
+/* What a connection has to do next. */
 enum ws_state {
 	WS_HEAD,      /* send its head */
 	WS_BODY,      /* send its body */
@@ -57,12 +57,12 @@ struct ws_http {
 	struct buf out;
 	size_t written;
 	void *user;
-	struct ws_buffered counted; /* what of ws->buffered is this caller's */
+	struct ws_buffered counted; /* what of ws->buffered is this connection's */
 };
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
-/* ---- one caller ---- */
+/* ---- one connection ---- */
 
 static void count_dropped(const char *reason)
 {
@@ -126,8 +126,8 @@ static void on_closed(uv_handle_t *handle)
 static int release(struct ws_http *http)
 {
 	http->state = WS_CLOSED;
-	TAILQ_REMOVE(&http->ws->callers, http, link);
-	metrics_set(http->ws->stat_callers, --http->ws->ncallers);
+	TAILQ_REMOVE(&http->ws->http_connections, http, link);
+	metrics_set(http->ws->stat_http, --http->ws->nhttp);
 	uv_close((uv_handle_t *)&http->poll, on_closed);
 	if (uv_is_active((uv_handle_t *)&http->ws->room))
 		ws_listen_again(http->ws);
@@ -138,7 +138,7 @@ static int release(struct ws_http *http)
 	return http->fd;
 }
 
-static void close_caller(struct ws_http *http)
+static void close_connection(struct ws_http *http)
 {
 	bool unanswered = http->state == WS_WAITING;
 
@@ -159,7 +159,7 @@ static size_t receive(struct ws_http *http, void *p, size_t n)
 		return (size_t)received;
 	}
 	if (received == 0 || (errno != EAGAIN && errno != EINTR))
-		close_caller(http);
+		close_connection(http);
 	return 0;
 }
 
@@ -169,35 +169,36 @@ static size_t receive(struct ws_http *http, void *p, size_t n)
 static int limit_of(const struct ws *ws, const char *address)
 {
 	const struct ws_config *config = &ws->config;
-	int n = config->ops->callers != NULL ? config->ops->callers(config->arg, address)
-					     : config->max_http_connections;
+	int n = config->ops->max_connections != NULL
+			? config->ops->max_connections(config->arg, address)
+			: config->max_http_connections;
 
 	return n < config->max_http_connections ? n : config->max_http_connections;
 }
 
-static int callers_from(const struct ws *ws, const char *address)
+static int connections_from(const struct ws *ws, const char *address)
 {
 	const struct ws_http *http;
 	int n = 0;
 
-	TAILQ_FOREACH (http, &ws->callers, link)
+	TAILQ_FOREACH (http, &ws->http_connections, link)
 		n += strcmp(http->address, address) == 0;
 	return n;
 }
 
-bool ws_callers_full(const struct ws *ws)
+bool ws_http_full(const struct ws *ws)
 {
-	return ws->ncallers >= limit_of(ws, NULL);
+	return ws->nhttp >= limit_of(ws, NULL);
 }
 
-/* Are those that have sent a request so many that another one has to be refused? */
-/* The rest of the places is for handshakes. */
-static bool callers_busy(const struct ws *ws)
+/* Are those that have sent a request so many that another one has to be refused? The rest of the
+ * places is for handshakes. */
+static bool connections_busy(const struct ws *ws)
 {
 	const struct ws_http *http;
 	int n = 0, limit = limit_of(ws, NULL);
 
-	TAILQ_FOREACH (http, &ws->callers, link)
+	TAILQ_FOREACH (http, &ws->http_connections, link)
 		n += http->state == WS_BODY || http->state == WS_WAITING;
 	return n > limit - limit / 4;
 }
@@ -208,7 +209,7 @@ static struct ws_http *to_drop(const struct ws *ws, const char *address)
 {
 	struct ws_http *http, *found = NULL;
 
-	TAILQ_FOREACH (http, &ws->callers, link) {
+	TAILQ_FOREACH (http, &ws->http_connections, link) {
 		if (address != NULL && strcmp(http->address, address) != 0)
 			continue;
 		if (http->state == WS_BODY && found == NULL)
@@ -219,14 +220,14 @@ static struct ws_http *to_drop(const struct ws *ws, const char *address)
 	return found;
 }
 
-bool ws_caller_drop(struct ws *ws, const char *address, uint64_t silent)
+bool ws_http_drop(struct ws *ws, const char *address, uint64_t silent)
 {
 	struct ws_http *http = to_drop(ws, address);
 
 	if (http == NULL || uv_now(ws->loop) - http->since < silent)
 		return false;
 	count_dropped("crowded");
-	close_caller(http);
+	close_connection(http);
 	return true;
 }
 
@@ -239,7 +240,7 @@ static void write_answer(struct ws_http *http)
 
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
-			close_caller(http);
+			close_connection(http);
 		return;
 	}
 	http->written += (size_t)n;
@@ -328,7 +329,7 @@ static void expect_body(struct ws_http *http, struct slice rest)
 	enter(http, WS_BODY);
 	count(http);
 	if (rest.n == 0 && !send_continue(http))
-		close_caller(http);
+		close_connection(http);
 	else if (http->body.n == http->length)
 		hand_on(http);
 }
@@ -349,7 +350,7 @@ static void begin_request(struct ws_http *http, struct slice rest)
 	config->ops->head(config->arg, http, &head, http->length);
 	if (http->state != WS_WAITING) /* it is answered */
 		return;
-	if (callers_busy(http->ws)) {
+	if (connections_busy(http->ws)) {
 		ws_http_reply(http, 503, NULL, "Retry-After: 5", slice_of("too many requests"));
 		return;
 	}
@@ -481,7 +482,7 @@ static void linger(struct ws_http *http)
 	static char dropped[65536];
 
 	if (receive(http, dropped, sizeof(dropped)) > 0 && http->moved > LINGER_BYTES)
-		close_caller(http);
+		close_connection(http);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -490,20 +491,20 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 	(void)events;
 	if (status < 0) {
-		close_caller(http);
+		close_connection(http);
 		return;
 	}
 	switch (http->state) {
 	case WS_HEAD: read_head(http); break;
 	case WS_BODY: read_body(http); break;
-	case WS_WAITING: close_caller(http); break;
+	case WS_WAITING: close_connection(http); break;
 	case WS_ANSWERED: write_answer(http); break;
 	case WS_LINGERING: linger(http); break;
 	case WS_CLOSED: break;
 	}
 }
 
-void ws_caller_new(struct ws *ws, int fd, unsigned serves)
+void ws_http_new(struct ws *ws, int fd, unsigned serves)
 {
 	struct ws_http *http = xcalloc(1, sizeof(*http));
 
@@ -517,16 +518,16 @@ void ws_caller_new(struct ws *ws, int fd, unsigned serves)
 		return;
 	}
 	/* Many honest ones may come from there at once; then their requests come as well. */
-	if (callers_from(ws, http->address) >= limit_of(ws, http->address))
-		(void)ws_caller_drop(ws, http->address, CROWD_MS);
+	if (connections_from(ws, http->address) >= limit_of(ws, http->address))
+		(void)ws_http_drop(ws, http->address, CROWD_MS);
 	http->poll.data = http;
-	TAILQ_INSERT_TAIL(&ws->callers, http, link);
-	metrics_set(ws->stat_callers, ++ws->ncallers);
+	TAILQ_INSERT_TAIL(&ws->http_connections, http, link);
+	metrics_set(ws->stat_http, ++ws->nhttp);
 	enter(http, WS_HEAD);
 	read_head(http); /* most often it is there already */
 }
 
-/* Does the caller make no progress? */
+/* Does it make no progress? */
 static bool stalls(struct ws_http *http, uint64_t now)
 {
 	if (now - http->since < (uint64_t)http->ws->config.stall * 1000)
@@ -556,30 +557,30 @@ static void tick(struct ws_http *http, uint64_t now)
 	if (http->state == WS_BODY)
 		refuse(http, 408, "the body does not come", NULL);
 	else
-		close_caller(http);
+		close_connection(http);
 }
 
-void ws_callers_tick(struct ws *ws)
+void ws_http_tick(struct ws *ws)
 {
 	struct ws_http *http, *next;
 
-	for (http = TAILQ_FIRST(&ws->callers); http != NULL; http = next) {
+	for (http = TAILQ_FIRST(&ws->http_connections); http != NULL; http = next) {
 		next = TAILQ_NEXT(http, link);
 		tick(http, uv_now(ws->loop));
 	}
 }
 
-void ws_callers_close(struct ws *ws)
+void ws_http_close(struct ws *ws)
 {
-	while (!TAILQ_EMPTY(&ws->callers))
-		close_caller(TAILQ_FIRST(&ws->callers));
+	while (!TAILQ_EMPTY(&ws->http_connections))
+		close_connection(TAILQ_FIRST(&ws->http_connections));
 }
 
 bool ws_has_requests(const struct ws *ws)
 {
 	const struct ws_http *http;
 
-	TAILQ_FOREACH (http, &ws->callers, link)
+	TAILQ_FOREACH (http, &ws->http_connections, link)
 		if (http->state == WS_WAITING || http->state == WS_ANSWERED)
 			return true;
 	return false;
@@ -587,5 +588,5 @@ bool ws_has_requests(const struct ws *ws)
 
 int ws_other_connections(const struct ws *ws)
 {
-	return ws->ncallers;
+	return ws->nhttp;
 }

@@ -1,7 +1,7 @@
 /*
  * ws: the listening sockets. They are ours and not lws's: one way for several addresses, for unix
  * sockets and for those that systemd hands over, and none of lws's opinions about interfaces. What
- * they accept is a caller (ws_http.c).
+ * they accept is an HTTP connection at first (ws_http.c).
  */
 #include "ws_private.h"
 
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
-#define SILENT_MS 50 /* after which a caller without a request makes room for another */
+#define SILENT_MS 50 /* after which a connection without a request makes room for another */
 
 struct listener {
 	LIST_ENTRY(listener) link;
@@ -80,10 +80,10 @@ static bool accept_one(struct listener *l)
 	static const int on = 1;
 	int fd;
 
-	if (ws_callers_full(l->ws)) {
+	if (ws_http_full(l->ws)) {
 		if (!is_waiting(l))
 			return false;
-		if (!ws_caller_drop(l->ws, NULL, SILENT_MS)) {
+		if (!ws_http_drop(l->ws, NULL, SILENT_MS)) {
 			wait_for_room(l->ws);
 			return false;
 		}
@@ -91,7 +91,7 @@ static bool accept_one(struct listener *l)
 	fd = accept_next(l);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE) {
-			if (ws_caller_drop(l->ws, NULL, 0))
+			if (ws_http_drop(l->ws, NULL, 0))
 				return true;
 			refuse_connection(l);
 		} else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
@@ -101,7 +101,7 @@ static bool accept_one(struct listener *l)
 	}
 	l->ws->exhausted = false;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* in vain on a unix socket */
-	ws_caller_new(l->ws, fd, l->serves);
+	ws_http_new(l->ws, fd, l->serves);
 	return true;
 }
 

@@ -32,16 +32,16 @@ struct ws {
 	uv_prepare_t turn;           /* runs while a peer is due */
 	uv_timer_t room;             /* runs while no connection is accepted, for want of a place */
 	TAILQ_HEAD(, ws_socket) due; /* to be written to at the end of the turn */
-	TAILQ_HEAD(, ws_socket) peers; /* accepted handshakes, until they are destroyed */
-	TAILQ_HEAD(, ws_http) callers; /* all other connections, the oldest first */
+	TAILQ_HEAD(, ws_socket) peers;          /* accepted handshakes, until they are destroyed */
+	TAILQ_HEAD(, ws_http) http_connections; /* all other connections, the oldest first */
 	LIST_HEAD(, listener) listeners;
-	int nsockets, ncallers;
-	struct ws_buffered buffered; /* the sums of what its peers and callers hold */
+	int nsockets, nhttp;
+	struct ws_buffered buffered; /* the sums of what its connections hold */
 	int spare;                   /* a descriptor to give up when there are no others left */
 	bool exhausted;              /* the log knows that there are none */
 	bool stopping;
 	struct ws_socket *adopting; /* whose socket is being handed to lws */
-	struct series *stat_in, *stat_out, *stat_output_full, *stat_output_pauses, *stat_callers;
+	struct series *stat_in, *stat_out, *stat_output_full, *stat_output_pauses, *stat_http;
 };
 
 /* Bytes that a peer moves in config.stall seconds, if it makes progress. */
@@ -57,13 +57,13 @@ bool ws_count(struct ws *ws, struct ws_buffered *counted, struct ws_buffered now
 void ws_notify_buffered(struct ws *ws);
 
 /* ws_http.c: connections that are no peers. Takes an accepted descriptor. */
-void ws_caller_new(struct ws *ws, int fd, unsigned serves);
-bool ws_callers_full(const struct ws *ws);
+void ws_http_new(struct ws *ws, int fd, unsigned serves);
+bool ws_http_full(const struct ws *ws);
 /* Closes the oldest that may be closed, of this address (NULL: of any), if it has been silent for
  * so many milliseconds. False if there is none. */
-bool ws_caller_drop(struct ws *ws, const char *address, uint64_t silent);
-void ws_callers_tick(struct ws *ws);
-void ws_callers_close(struct ws *ws);
+bool ws_http_drop(struct ws *ws, const char *address, uint64_t silent);
+void ws_http_tick(struct ws *ws);
+void ws_http_close(struct ws *ws);
 
 /* ws_listen.c: accepts again what waits since there was no place for it. */
 void ws_listen_again(struct ws *ws);
@@ -74,8 +74,8 @@ void ws_socket_open(struct ws_socket *peer, struct lws *wsi);
 void ws_socket_receive(struct ws_socket *peer, const void *p, size_t n);
 void ws_socket_pong(struct ws_socket *peer);
 void ws_socket_writable(struct ws_socket *peer);
-void ws_socket_leaving(struct ws_socket *peer); /* it sent a close frame */
-void ws_socket_closed(struct ws_socket *peer);  /* the socket must not be touched any more */
+void ws_socket_leaving(struct ws_socket *peer, struct slice close); /* it sent a close frame */
+void ws_socket_closed(struct ws_socket *peer); /* the socket must not be touched any more */
 void ws_socket_free(struct ws_socket *peer);
 void ws_sockets_tick(struct ws *ws);
 void ws_sockets_write(struct ws *ws);
