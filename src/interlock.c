@@ -23,6 +23,8 @@ static const char default_file[] = "/etc/interlock/interlock.conf";
 static const struct cli_command *const commands[] = {
 	&cli_migrate,
 	&cli_import,
+	&cli_export,
+	&cli_delete,
 	&cli_enqueue,
 	&cli_retry,
 	&cli_cancel,
@@ -34,6 +36,7 @@ static const struct cli_command *const commands[] = {
 	&cli_journal,
 	&cli_verify,
 	&cli_lost,
+	&cli_policy,
 	&cli_workers,
 	&cli_top,
 	&cli_prune,

@@ -10,10 +10,18 @@
 
 enum late_policy { LATE_YIELD, LATE_ACKNOWLEDGE, LATE_REJECT };
 
+/* How long what belongs to a work order is kept after its last activity, milliseconds; 0: for ever.
+ * No period is longer than that of the runs. */
+struct retention {
+	int64_t runs, dataclips, logs;
+};
+
 /* The options that `[project "<uuid>"]` may override. */
 struct conf_project {
 	struct uuid id;
+	int line;            /* of its section in the file */
 	int late_completion; /* enum late_policy */
+	struct retention retention;
 };
 
 /* Every option, by section. Durations are milliseconds, sizes bytes, switches and choices int.
@@ -46,7 +54,10 @@ struct conf {
 	/* [claims] */
 	int64_t join_timeout, poll;
 	/* [journal] */
-	int64_t retention, journal_max_message;
+	int64_t journal_max_message;
+	/* [retention] */
+	struct retention retention;
+	int64_t retention_journal;
 	/* [intake] */
 	char *intake_listen; /* as listen; "" for the same place */
 	int64_t max_body;
@@ -77,6 +88,15 @@ const char *conf_after_claim_name(int after_claim);
  * equal for equal policies. */
 void conf_print_policy(const struct conf *conf, struct buf *out);
 
+/* A digest of that text, 16 hexadecimal digits and a NUL. */
+enum { CONF_DIGEST = 17 };
+void conf_digest_policy(const struct conf *conf, char digest[CONF_DIGEST]);
+
+/* Sets an option of this section, which is no string, as the file would. False, and a mistake in
+ * err, if there is no such option or it cannot be that. */
+bool conf_set(struct conf *conf, const char *section, const char *name, const char *value,
+	struct buf *err) __attribute__((warn_unused_result));
+
 /* Reads the file (NULL: all defaults). NULL and one line for each mistake in err — `file:line:
  * [section] option: got "x", expected …` — if anything is wrong; then nothing has been changed. The
  * caller owns the result. */
@@ -85,6 +105,10 @@ void conf_free(struct conf *conf);
 
 /* The project's own late_completion, or the installation's. */
 int conf_late_completion(const struct conf *conf, const struct uuid *project);
+
+/* The longest of a period, whose place is its offset in struct retention: of the installation and
+ * of all projects. */
+int64_t conf_longest(const struct conf *conf, size_t period);
 
 /* Appends the configuration as a file that conf_load reads back. Secrets are file names only; a
  * password in a database url is printed as ***. */

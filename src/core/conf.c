@@ -5,6 +5,8 @@
  */
 #include "conf_private.h"
 
+#include "lib/crypto.h"
+
 #include <stdlib.h>
 
 static const char *const policies[] = { "yield", "acknowledge", "reject", NULL };
@@ -102,13 +104,30 @@ const struct option conf_options[] = {
 	  .def = "1s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, poll),
 	  .doc = "How often to look for new runs without a notification." },
 
-	{ .section = "journal", .name = "retention", .type = OPTION_DURATION, .reload = true,
-	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, retention),
-	  .doc = "How long the journal of transitions is kept; interlock prune drops the rest." },
 	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
 	  .def = "64KiB", .min = "0", .max = "16MiB",
 	  .field = offsetof(struct conf, journal_max_message),
 	  .doc = "How much of a message that was not applied is kept in the journal." },
+
+	{ .section = "retention", .name = "runs", .type = OPTION_DURATION, .reload = true,
+	  .def = "90d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.runs),
+	  .project = offsetof(struct conf_project, retention.runs),
+	  .doc = "How long work orders are kept with their runs, after their last activity." },
+	{ .section = "retention", .name = "dataclips", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.dataclips),
+	  .project = offsetof(struct conf_project, retention.dataclips),
+	  .doc = "How long the texts of their dataclips are kept; at most as long as runs." },
+	{ .section = "retention", .name = "logs", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.logs),
+	  .project = offsetof(struct conf_project, retention.logs),
+	  .doc = "How long their log lines are kept; at most as long as runs." },
+	{ .section = "retention", .name = "journal", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1h", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention_journal),
+	  .doc = "How long the journal of transitions is kept, in whole days." },
 
 	{ .section = "intake", .name = "listen", .type = OPTION_ADDRESSES,
 	  .def = "", .field = offsetof(struct conf, intake_listen),
@@ -203,6 +222,19 @@ const char *conf_after_claim_name(int after_claim)
 	return after_claims[after_claim];
 }
 
+int64_t conf_longest(const struct conf *conf, size_t period)
+{
+	int64_t longest = *(const int64_t *)((const char *)&conf->retention + period);
+
+	for (size_t i = 0; i < conf->nprojects && longest > 0; i++) {
+		int64_t own =
+			*(const int64_t *)((const char *)&conf->projects[i].retention + period);
+
+		longest = own == 0 || own > longest ? own : longest;
+	}
+	return longest;
+}
+
 int conf_late_completion(const struct conf *conf, const struct uuid *project)
 {
 	for (size_t i = 0; i < conf->nprojects; i++)
@@ -262,6 +294,35 @@ void conf_print_policy(const struct conf *conf, struct buf *out)
 	qsort(own.projects, own.nprojects, sizeof(*own.projects), by_id);
 	print_projects(&own, out);
 	free(own.projects);
+}
+
+void conf_digest_policy(const struct conf *conf, char digest[CONF_DIGEST])
+{
+	struct buf text = { 0 };
+	char hex[65];
+
+	conf_print_policy(conf, &text);
+	crypto_sha256_hex(text.p, text.n, hex);
+	snprintf(digest, CONF_DIGEST, "%.16s", hex);
+	buf_free(&text);
+}
+
+bool conf_set(struct conf *conf, const char *section, const char *name, const char *value,
+	struct buf *err)
+{
+	const struct option *found = NULL;
+
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+		if (strcmp(o->section, section) == 0 && strcmp(o->name, name) == 0)
+			found = o;
+	if (found && option_parse(found, value, conf_field(found, conf)))
+		return true;
+	buf_addf(err, "%s: got \"%s\", expected ", name, found ? value : "an unknown option");
+	if (found)
+		option_print_domain(err, found);
+	else
+		buf_addf(err, "an option of [%s]", section);
+	return false;
 }
 
 void conf_sample(struct buf *out)

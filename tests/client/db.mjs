@@ -55,7 +55,7 @@ export class Database {
 	}
 
 	// Asks again until the rows are such that holds(rows); resolves with the last rows either way.
-	async until(text, holds, timeout = 30_000) {
+	async until(text, holds, timeout = 60_000) {
 		for (const end = Date.now() + timeout; ; await new Promise((r) => setTimeout(r, 50))) {
 			const rows = await this.query(text);
 			if (holds(rows) || Date.now() > end) return rows;
@@ -202,7 +202,7 @@ export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
 		`(SELECT project_id FROM runs WHERE id = '${run}')`,
 		`'${run}'::uuid`,
 		'(extract(epoch FROM clock_timestamp()) * 1000000)::bigint',
-		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0'],
+		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0', '90000', '10000'],
 	),
 	`UPDATE steps s SET finished_at = s.finished_at - interval '${ago}'
 	FROM runs r
