@@ -15,7 +15,8 @@ static char *order_of(PGconn *db, const char *project, const char *run)
 	PGresult *res = cli_query(db,
 		"SELECT '{' || work_order_id || '}' FROM runs WHERE project_id = $1 AND id = $2", 2,
 		values);
-	char *order = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
+	const char *found = res ? cli_single(res) : NULL;
+	char *order = found ? xstrdup(found) : NULL;
 
 	PQclear(res);
 	return order;
@@ -34,11 +35,11 @@ static bool cancel(PGconn *db, const char *project, const char *run)
 {
 	const char *ids[] = { project, run };
 	PGresult *res = cli_query(db, stmt_get("cancel")->sql, 2, ids);
-	bool cancelled = res && PQgetvalue(res, 0, 1)[0] == 't';
+	bool cancelled = res && *cli_value(res, 0, "cancelled") == 't';
 
 	if (res && !cancelled)
 		cli_error("run %s is %s: only an available run can be cancelled", run,
-			PQgetvalue(res, 0, 0));
+			cli_value(res, 0, "state"));
 	PQclear(res);
 	return cancelled;
 }

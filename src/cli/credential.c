@@ -21,7 +21,7 @@ static bool is_same(
 
 	if (PQntuples(row) == 0)
 		return false;
-	buf_add_hex(&sealed, slice_of(PQgetvalue(row, 0, 0)));
+	buf_add_hex(&sealed, slice_of(cli_single(row)));
 	bool same = keyring_open(keys, id, (struct slice){ sealed.p, sealed.n }, &plain) ==
 			    KEYRING_PRIMARY &&
 		    slice_eq(body, (struct slice){ plain.p, plain.n });

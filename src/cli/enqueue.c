@@ -13,10 +13,10 @@ enum { CHUNK = 1000, MAX_COUNT = 10000000 };
 static void print_created(const PGresult *rows, bool header, bool json)
 {
 	if (header && !json)
-		printf("%-36s  %s\n", PQfname(rows, 0), PQfname(rows, 1));
+		printf("%-36s  %s\n", "work_order_id", "run_id");
 	for (int i = 0; i < PQntuples(rows); i++)
 		printf(json ? "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}\n" : "%s  %s\n",
-			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+			cli_value(rows, i, "work_order_id"), cli_value(rows, i, "run_id"));
 }
 
 /* The workflow's id, given as such or by a unique name. NULL (reported) if there is none; the
@@ -31,7 +31,7 @@ static char *find_workflow(PGconn *db, const char *text)
 	PGresult *res = cli_query(db, "SELECT id FROM workflows WHERE name = $1", 1, &text);
 	int n = res ? PQntuples(res) : -1;
 	if (n == 1)
-		found = xstrdup(PQgetvalue(res, 0, 0));
+		found = xstrdup(cli_single(res));
 	else if (n == 0)
 		cli_error("no workflow has the name \"%s\"", text);
 	else if (n > 1)

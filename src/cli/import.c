@@ -23,7 +23,7 @@ static const char conflicts[] =
 	"	CROSS JOIN json_array_elements(w.v->'triggers') WITH ORDINALITY t(v, i)), "
 	"j AS (SELECT w.i AS w, j.i - 1 AS i, j.v->>'credential_id' AS credential FROM w "
 	"	CROSS JOIN json_array_elements(w.v->'jobs') WITH ORDINALITY j(v, i)) "
-	"SELECT format('workflows[%s].id: belongs to another project', w.i) "
+	"SELECT format('workflows[%s].id: belongs to another project', w.i) AS conflict "
 	"FROM w JOIN workflows f ON f.id = (w.v->>'id')::uuid AND f.project_id <> $1::uuid "
 	"UNION ALL "
 	"SELECT format('workflows[%s].triggers[%s].id: belongs to another workflow', t.w, t.i) "
@@ -161,7 +161,7 @@ static bool report_conflicts(const struct import *im)
 	PGresult *res = cli_query(im->db, conflicts, 3, values);
 	int found = res ? PQntuples(res) : 1;
 	for (int i = 0; res && i < found; i++)
-		cli_error("%s", PQgetvalue(res, i, 0));
+		cli_error("%s", cli_value(res, i, "conflict"));
 	PQclear(res);
 	free(workflows);
 	buf_free(&ids);
@@ -180,7 +180,7 @@ static int store_triggers(struct import *im, json_t *workflow)
 	char *triggers = dump(workflow, "triggers");
 	const char *values[] = { im->id, field_text(workflow, "id"), triggers };
 	PGresult *res = cli_query(im->db, put_triggers, 3, values);
-	int changed = res ? atoi(PQgetvalue(res, 0, 0)) : -1;
+	int changed = res ? atoi(cli_single(res)) : -1;
 	PQclear(res);
 	free(triggers);
 	return changed;
@@ -201,7 +201,7 @@ static bool store_workflow(struct import *im, json_t *workflow)
 		snapshot = cli_query(im->db, put_snapshot, 4, values);
 	if (snapshot && PQntuples(snapshot) == 1)
 		buf_addf(&im->done, "workflow %s stored as version %s\n", values[1],
-			PQgetvalue(snapshot, 0, 0));
+			cli_single(snapshot));
 	else
 		buf_addf(&im->done, "workflow %s %s\n", values[1],
 			row + triggers ? "stored" : "unchanged");
