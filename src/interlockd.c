@@ -154,7 +154,7 @@ static void publish(void *arg)
 /* A shutdown waits for them. */
 static int open_requests(const struct daemon *d)
 {
-	return sessions_open_requests(d->sessions) + queue_open_releases(d->queue);
+	return sessions_open_requests(d->sessions) + queue_open(d->queue);
 }
 
 static void beat(void *arg)

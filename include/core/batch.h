@@ -53,6 +53,8 @@ void batch_stop(struct batch *b);
 /* Ends whatever is queued or in flight as unavailable, closes the connections, then calls
  * on_closed. */
 void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg);
+/* Was it closed? Then nothing may be submitted. */
+bool batch_is_closed(const struct batch *b);
 void batch_free(struct batch *b);
 
 #endif

@@ -34,6 +34,8 @@ enum run_event {
 	EVENT_CANCEL,
 	EVENT_REVIVE,
 	EVENT_LATE_COMPLETE,
+	EVENT_ACCEPT,
+	EVENT_DISCARD,
 	RUN_EVENTS
 };
 
@@ -59,6 +61,9 @@ bool fsm_is_outcome(const char *verdict);
 void fsm_sql_outcomes(struct buf *out);
 void fsm_sql_states(struct buf *out);
 void fsm_sql_events(struct buf *out);
+
+/* Appends an SQL expression over `reason`: the state that it leads to, NULL if none. */
+void fsm_sql_state_of_reason(struct buf *out);
 
 /* Appends the states in which the event is welcome as a list of SQL literals. False if there is no
  * such event. */

@@ -29,7 +29,7 @@ void queue_offer(void *queue, int runs);
 /* Releases the undelivered claims whose time has come. A periodic task: the argument is the queue.
  */
 void queue_release_due(void *queue);
-/* How many claims are being released: a shutdown waits for them. */
-int queue_open_releases(const struct queue *queue);
+/* How many claims are being released, and ends of sockets recorded: a shutdown waits for them. */
+int queue_open(const struct queue *queue);
 
 #endif

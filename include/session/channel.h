@@ -8,6 +8,7 @@
 #include "core/context.h"
 #include "core/run_claim.h"
 #include "core/scrubber.h"
+#include "ws/ws.h"
 
 struct channel;
 struct request;
@@ -24,6 +25,8 @@ struct channel_kind {
 	void (*on_activity)(struct channel *channel);
 	/* Its worker leaves it. */
 	void (*on_left)(struct channel *channel);
+	/* Its socket is gone. */
+	void (*on_disconnect)(struct channel *channel, enum ws_end how, int code);
 	/* The daemon is going to shut down. */
 	void (*on_drain)(struct channel *channel);
 	/* Will the worker say something soon, although it has every answer? */

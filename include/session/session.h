@@ -36,7 +36,7 @@ int session_handshake(
 void session_open(void *session, struct ws_socket *peer);
 bool session_admit(void *session, size_t size);
 void session_message(void *session, char *data, size_t n, bool binary, bool cut);
-void session_closed(void *session);
+void session_closed(void *session, enum ws_end how, int code);
 
 /* How many there are; and their requests that have not been answered, those included whose workers
  * have gone. */
@@ -58,6 +58,9 @@ void sessions_close_all(struct sessions *sessions, int code);
 
 /* Of its worker, from its token. */
 const char *session_worker(const struct session *session);
+/* Whom it counts for. When its last frame came, now_us(). */
+const char *session_address(const struct session *session);
+int64_t session_active_at(const struct session *session);
 /* Is its socket gone, or about to be closed? */
 bool session_is_closing(const struct session *session);
 /* Its joined channels of runs. */

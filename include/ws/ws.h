@@ -19,6 +19,10 @@ struct ws_http;   /* one HTTP request that has not been answered */
 /* What a listening socket is for. */
 enum ws_serves { WS_WORKERS = 1, WS_INTAKE = 2, WS_METRICS = 4 };
 
+/* How a peer ended: it sent a close frame; we did; it gave no sign of life; its connection ended
+ * otherwise. */
+enum ws_end { WS_END_BROKEN, WS_END_LEFT, WS_END_CLOSED, WS_END_SILENT };
+
 /* What a handshake or a request brought. Borrowed for the call. */
 struct ws_head {
 	const char *method;      /* "GET" */
@@ -57,8 +61,9 @@ struct ws_ops {
 	int (*max_connections)(void *arg, const char *address);
 	/* ws_buffered has changed. May be NULL. */
 	void (*buffered)(void *arg);
-	/* The peer is gone, for whatever reason; the last call for this user. */
-	void (*closed)(void *user);
+	/* The peer is gone; the last call for this user. code: of the close frame that was received
+	 * or sent, 1005 if it had none, 1006 if there was no frame. */
+	void (*closed)(void *user, enum ws_end how, int code);
 	/* The head of a plain request, whose body will have this many bytes. It may be answered at
 	 * once (ws_http_reply): then the body is not kept. */
 	void (*head)(void *arg, struct ws_http *http, const struct ws_head *head, size_t length);

@@ -4,7 +4,7 @@
 -- nothing have rows only for the first few of a kind; one more row has in `more` how many followed, and when the last.
 SELECT at, run_id, revision, event, from_state, to_state, outcome, code, more, policy, worker, epoch, coordinator,
 	extract(epoch FROM lateness) AS lateness, step_id,
-	CASE WHEN $6::boolean THEN message END AS message
+	CASE WHEN $6::boolean THEN message END AS message, {{journal_sentence}} AS what
 FROM (
 	SELECT *
 	FROM (
@@ -25,5 +25,5 @@ FROM (
 		AND ($4::bigint IS NULL OR at > now() - $4 * interval '1 millisecond')
 	ORDER BY CASE WHEN $2 IS NULL THEN at END DESC, revision DESC, id DESC, at DESC
 	LIMIT $5::int
-) newest
+) j
 ORDER BY CASE WHEN $2 IS NULL THEN at END, revision, id, at

@@ -14,10 +14,10 @@ WITH oldest_partition AS MATERIALIZED (
 	WHERE i.inhparent = 'transitions'::regclass AND NOT i.inhdetachpending
 ), entry AS (
 	SELECT run_id, id, revision, from_state, to_state,
-		event IN ({{events}}) AND from_state IN ({{states}}) AND to_state IN ({{states}})
-			AND outcome IN ({{outcomes}}, 'refused', 'revived', 'released', 'requeued')
+		event IN ({{events}}, 'disconnect') AND from_state IN ({{states}}) AND to_state IN ({{states}})
+			AND outcome IN ({{outcomes}}, 'refused', 'revived', 'released', 'requeued', 'noted')
 			AND coalesce(policy IN ('yield', 'acknowledge', 'reject'), true)
-			AND (outcome = 'observed' OR (outcome = 'refused') = (code IS NOT NULL)) AS is_known,
+			AND (outcome <> 'refused' OR code IS NOT NULL) AS is_known,
 		lag(revision) OVER w AS before, lag(to_state) OVER w AS ended, lead(id) OVER w IS NULL AS newest,
 		CASE
 		WHEN outcome IN ('accepted', 'implicit', 'yielded', 'revived', 'released', 'requeued')

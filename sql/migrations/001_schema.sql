@@ -150,12 +150,15 @@ CREATE TABLE runs (
 	worker_name text,
 	claimed_at timestamptz,
 	joined_at timestamptz,
+	joins int NOT NULL DEFAULT 0,
 	started_at timestamptz,
 	started_by_step boolean NOT NULL DEFAULT false,
 	deadline_at timestamptz,
 	lease_expires_at timestamptz,
+	active_at timestamptz,
 	finished_at timestamptz,
 	finalized_at timestamptz,
+	lost_at timestamptz,
 	lost_from text CHECK (lost_from IN ('claimed', 'started')),
 	error_type text,
 	error_message text,
@@ -324,9 +327,9 @@ CREATE TABLE journal_counts (
 	project_id uuid NOT NULL,
 	run_id uuid NOT NULL,
 	event text NOT NULL CHECK (event IN ('phx_join', 'run:start', 'run:complete', 'step:start',
-		'step:complete')),
+		'step:complete', 'disconnect')),
 	outcome text NOT NULL CHECK (outcome IN ('accepted', 'implicit', 'replayed', 'yielded', 'too_late',
-		'observed', 'refused')),
+		'observed', 'refused', 'noted')),
 	code text NOT NULL,
 	n bigint NOT NULL DEFAULT 1 CHECK (n > 0),
 	revision int NOT NULL,
@@ -428,6 +431,27 @@ RETURNS text LANGUAGE sql VOLATILE AS $$
 			AND clock_timestamp() > lost_at + window_us * interval '1 microsecond'
 		THEN 'acknowledge' ELSE policy END
 $$;
+
+-- A duration as people write it: 450ms, 3.2s, 4m 12s, 2h 5m, 3d 4h. The command shows durations in the same form.
+CREATE FUNCTION interlock_duration(d interval) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $$
+	SELECT CASE WHEN s < 0 THEN '-' ELSE '' END || CASE
+		WHEN abs(s) < 1 THEN round(abs(s) * 1000) || 'ms'
+		WHEN abs(s) < 60 THEN round(abs(s), 1) || 's'
+		WHEN abs(s) < 3600 THEN format('%sm %ss', div(abs(s), 60), div(abs(s), 1) % 60)
+		WHEN abs(s) < 86400 THEN format('%sh %sm', div(abs(s), 3600), div(abs(s), 60) % 60)
+		ELSE format('%sd %sh', div(abs(s), 86400), div(abs(s), 3600) % 24)
+		END
+	FROM (SELECT extract(epoch FROM d) AS s) x
+$$;
+
+-- A message of the journal; NULL where nothing was kept of it, or where secrets were replaced in such a way that what
+-- is left is not JSON.
+CREATE FUNCTION interlock_journal_message(message text) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	RETURN nullif(message, '')::json;
+EXCEPTION
+	WHEN invalid_text_representation THEN RETURN NULL;
+END $$;
 
 CREATE TABLE idempotency_keys (
 	project_id uuid NOT NULL,
@@ -709,12 +733,15 @@ COMMENT ON COLUMN runs.requeues IS 'How often it was given back';
 COMMENT ON COLUMN runs.worker_name IS 'The worker that has, or had, the claim';
 COMMENT ON COLUMN runs.claimed_at IS 'When it was claimed, by the database''s clock';
 COMMENT ON COLUMN runs.joined_at IS 'When its worker joined its channel, by the database''s clock';
+COMMENT ON COLUMN runs.joins IS 'How often workers have joined it in flight; tells the newest channel from those before it';
 COMMENT ON COLUMN runs.started_at IS 'When it started, by the worker''s clock';
 COMMENT ON COLUMN runs.started_by_step IS 'A step:start arrived before the run:start, which is still accepted';
 COMMENT ON COLUMN runs.deadline_at IS 'After this it is lost';
 COMMENT ON COLUMN runs.lease_expires_at IS 'After this it is lost, unless its worker is active; NULL: no lease';
 COMMENT ON COLUMN runs.finished_at IS 'When it ended, by the worker''s clock';
 COMMENT ON COLUMN runs.finalized_at IS 'When that was stored, by the database''s clock';
+COMMENT ON COLUMN runs.active_at IS 'When its worker was last active, as far as that is stored: at the claim, at joins, when the lease was renewed, when its socket closed';
+COMMENT ON COLUMN runs.lost_at IS 'When it was last declared lost; stays when it was revived, or ended after all';
 COMMENT ON COLUMN runs.lost_from IS 'State before the loss, to which a revival leads back';
 COMMENT ON COLUMN runs.error_type IS 'What went wrong';
 COMMENT ON COLUMN runs.error_message IS 'What went wrong, in words';
@@ -742,13 +769,13 @@ COMMENT ON COLUMN transitions.event IS 'The message, or what the coordinator did
 COMMENT ON COLUMN transitions.from_state IS 'State of the run before';
 COMMENT ON COLUMN transitions.to_state IS 'State of the run behind it';
 COMMENT ON COLUMN transitions.outcome IS 'What became of the event';
-COMMENT ON COLUMN transitions.code IS 'Why it was refused';
+COMMENT ON COLUMN transitions.code IS 'Why it was refused; which clock ran out; how a worker''s socket ended';
 COMMENT ON COLUMN transitions.policy IS 'Policy for a late message by which it was decided';
 COMMENT ON COLUMN transitions.worker IS 'The worker that has, or had, the claim';
 COMMENT ON COLUMN transitions.epoch IS 'Claim epoch of the message';
 COMMENT ON COLUMN transitions.coordinator IS 'Who decided';
 COMMENT ON COLUMN transitions.worker_at IS 'Time of the message, by the worker''s clock';
-COMMENT ON COLUMN transitions.lateness IS 'How long after the loss of the run it arrived';
+COMMENT ON COLUMN transitions.lateness IS 'How long after the loss of the run it arrived; of a loss, release or requeue: how long after the clock ran out';
 COMMENT ON COLUMN transitions.message IS 'What the message was, JSON';
 COMMENT ON TABLE journal_counts IS 'Messages that changed nothing, counted by run and kind; the first few of each have rows in transitions';
 COMMENT ON COLUMN journal_counts.code IS 'Why it was refused; empty: it was not';

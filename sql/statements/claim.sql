@@ -82,6 +82,7 @@ WITH RECURSIVE claimer AS MATERIALIZED (
 		state = 'claimed',
 		claimed_at = now(),
 		joined_at = NULL,
+		active_at = now(),
 		claim_epoch = r.claim_epoch + 1,
 		claim_id = gen_random_uuid(),
 		worker_name = c.worker,

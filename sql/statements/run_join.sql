@@ -7,14 +7,14 @@
 -- history that a failover has lost: such a claim is not known here, and its epoch may be smaller than the run's,
 -- equal or larger. So the claims that may not join are listed instead: `unjoined_claims`, which were released
 -- before their worker had joined.
--- columns: ord, verdict, state, policy, late, name, body, dataclip_id, starting_id, save_dataclips, options, run_timeout_ms, credentials, over_limit, unplanned
+-- columns: ord, verdict, state, policy, late, name, body, dataclip_id, starting_id, save_dataclips, options, run_timeout_ms, credentials, over_limit, unplanned, joins
 WITH input AS MATERIALIZED (
 	SELECT *
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, lease_us bigint, largest bigint, together bigint}}
 ), decided AS MATERIALIZED (
-	SELECT m.*, l.*, r.state, r.worker_name, r.finalized_at, r.snapshot_id, r.workflow_id,
-		r.state = 'claimed' AND r.joined_at IS NOT NULL AS rejoined,
+	SELECT m.*, l.*, r.state, r.worker_name, r.revision, r.finalized_at, r.snapshot_id, r.workflow_id,
+		r.joined_at IS NOT NULL AS rejoined,
 		CASE
 		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
 		WHEN {{same_claim}} IS NOT TRUE THEN 'stale'
@@ -27,18 +27,21 @@ WITH input AS MATERIALIZED (
 ), updated AS (
 	UPDATE runs r SET
 		joined_at = coalesce(r.joined_at, now()),
+		joins = r.joins + 1,
 		state = CASE WHEN j.verdict = 'revived' THEN r.lost_from ELSE r.state END,
 		lost_from = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.lost_from END,
 		finished_at = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.finished_at END,
 		finalized_at = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.finalized_at END,
 		error_type = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.error_type END,
+		error_message = CASE WHEN j.verdict = 'revived' THEN NULL ELSE r.error_message END,
+		active_at = now(),
 		lease_expires_at = CASE WHEN j.lease_us > 0
 			THEN now() + j.lease_us * interval '1 microsecond' END,
 		revision = r.revision + (j.verdict = 'revived')::int
 	FROM decided j
 	WHERE r.project_id = j.project_id AND r.id = j.run_id
 		AND (j.verdict = 'revived' OR j.verdict = 'joined' AND j.state IN ('claimed', 'started'))
-	RETURNING r.project_id, r.id, r.workflow_id, r.revision, j.state AS from_state, r.state AS to_state
+	RETURNING r.project_id, r.id, r.workflow_id, r.revision, r.joins, j.state AS from_state, r.state AS to_state
 ), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM decided j
@@ -49,16 +52,19 @@ WITH input AS MATERIALIZED (
 	FROM decided j
 	WHERE j.verdict = 'revived' AND s.run_id = ANY (ARRAY[j.run_id])
 		AND s.project_id IS NOT DISTINCT FROM j.project_id AND s.exit_reason = 'lost' AND s.finished_at = j.finalized_at
-), journal AS (
-	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
-		policy, worker, epoch, lateness, message)
-	SELECT j.project_id, j.run_id, v.revision, 'phx_join', v.from_state, v.to_state, 'revived',
-		j.policy, j.worker_name, j.epoch, j.lateness,
-		'{"overturned":' || j.overturned || '}'
+), journal_entry AS MATERIALIZED (	-- a revival; and that a worker has come back
+	SELECT j.project_id, j.run_id, coalesce(v.revision, j.revision) AS revision, NULL::uuid AS step_id,
+		'phx_join' AS event, j.state AS from_state, coalesce(v.to_state, j.state) AS to_state,
+		CASE j.verdict WHEN 'revived' THEN 'revived' ELSE 'noted' END AS outcome, NULL AS code,
+		CASE WHEN j.state = 'lost' THEN j.policy END AS policy, j.worker_name AS worker, j.epoch,
+		NULL::timestamptz AS worker_at, j.lateness,
+		CASE j.verdict WHEN 'revived' THEN '{"overturned":' || j.overturned || '}' END AS message,
+		j.verdict = 'revived' AS changed
 	FROM decided j
-	JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
+	LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 	WHERE j.verdict = 'revived'
-)
+		OR j.verdict = 'joined' AND j.rejoined AND j.state IN ('claimed', 'started', 'lost')
+), {{journaled}}
 SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
 	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id) AS starting_id,
@@ -79,10 +85,12 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 					WHERE f.project_id = w.project_id AND f.workflow_id = w.id)
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id))) AS over_limit,
-	CASE WHEN j.verdict = 'joined' AND j.rejoined	-- log lines are what first follows the plan
+	CASE WHEN j.verdict = 'joined' AND j.state = 'claimed' AND j.rejoined	-- log lines are what first follows the plan
 		THEN NOT interlock_has_logged(j.project_id, j.run_id, r.joined_at)
-		ELSE false END AS unplanned
+		ELSE false END AS unplanned,
+	v.joins
 FROM decided j
 LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
+LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id
 ORDER BY j.ord

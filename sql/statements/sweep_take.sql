@@ -2,13 +2,13 @@
 -- available. A run whose worker was active meanwhile is not changed. Parameters: the runs; the time at which they must
 -- be overdue, by the database's clock in microseconds; then those of sweep_find. As there and in the claim, only one
 -- plan is possible: lookups have a LIMIT or OFFSET, and only an index can serve = ANY (ARRAY[…]).
--- columns: id, state, worker_name, clock, overdue, action
+-- columns: id, state, worker_name, clock, overdue, action, silent
 WITH setting AS MATERIALIZED (
 	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
 		{{include sweep_parameters}}
 ), decided AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, due.action, due.clock,
-		clock_timestamp() AS at, clock_timestamp() - due.since AS overdue
+	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, r.active_at, due.action, due.clock,
+		due.since, now_at.at, now_at.at - due.since AS overdue
 	FROM setting
 	CROSS JOIN {{rows f project_id uuid, run_id uuid}}
 	CROSS JOIN LATERAL (
@@ -16,6 +16,7 @@ WITH setting AS MATERIALIZED (
 	CROSS JOIN LATERAL (
 		{{overdue}}
 	) due
+	CROSS JOIN LATERAL (SELECT clock_timestamp() AS at OFFSET 0) now_at
 ), updated AS (
 	UPDATE runs r SET
 		state = CASE WHEN j.action = 'lost' THEN 'lost' ELSE 'available' END,
@@ -24,6 +25,8 @@ WITH setting AS MATERIALIZED (
 			WHEN j.action <> 'lost' THEN r.error_type
 			WHEN r.state = 'claimed' THEN 'LostAfterClaim'
 			ELSE 'LostAfterStart' END,
+		error_message = CASE WHEN j.action = 'lost' THEN {{loss}} ELSE r.error_message END,
+		lost_at = CASE WHEN j.action = 'lost' THEN j.at ELSE r.lost_at END,
 		finished_at = CASE WHEN j.action = 'lost' THEN j.at END,
 		finalized_at = CASE WHEN j.action = 'lost' THEN j.at END,
 		claimed_at = CASE WHEN j.action = 'lost' THEN r.claimed_at END,
@@ -51,15 +54,16 @@ WITH setting AS MATERIALIZED (
 	ON CONFLICT DO NOTHING
 ), journal AS (
 	INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome,
-		worker, epoch, lateness, message)
+		code, worker, epoch, lateness, message)
 	SELECT j.project_id, j.id, v.revision,
 		CASE j.action WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
 		v.from_state, v.to_state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
-		j.worker_name, j.claim_epoch, j.overdue,
-		json_build_object('clock', j.clock, 'overdue_s', extract(epoch FROM j.overdue))::text
+		j.clock, j.worker_name, j.claim_epoch, j.overdue,
+		json_build_object('expired_at', j.since, 'active_at', j.active_at)::text
 	FROM decided j
 	JOIN updated v ON v.project_id = j.project_id AND v.id = j.id
 )
-SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue) AS overdue, j.action
+SELECT j.id, j.state, j.worker_name, j.clock, extract(epoch FROM j.overdue) AS overdue, j.action,
+	extract(epoch FROM j.at - j.active_at) AS silent
 FROM decided j
 JOIN updated v ON v.project_id = j.project_id AND v.id = j.id

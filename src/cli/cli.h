@@ -48,8 +48,11 @@ extern const struct cli_command
 	cli_enqueue,
 	cli_retry,
 	cli_cancel,
+	cli_accept,
+	cli_discard,
 	cli_runs,
 	cli_run,
+	cli_why,
 	cli_journal,
 	cli_verify,
 	cli_lost,
@@ -100,6 +103,13 @@ enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_GREEN, CLI_YELLOW }
 const char *cli_colour(enum cli_colour colour);
 enum cli_colour cli_state_colour(const char *state);
 
+/* Prints the text in lines of at most 80 columns, each but the first behind so many spaces. */
+void cli_paragraph(const char *text, int indent);
+
+/* Asks the person at the terminal; true if the answer is yes. False (reported) if stdin is no
+ * terminal. */
+bool cli_confirm(const char *fmt, ...) __attribute__((format(printf, 1, 2), warn_unused_result));
+
 /* Shows the progress of long work, in place, if stderr is a terminal. */
 void cli_progress(const char *what, int64_t done, int64_t total);
 
@@ -137,6 +147,16 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 
 /* The text of sql/commands/NAME.sql, filled in as the statements are; valid forever. */
 const char *cli_sql(const char *name);
+
+/* Changes a run by the statement, with n text parameters, behind the lock of its work order, whose
+ * state follows; waiting: behind that of the claims, too. NULL (reported) if that fails; the
+ * transaction is open then, for PQfinish to end. The caller gives the result to PQclear. */
+PGresult *cli_change_run(PGconn *db, const char *stmt, bool waiting, const char *project,
+	const char *run, int n, const char *const *values) __attribute__((warn_unused_result));
+
+/* The workflow's id, given as such or by a unique name. NULL (reported) if there is none; the
+ * caller frees it. */
+char *cli_workflow(PGconn *db, const char *text) __attribute__((warn_unused_result));
 
 /* The project of a run; NULL (reported) if there is no such run. The caller frees it. */
 char *cli_project_of(PGconn *db, const char *run) __attribute__((warn_unused_result));

@@ -153,6 +153,25 @@ char *cli_project_of(PGconn *db, const char *run)
 	return project;
 }
 
+char *cli_workflow(PGconn *db, const char *text)
+{
+	struct uuid id;
+	char *found = NULL;
+
+	if (uuid_parse(slice_of(text), &id))
+		return xstrdup(text);
+	PGresult *res = cli_query(db, "SELECT id FROM workflows WHERE name = $1", 1, &text);
+	int n = res ? PQntuples(res) : -1;
+	if (n == 1)
+		found = xstrdup(cli_single(res));
+	else if (n == 0)
+		cli_error("no workflow has the name \"%s\"", text);
+	else if (n > 1)
+		cli_error("%d workflows have the name \"%s\": use the id", n, text);
+	PQclear(res);
+	return found;
+}
+
 static void add_duration(struct buf *b, double seconds)
 {
 	if (seconds < 0) {

@@ -19,27 +19,6 @@ static void print_created(const PGresult *rows, bool header, bool json)
 			cli_value(rows, i, "work_order_id"), cli_value(rows, i, "run_id"));
 }
 
-/* The workflow's id, given as such or by a unique name. NULL (reported) if there is none; the
- * caller frees it. */
-static char *find_workflow(PGconn *db, const char *text)
-{
-	struct uuid id;
-	char *found = NULL;
-
-	if (uuid_parse(slice_of(text), &id))
-		return xstrdup(text);
-	PGresult *res = cli_query(db, "SELECT id FROM workflows WHERE name = $1", 1, &text);
-	int n = res ? PQntuples(res) : -1;
-	if (n == 1)
-		found = xstrdup(cli_single(res));
-	else if (n == 0)
-		cli_error("no workflow has the name \"%s\"", text);
-	else if (n > 1)
-		cli_error("%d workflows have the name \"%s\": use the id", n, text);
-	PQclear(res);
-	return found;
-}
-
 static bool read_input(const struct cli *cli, struct buf *input)
 {
 	const char *path = cli_option(cli, "input");
@@ -95,7 +74,7 @@ static int run_enqueue(const struct cli *cli)
 		!cli_is_id("--trigger", cli_option(cli, "trigger")))
 		return CLI_USAGE;
 	bool ok = read_input(cli, &input) && (db = cli_open(cli->conf, false)) != NULL &&
-		  (workflow = find_workflow(db, cli->operand)) != NULL &&
+		  (workflow = cli_workflow(db, cli->operand)) != NULL &&
 		  enqueue(cli, db, workflow, input.p, count);
 	PQfinish(db);
 	free(workflow);

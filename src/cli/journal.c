@@ -9,7 +9,7 @@
 
 /* The journal's outcomes; `late` stands for several (journal.sql). */
 static const char *const outcomes[] = { "late", "refused", "yielded", "too_late", "revived",
-	"replayed", "observed", "implicit", "accepted", "released", "requeued", NULL };
+	"replayed", "observed", "implicit", "accepted", "released", "requeued", "noted", NULL };
 
 struct filter {
 	const char *run, *outcome;

@@ -23,8 +23,8 @@ enum limit { UNLIMITED, CHARS, LINES };
 
 /* The views of one run: $1 the project, $2 the run, $3 the limit, if there is one. */
 static const struct view {
-	const char *name, *query;
-	bool one; /* a record, not a list */
+	const char *name, *query; /* NULL: sql/commands has it under that name */
+	bool one;                 /* a record, not a list */
 	enum limit limit;
 } views[] = {
 	{ "run",
@@ -50,6 +50,7 @@ static const struct view {
 		"r.final_dataclip_id "
 		"WHERE r.project_id = $1 AND r.id = $2",
 		.one = true, .limit = CHARS },
+	{ "why", .one = true },
 	{ "steps",
 		"SELECT s.id, j.name AS job, s.exit_reason, s.error_type, s.started_at, "
 		"	extract(epoch FROM s.finished_at - s.started_at) AS duration, "
@@ -96,7 +97,8 @@ static bool show_all(PGconn *db, const char *project, const char *run, const cha
 			printf("%s\"%s\":", v == views ? "{" : ",\n", v->name);
 		else if (v > views)
 			printf("\n%s\n", v->name);
-		if (!cli_show(db, v->query, v->one, json, v->limit ? 3 : 2, values))
+		if (!cli_show(db, v->query ? v->query : cli_sql(v->name), v->one, json,
+			    v->limit ? 3 : 2, values))
 			return false;
 	}
 	if (json)

@@ -223,6 +223,11 @@ void batch_close(struct batch *b, void (*on_closed)(void *arg), void *arg)
 	uv_close((uv_handle_t *)&b->send_timer, on_timer_closed);
 }
 
+bool batch_is_closed(const struct batch *b)
+{
+	return b->on_closed != NULL;
+}
+
 void batch_free(struct batch *b)
 {
 	for (int i = 0; i < b->nlanes; i++)

@@ -29,6 +29,8 @@ static const char *const event_names[RUN_EVENTS] = {
 	[EVENT_CANCEL] = "cancel",
 	[EVENT_REVIVE] = "phx_join",
 	[EVENT_LATE_COMPLETE] = "late run:complete",
+	[EVENT_ACCEPT] = "accept",
+	[EVENT_DISCARD] = "discard",
 };
 
 enum {
@@ -54,6 +56,8 @@ const struct move fsm_moves[] = {
 	{ AVAILABLE, 1 << RUN_CANCELLED, EVENT_CANCEL, "an operator cancels it" },
 	{ LOST, CLAIMED | STARTED, EVENT_REVIVE, "its worker joins again in time (policy yield)" },
 	{ LOST, FINISHED, EVENT_LATE_COMPLETE, "late completion (policy yield)" },
+	{ LOST, FINISHED, EVENT_ACCEPT, "an operator accepts the late result" },
+	{ LOST, LOST, EVENT_DISCARD, "an operator discards the late result" },
 };
 const size_t fsm_nmoves = countof(fsm_moves);
 
@@ -90,6 +94,15 @@ const char *fsm_state_of_reason(struct slice reason)
 		if (slice_is(reason, reasons[i].reason))
 			return state_names[reasons[i].state];
 	return NULL;
+}
+
+void fsm_sql_state_of_reason(struct buf *out)
+{
+	buf_adds(out, "CASE reason");
+	for (size_t i = 0; i < countof(reasons); i++)
+		buf_addf(out, " WHEN '%s' THEN '%s'", reasons[i].reason,
+			state_names[reasons[i].state]);
+	buf_adds(out, " END");
 }
 
 /* The states in which an event is welcome, as bits; 0 if there is no such event. */

@@ -30,6 +30,7 @@ static const struct {
 	{ "outcomes", fsm_sql_outcomes },
 	{ "states", fsm_sql_states },
 	{ "events", fsm_sql_events },
+	{ "state_of_reason", fsm_sql_state_of_reason },
 };
 
 static struct stmt stmts[countof(sql_statements)];

@@ -58,7 +58,7 @@ struct queue {
 	const struct context *context;
 	const struct listener *listener;
 	const struct sessions *sessions;
-	int open_releases;
+	int open;
 	TAILQ_HEAD(queue_list, queue_channel) channels; /* those to be notified next first */
 	TAILQ_HEAD(, pending_release) delayed;
 };
@@ -123,7 +123,7 @@ static void on_released(struct batch_item *item, const struct batch_result *res)
 		else if (pending_release->why == RELEASE_UNDELIVERED)
 			metrics_add(metrics_series(METRIC_UNDELIVERED_CLAIMS, NULL), 1);
 	}
-	pending_release->queue->open_releases--;
+	pending_release->queue->open--;
 	release_free(pending_release);
 }
 
@@ -153,7 +153,7 @@ static void release_submit(struct pending_release *pending_release)
 {
 	struct queue *queue = pending_release->queue;
 
-	queue->open_releases++;
+	queue->open++;
 	batch_submit(queue->context->batch, LANE_WRITE, &pending_release->item);
 }
 
@@ -171,9 +171,14 @@ void queue_release_left(struct queue *queue, const struct run_claim *claim)
 	release_claim(queue, claim, RELEASE_LEFT);
 }
 
-int queue_open_releases(const struct queue *queue)
+void queue_add_open(struct queue *queue, int n)
 {
-	return queue->open_releases;
+	queue->open += n;
+}
+
+int queue_open(const struct queue *queue)
+{
+	return queue->open;
 }
 
 void queue_release_due(void *arg)

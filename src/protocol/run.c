@@ -47,6 +47,12 @@ static void on_left(struct channel *channel)
 		queue_release_left(channel_protocol(channel), &run_channel(channel)->claim);
 }
 
+static void on_disconnect(struct channel *channel, enum ws_end how, int code)
+{
+	if (!run_channel(channel)->stale && !batch_is_closed(channel_context(channel)->batch))
+		disconnect_record(channel, how, code);
+}
+
 static bool message_expected(const struct channel *channel)
 {
 	return !run_channel(channel)->run_started;
@@ -73,6 +79,7 @@ const struct channel_kind run_kind = {
 	.end = end_channel,
 	.on_activity = on_activity,
 	.on_left = on_left,
+	.on_disconnect = on_disconnect,
 	.message_expected = message_expected,
 	.keeps_replies = keeps_replies,
 	.claim = claim_of,
@@ -229,6 +236,7 @@ static void reply_join(struct request *request, const struct batch_result *r)
 	run->stale = strcmp(verdict, "stale") == 0;
 	run->run_started = run->stale ||
 			   strcmp(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STATE), "claimed") != 0;
+	run->joins = atoi(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_JOINS));
 	run->lease_renewed_at = mono_ms();
 	run->save_dataclips = PQgetvalue(r->res, r->first, RUN_JOIN_OUT_SAVE_DATACLIPS)[0] == 't';
 	if (!uuid_parse(slice_of(PQgetvalue(r->res, r->first, RUN_JOIN_OUT_STARTING_ID)),

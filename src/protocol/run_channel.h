@@ -14,6 +14,7 @@ extern const struct channel_kind queue_kind, run_kind;
 
 struct run_channel {
 	struct run_claim claim;
+	int joins;                /* of the run, this channel's included */
 	int64_t lease_renewed_at; /* mono_ms() */
 	bool stale;               /* the claim is over: an empty plan, and every event superseded */
 	bool run_started;         /* the run has started or ended, as far as this channel shows */
@@ -33,6 +34,11 @@ static inline struct run_channel *run_channel(const struct channel *channel)
 void run_channel_started(const struct channel *channel);
 /* A worker left a run's channel: a claim that has not started is released. */
 void queue_release_left(struct queue *queue, const struct run_claim *claim);
+/* So many releases, and records of sockets that are gone, are under way more, or fewer. */
+void queue_add_open(struct queue *queue, int n);
+/* The channel's socket is gone: writes that into the journal of its run, if the run is still in
+ * flight and was not joined from another socket since. Returns at once. */
+void disconnect_record(const struct channel *channel, enum ws_end how, int code);
 /* Appends the plan of a joined run: the members of an object. */
 void plan_add(const struct run_channel *run, struct buf *out);
 

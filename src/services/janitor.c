@@ -295,16 +295,17 @@ static void report_taken(const PGresult *res, int i)
 	const char *clock = PQgetvalue(res, i, SWEEP_TAKE_OUT_CLOCK);
 	const char *action = PQgetvalue(res, i, SWEEP_TAKE_OUT_ACTION);
 	double overdue = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_OVERDUE));
+	double silent = atof(PQgetvalue(res, i, SWEEP_TAKE_OUT_SILENT));
 
 	log_about(LOG_LEVEL_WARN,
 		&(struct log_about){ .run = PQgetvalue(res, i, SWEEP_TAKE_OUT_ID),
 			.worker = PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME),
 			.event = action,
 			.code = clock },
-		"run %s is %s: %s, its %s passed %.1f s ago, worker %s",
+		"run %s is %s: %s, its %s passed %.1f s ago, worker %s, last active %.1f s ago",
 		PQgetvalue(res, i, SWEEP_TAKE_OUT_ID), action,
 		PQgetvalue(res, i, SWEEP_TAKE_OUT_STATE), clock, overdue,
-		PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME));
+		PQgetvalue(res, i, SWEEP_TAKE_OUT_WORKER_NAME), silent);
 	if (strcmp(action, "lost") == 0)
 		metrics_add(metrics_seriesf(METRIC_LOST_RUNS, "clock=\"%s\"", clock), 1);
 	else

@@ -288,6 +288,15 @@ void channel_refuse_join(struct request *join, const char *code)
 
 /* ---- all of a session ---- */
 
+void channels_disconnected(const struct channel_list *channels, enum ws_end how, int code)
+{
+	struct channel *channel;
+
+	TAILQ_FOREACH (channel, channels, entry)
+		if (channel->joined && channel->kind->on_disconnect != NULL)
+			channel->kind->on_disconnect(channel, how, code);
+}
+
 void channels_end(struct channel_list *channels)
 {
 	struct channel *channel;

@@ -18,8 +18,9 @@ const char *channel_join_ref(const struct channel *channel); /* raw JSON */
 const struct run_claim *channel_claim(const struct channel *channel);
 const struct scrubber *channel_scrubber(const struct channel *channel);
 
-/* All channels of a session. It is gone: they end. A shutdown begins. How many are runs'; how many
- * runs its worker offers to execute; will it say something soon? */
+/* All channels of a session. Its socket is gone. It is gone: they end. A shutdown begins. How many
+ * are runs'; how many runs its worker offers to execute; will it say something soon? */
+void channels_disconnected(const struct channel_list *channels, enum ws_end how, int code);
 void channels_end(struct channel_list *channels);
 void channels_drain(const struct channel_list *channels);
 int channels_run_count(const struct channel_list *channels);

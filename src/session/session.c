@@ -290,7 +290,7 @@ void session_close(struct session *session, int code)
 	ws_close(session->peer, code);
 }
 
-void session_closed(void *user)
+void session_closed(void *user, enum ws_end how, int code)
 {
 	struct session *session = user;
 	struct sessions *sessions = session->sessions;
@@ -299,6 +299,7 @@ void session_closed(void *user)
 	session->peer = NULL;
 	session->closing = true;
 	throttle_close(session->throttle);
+	channels_disconnected(&session->channels, how, code);
 	channels_end(&session->channels);
 	while ((request = TAILQ_FIRST(&session->requests)) != NULL)
 		request_leave_session(request);
@@ -333,6 +334,16 @@ struct request_list *session_requests(struct session *session)
 const char *session_worker(const struct session *session)
 {
 	return session->worker;
+}
+
+const char *session_address(const struct session *session)
+{
+	return session->address;
+}
+
+int64_t session_active_at(const struct session *session)
+{
+	return session->active_at;
 }
 
 bool session_is_closing(const struct session *session)
@@ -393,7 +404,7 @@ static void print(const struct session *session, struct buf *out)
 	buf_add_json(out, slice_of(session->worker));
 	buf_adds(out, ",\"address\":");
 	buf_add_json(out, slice_of(session->address));
-	buf_addf(out, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"silent\":%.3f}",
+	buf_addf(out, ",\"capacity\":%d,\"runs\":%d,\"connected\":%.3f,\"idle_seconds\":%.3f}",
 		channels_capacity(&session->channels), channels_run_count(&session->channels),
 		(double)(now - session->connected) / 1e6, (double)(now - session->active_at) / 1e6);
 }

@@ -24,7 +24,9 @@ static int on_peer(struct ws_socket *peer, struct lws *wsi, enum lws_callback_re
 	case LWS_CALLBACK_RECEIVE: ws_socket_receive(peer, in, len); return 0;
 	case LWS_CALLBACK_RECEIVE_PONG: ws_socket_pong(peer); return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE: ws_socket_writable(peer); return 0;
-	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: ws_socket_leaving(peer); return 0;
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		ws_socket_leaving(peer, (struct slice){ in, len });
+		return 0;
 	case LWS_CALLBACK_CLOSED: ws_socket_closed(peer); return 0;
 	default: return 0;
 	}

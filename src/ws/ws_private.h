@@ -74,8 +74,8 @@ void ws_socket_open(struct ws_socket *peer, struct lws *wsi);
 void ws_socket_receive(struct ws_socket *peer, const void *p, size_t n);
 void ws_socket_pong(struct ws_socket *peer);
 void ws_socket_writable(struct ws_socket *peer);
-void ws_socket_leaving(struct ws_socket *peer); /* it sent a close frame */
-void ws_socket_closed(struct ws_socket *peer);  /* the socket must not be touched any more */
+void ws_socket_leaving(struct ws_socket *peer, struct slice close); /* it sent a close frame */
+void ws_socket_closed(struct ws_socket *peer); /* the socket must not be touched any more */
 void ws_socket_free(struct ws_socket *peer);
 void ws_sockets_tick(struct ws *ws);
 void ws_sockets_write(struct ws *ws);

@@ -17,6 +17,8 @@
 #define FLUSH_BYTES 65536 /* bytes for which the end of the turn is not waited for */
 #define KEPT_HEAD 4096    /* what is kept of a message that is too large */
 #define CUT_TAIL 16384
+#define CLOSE_NO_CODE 1005 /* RFC 6455, 7.4.1 */
+#define CLOSE_BROKEN 1006
 #define DRAIN_MS 2000
 #define CLOSE_WAIT_MS 1000 /* for the peer to read our close frame, and to leave by itself */
 
@@ -48,6 +50,8 @@ struct ws_socket {
 	bool closing; /* nothing is handed on or queued any more */
 	int code; /* to close with, after the queue; 0 when there is nothing to say (any more) */
 	uint64_t deadline; /* uv_now() at which it is dropped without a word */
+	enum ws_end end;   /* why it goes, and with which code */
+	int end_code;
 };
 
 struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked)
@@ -57,6 +61,7 @@ struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked)
 	peer->ws = ws;
 	peer->user = user;
 	peer->masked = masked;
+	peer->end_code = CLOSE_BROKEN;
 	ws_out_init(&peer->out);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->nsockets++;
@@ -115,8 +120,10 @@ void ws_socket_closed(struct ws_socket *peer)
 
 void ws_socket_free(struct ws_socket *peer)
 {
-	void (*closed)(void *user) = peer->ws->config.ops->closed;
+	void (*closed)(void *user, enum ws_end how, int code) = peer->ws->config.ops->closed;
 	void *user = peer->user;
+	enum ws_end end = peer->end;
+	int code = peer->end_code;
 
 	peer->expected = 0;
 	forget_mask(peer);
@@ -127,7 +134,7 @@ void ws_socket_free(struct ws_socket *peer)
 	TAILQ_REMOVE(&peer->ws->peers, peer, link);
 	peer->ws->nsockets--;
 	free(peer);
-	closed(user);
+	closed(user, end, code);
 }
 
 /* Reading. */
@@ -409,6 +416,15 @@ int64_t ws_quiet(const struct ws_socket *peer)
 
 /* Closing. */
 
+/* The first reason is the one: what follows is only how the connection is taken down. */
+static void note_end(struct ws_socket *peer, enum ws_end end, int code)
+{
+	if (peer->end != WS_END_BROKEN)
+		return;
+	peer->end = end;
+	peer->end_code = code;
+}
+
 void ws_close(struct ws_socket *peer, int code)
 {
 	assert(code != 1000); /* Phoenix clients take that for a good-bye and never come back */
@@ -417,6 +433,7 @@ void ws_close(struct ws_socket *peer, int code)
 	metrics_add(metrics_seriesf(METRIC_SOCKET_CLOSES, "code=\"%d\"", code), 1);
 	peer->closing = true;
 	peer->code = code;
+	note_end(peer, WS_END_CLOSED, code);
 	peer->deadline = uv_now(peer->ws->loop) + DRAIN_MS;
 	buf_free(&peer->in);
 	peer->expected = 0;
@@ -432,8 +449,11 @@ void ws_abort(struct ws_socket *peer)
 	ws_run_timer(peer->ws);
 }
 
-void ws_socket_leaving(struct ws_socket *peer)
+void ws_socket_leaving(struct ws_socket *peer, struct slice close)
 {
+	const unsigned char *code = (const unsigned char *)close.p;
+
+	note_end(peer, WS_END_LEFT, close.n >= 2 ? code[0] << 8 | code[1] : CLOSE_NO_CODE);
 	peer->closing = true;
 	peer->code = 0;
 	peer->deadline = uv_now(peer->ws->loop) + CLOSE_WAIT_MS;
@@ -507,6 +527,7 @@ static void tick(struct ws_socket *peer, uint64_t now)
 		peer->active_at = now; /* it is we who do not listen */
 	} else if (now - peer->active_at >= limit) {
 		metrics_add(metrics_series(METRIC_SOCKET_CLOSES, "code=\"1006\""), 1);
+		note_end(peer, WS_END_SILENT, CLOSE_BROKEN);
 		drop(peer);
 	} else if (stalls(peer, now)) {
 		ws_close(peer, 1013);

@@ -209,7 +209,7 @@ export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
 	WHERE r.id = '${run}' AND s.project_id = r.project_id AND s.run_id = r.id
 		AND s.finished_at = r.finalized_at AND r.state = 'lost'`,
 	`UPDATE runs SET finished_at = finished_at - interval '${ago}',
-		finalized_at = finalized_at - interval '${ago}'
+		finalized_at = finalized_at - interval '${ago}', lost_at = lost_at - interval '${ago}'
 	WHERE id = '${run}' AND state = 'lost'`,
 ].join(';\n');
 
@@ -224,13 +224,13 @@ export const lose = async (db, { run, work_order }, when) => {
 
 // -- What a test looks at ---------------------------------------------------------------------------
 
-// One number for everything that a worker could have changed in these projects; the journal and the leases
+// One number for everything that a worker could have changed in these projects; the journal, leases and joins
 // apart.
 export const sumOf = async (db, ...projects) => {
 	const tables = ['runs', 'steps', 'dataclips', 'log_lines', 'work_orders'];
 	const rows = [...tables, 'waiting', 'in_flight', 'credentials', 'snapshot_jobs'].map(
 		(table) =>
-			`SELECT '${table}' || (to_jsonb(t) - 'lease_expires_at')::text AS row FROM ${table} t
+			`SELECT '${table}' || (to_jsonb(t) - ARRAY['lease_expires_at', 'active_at', 'joins'])::text AS row FROM ${table} t
 			WHERE project_id IN (${projects.map(quote)})`,
 	);
 	const [[sum]] = await db.query(

@@ -167,10 +167,12 @@ static void on_message(void *user, char *data, size_t n, bool binary, bool cut)
 	free(data);
 }
 
-static void on_closed(void *user)
+static void on_closed(void *user, enum ws_end how, int code)
 {
 	struct peer *peer = user;
 
+	(void)how;
+	(void)code;
 	closes++;
 	free(peer->later);
 	uv_close((uv_handle_t *)&peer->timer, free_handle_data);
