@@ -22,6 +22,7 @@
 #include "lib/metrics.h"
 #include "lib/loop_monitor.h"
 #include "services/listener.h"
+#include "services/pruner.h"
 #include "sql_columns.h"
 
 #include <assert.h>
@@ -48,7 +49,7 @@ enum {
 
 enum stage { SERVING, DRAINING, ANSWERING, CLOSING_WORKERS, CLOSING_DATABASE, CLOSING_SERVER };
 
-enum { TASKS = 9 };
+enum { TASKS = 10 };
 
 struct daemon {
 	uv_loop_t loop;
@@ -64,6 +65,7 @@ struct daemon {
 	struct listener *listener;
 	struct registry *registry;
 	struct janitor *janitor;
+	struct pruner *pruner;
 	struct sampler *sampler;
 	struct periodic_task tasks[TASKS];
 	uv_signal_t sigterm, sigint, sighup;
@@ -174,6 +176,7 @@ static void start_tasks(struct daemon *d)
 	const struct periodic_task tasks[TASKS] = {
 		{ .run = poll_waiting_runs, .every = poll_interval, .arg = d },
 		{ .run = janitor_sweep, .every = janitor_interval, .arg = d->janitor },
+		{ .run = pruner_run, .every = pruner_interval, .arg = d->pruner },
 		{ .run = create_partitions, .ms = HOUR_MS, .arg = d },
 		{ .run = publish, .ms = REGISTRY_MS, .arg = d },
 		{ .run = beat, .every = watchdog_interval, .arg = d },
@@ -325,8 +328,9 @@ static void on_stage(uv_timer_t *timer)
 			batch_stop(d->context.batch);
 		if (signer_open_jobs() > 0 || plan_cache_open_jobs() > 0 || pool_open() > 0)
 			break;
-		d->connections_open = 3;
+		d->connections_open = 4;
 		janitor_close(d->janitor, on_connection_closed, d);
+		pruner_close(d->pruner, on_connection_closed, d);
 		batch_close(d->context.batch, on_connection_closed, d);
 		listener_close(d->listener, on_connection_closed, d);
 		periodic_stop(d->tasks, TASKS);
@@ -460,6 +464,7 @@ static void start(struct daemon *d)
 	queue_connect(d->queue, d->listener, d->sessions);
 	d->registry = registry_new(&d->context, sessions_print, d->sessions);
 	d->janitor = janitor_open(&d->context);
+	d->pruner = pruner_open(&d->context);
 	d->sampler = sampler_new(&d->context);
 	handle_signal(d, &d->sigterm, SIGTERM, on_terminate);
 	handle_signal(d, &d->sigint, SIGINT, on_terminate);

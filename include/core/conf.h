@@ -10,10 +10,18 @@
 
 enum late_policy { LATE_YIELD, LATE_ACKNOWLEDGE, LATE_REJECT };
 
+/* How long what belongs to a work order is kept after its last activity, milliseconds; 0: for ever.
+ * No period is longer than that of the runs. */
+struct retention {
+	int64_t runs, dataclips, logs;
+};
+
 /* The options that `[project "<uuid>"]` may override. */
 struct conf_project {
 	struct uuid id;
+	int line;            /* of its section in the file */
 	int late_completion; /* enum late_policy */
+	struct retention retention;
 };
 
 /* Every option, by section. Durations are milliseconds, sizes bytes, switches and choices int.
@@ -46,7 +54,10 @@ struct conf {
 	/* [claims] */
 	int64_t join_timeout, poll;
 	/* [journal] */
-	int64_t retention, journal_max_message;
+	int64_t journal_max_message;
+	/* [retention] */
+	struct retention retention;
+	int64_t retention_journal;
 	/* [intake] */
 	char *intake_listen; /* as listen; "" for the same place */
 	int64_t max_body;
@@ -85,6 +96,10 @@ void conf_free(struct conf *conf);
 
 /* The project's own late_completion, or the installation's. */
 int conf_late_completion(const struct conf *conf, const struct uuid *project);
+
+/* The longest of a period, whose place is its offset in struct retention: of the installation and
+ * of all projects. */
+int64_t conf_longest(const struct conf *conf, size_t period);
 
 /* Appends the configuration as a file that conf_load reads back. Secrets are file names only; a
  * password in a database url is printed as ***. */

@@ -90,8 +90,10 @@ CREATE TABLE triggers (
 
 CREATE INDEX triggers_workflow ON triggers (project_id, workflow_id);
 
--- body: the bytes as they came; NULL when they were never stored or have been wiped. step_id: the
--- step whose output it is, which tells a repetition from another's id.
+-- body: the bytes as they came; NULL when they were never stored or have been wiped. source_id: what made it, and
+-- with what it goes: a work order its input, a step its output, a run its final state; NULL: none of them, and so it
+-- stays. It also tells a repetition from another's id. The second key serves the foreign key of outputs: when a
+-- dataclip is deleted, that asks for one step by its primary key.
 CREATE TABLE dataclips (
 	project_id uuid NOT NULL REFERENCES projects,
 	id uuid NOT NULL,
@@ -99,12 +101,16 @@ CREATE TABLE dataclips (
 		CHECK (type IN ('http_request', 'kafka', 'global', 'step_result', 'saved_input')),
 	body text,
 	request text,
-	step_id uuid,
+	source_id uuid,
 	wiped_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (project_id, id)
+	PRIMARY KEY (project_id, id),
+	UNIQUE (source_id, id, project_id)
 );
 
+-- pruned: what of it has been removed because its time was over, 1 for the texts of its dataclips, 2 for its log
+-- lines, 3 for both. No foreign key for the input: the statement that makes a work order makes both, and deleting
+-- a dataclip would have to look for work orders.
 CREATE TABLE work_orders (
 	project_id uuid NOT NULL,
 	id uuid NOT NULL,
@@ -114,11 +120,15 @@ CREATE TABLE work_orders (
 	state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'success',
 		'failed', 'crashed', 'cancelled', 'killed', 'exception', 'lost')),
 	last_activity timestamptz NOT NULL DEFAULT now(),
+	pruned smallint NOT NULL DEFAULT 0,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id),
-	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows,
-	FOREIGN KEY (project_id, dataclip_id) REFERENCES dataclips
+	FOREIGN KEY (project_id, workflow_id) REFERENCES workflows
 ) WITH (fillfactor = 50);
+
+-- What is due to be pruned, the oldest first. Not the ids: those may be the sender's. All rows are in it; the
+-- condition keeps look-ups by the primary key, which do not say it, from ever being planned with this index.
+CREATE INDEX work_orders_due ON work_orders (project_id, pruned, inserted_at) WHERE pruned >= 0;
 
 -- seq orders runs by insertion. claim_id: made at random with each claim, so that no other claim ever has it;
 -- NULL while the run is not claimed. A failover to a standby that lacks the last commits repeats epochs, and then
@@ -184,6 +194,9 @@ CREATE TABLE runs (
 
 CREATE INDEX runs_work_order ON runs (project_id, work_order_id, seq);
 CREATE INDEX runs_newest ON runs (seq);
+-- Whose input, or final state, a dataclip is: asked when it is deleted.
+CREATE INDEX runs_input ON runs (dataclip_id);
+CREATE INDEX runs_final ON runs (final_dataclip_id) WHERE final_dataclip_id IS NOT NULL;
 
 CREATE TABLE steps (
 	project_id uuid NOT NULL,
@@ -203,10 +216,8 @@ CREATE TABLE steps (
 	PRIMARY KEY (project_id, id),
 	CONSTRAINT steps_job_id_fkey
 		FOREIGN KEY (project_id, snapshot_id, job_id) REFERENCES snapshot_jobs,
-	CONSTRAINT steps_input_dataclip_id_fkey
-		FOREIGN KEY (project_id, input_dataclip_id) REFERENCES dataclips,
 	CONSTRAINT steps_output_dataclip_id_fkey
-		FOREIGN KEY (project_id, output_dataclip_id) REFERENCES dataclips,
+		FOREIGN KEY (project_id, id, output_dataclip_id) REFERENCES dataclips (project_id, source_id, id),
 	CONSTRAINT steps_exit_check CHECK ((exit_reason IS NULL) = (finished_at IS NULL))
 ) WITH (fillfactor = 50);
 
@@ -344,7 +355,7 @@ CREATE TABLE journal_counts (
 -- `waiting` and `in_flight` have few rows and many dead ones, which a claim has to step over. So they are
 -- vacuumed after a fixed number of dead rows and without pauses, always with their indexes (a vacuum leaves an index alone when fewer
 -- than one page in fifty of the table has dead rows), and keep their empty pages, because giving them back takes
--- a lock that every message would wait for.
+-- a lock that every message would wait for. No foreign keys to runs: deleting a run would have to search them.
 CREATE TABLE waiting (
 	project_id uuid NOT NULL,
 	workflow_id uuid NOT NULL,
@@ -352,8 +363,7 @@ CREATE TABLE waiting (
 	priority smallint NOT NULL,
 	seq bigint NOT NULL,
 	run_id uuid NOT NULL,
-	PRIMARY KEY (project_id, workflow_id, queue, priority, seq),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs
+	PRIMARY KEY (project_id, workflow_id, queue, priority, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
@@ -362,8 +372,7 @@ CREATE TABLE in_flight (
 	project_id uuid NOT NULL,
 	workflow_id uuid NOT NULL,
 	run_id uuid NOT NULL,
-	PRIMARY KEY (project_id, workflow_id, run_id),
-	FOREIGN KEY (project_id, run_id) REFERENCES runs
+	PRIMARY KEY (project_id, workflow_id, run_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
@@ -463,6 +472,9 @@ CREATE TABLE idempotency_keys (
 	PRIMARY KEY (project_id, trigger_id, key)
 );
 
+-- A key goes with its work order.
+CREATE INDEX idempotency_keys_work_order ON idempotency_keys (work_order_id);
+
 -- A dataclip, a work order and a run of the workflow's newest snapshot, with the ids that are given. `input` and
 -- `request` are JSON already; `trigger` NULL: the workflow's first runnable trigger. An idempotency key, or a
 -- work order, that the trigger had before answers what it made then. A work order of the project that is another
@@ -485,6 +497,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
 	w record;
 	t record;
+	first record;
 	made bigint;
 BEGIN
 	IF priority NOT IN ('normal', 'immediate') THEN
@@ -506,15 +519,20 @@ BEGIN
 	END IF;
 
 	IF idempotency_key IS NOT NULL THEN
-		INSERT INTO idempotency_keys (project_id, trigger_id, key, work_order_id, run_id)
-		VALUES (w.project_id, t.id, idempotency_key, work_order_id, run_id)
-		ON CONFLICT DO NOTHING;
-		IF NOT FOUND THEN
-			SELECT k.work_order_id, k.run_id INTO work_order_id, run_id
+		LOOP	-- the key that is in the way may be pruned before it is read
+			INSERT INTO idempotency_keys (project_id, trigger_id, key, work_order_id, run_id)
+			VALUES (w.project_id, t.id, idempotency_key, work_order_id, run_id)
+			ON CONFLICT DO NOTHING;
+			EXIT WHEN FOUND;
+			SELECT k.work_order_id, k.run_id INTO first
 			FROM idempotency_keys k
 			WHERE k.project_id = w.project_id AND k.trigger_id = t.id AND k.key = idempotency_key;
-			RETURN;
-		END IF;
+			IF FOUND THEN
+				work_order_id := first.work_order_id;
+				run_id := first.run_id;
+				RETURN;
+			END IF;
+		END LOOP;
 	END IF;
 
 	WITH ordered AS (
@@ -523,8 +541,8 @@ BEGIN
 		ON CONFLICT DO NOTHING
 		RETURNING 1
 	), clip AS (
-		INSERT INTO dataclips (project_id, id, type, body, request)
-		SELECT w.project_id, dataclip, type, input, request FROM ordered
+		INSERT INTO dataclips (project_id, id, type, body, request, source_id)
+		SELECT w.project_id, dataclip, type, input, request, work_order_id FROM ordered
 	), run AS (
 		INSERT INTO runs (project_id, id, work_order_id, workflow_id, snapshot_id, starting_node_id,
 			dataclip_id, queue, priority, save_dataclips, options, run_timeout_ms)
@@ -654,6 +672,138 @@ $$;
 COMMENT ON FUNCTION interlock_retry IS
 	'Adds a run to the work order of an earlier one; several in a transaction: interlock_retry_all';
 
+-- -- Retention ---------------------------------------------------------------------------------------------
+
+-- Of a project's work orders those whose `what` is to go: final, and without activity for as long as `keep`. Runs:
+-- all of it, dataclips: the texts of its dataclips, logs: its log lines. The oldest come first, and no more than
+-- `most` for each value of `pruned`; those whose `what` has gone are not looked at again.
+CREATE FUNCTION interlock_due(project uuid, what text, keep interval, most int)
+RETURNS TABLE (id uuid, since timestamptz)
+LANGUAGE sql STABLE AS $$
+	SELECT o.id, o.since
+	FROM generate_series(0, 3) already
+	CROSS JOIN LATERAL (
+		SELECT w.id, greatest(w.inserted_at, w.last_activity) AS since
+		FROM work_orders w
+		WHERE w.project_id = project AND w.pruned = already AND w.pruned >= 0
+			AND w.inserted_at < now() - keep AND w.last_activity < now() - keep
+			AND w.state NOT IN ('pending', 'running')
+			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = w.id
+				AND r.state IN ('available', 'claimed', 'started'))
+		ORDER BY w.inserted_at
+		LIMIT most) o
+	WHERE (already & CASE what WHEN 'dataclips' THEN 1 WHEN 'logs' THEN 2 ELSE 0 END) = 0
+$$;
+
+-- Removes what is due of at most so many work orders of a project, in this transaction: a row for each table, with
+-- the number of its rows that are gone; `work_orders` counts those that were looked after. No row: another session
+-- is pruning. What another transaction has locked is left for the next time, so that no message waits for this and
+-- this waits for no message; what is locked is looked at again, so that a retry before it keeps its work order and
+-- one behind it finds none. Transactions are as large as `most` makes them.
+--
+-- A dataclip goes with what made it, unless another run has it as its input or final state; then it goes with the
+-- last of those.
+CREATE FUNCTION interlock_prune(project uuid, what text, keep interval, most int)
+RETURNS TABLE (name text, n bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+DECLARE
+	order_ids uuid[];
+	run_ids uuid[];
+	step_ids uuid[];
+	clip_ids uuid[];
+	gone bigint;
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtext('interlock prune')) THEN
+		RETURN;
+	END IF;
+	SELECT array_agg(l.id) INTO order_ids
+	FROM (SELECT w.id FROM work_orders w
+		WHERE w.project_id = project AND w.id = ANY (ARRAY(SELECT d.id FROM interlock_due(project, what, keep, most) d LIMIT most))
+			AND w.last_activity < now() - keep AND w.state NOT IN ('pending', 'running')
+		FOR UPDATE SKIP LOCKED) l;
+	-- A run may have been inserted between the look and the lock.
+	SELECT array_agg(o) INTO order_ids FROM unnest(order_ids) o
+	WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
+		AND r.state IN ('available', 'claimed', 'started'));
+	SELECT array_agg(r.id) INTO run_ids FROM runs r WHERE r.project_id = project AND r.work_order_id = ANY (order_ids);
+
+	IF what IN ('runs', 'logs') THEN
+		DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'log_lines'; n := gone; RETURN NEXT;
+	END IF;
+	IF what IN ('runs', 'dataclips') THEN
+		SELECT array_agg(s.id) INTO step_ids
+		FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
+		WHERE s.project_id = project;
+		SELECT array_agg(d.id) INTO clip_ids
+		FROM (SELECT c.id FROM dataclips c
+			WHERE c.project_id = project AND c.source_id = ANY (order_ids || run_ids || step_ids)
+			UNION
+			SELECT c.id FROM dataclips c
+			WHERE c.project_id = project AND c.id = ANY (ARRAY(
+					SELECT unnest(ARRAY[r.dataclip_id, r.final_dataclip_id]) FROM runs r
+					WHERE r.project_id = project AND r.id = ANY (run_ids)))
+				AND c.source_id IS NOT NULL
+				AND NOT EXISTS (SELECT FROM work_orders w WHERE w.project_id = project AND w.id = c.source_id)
+				AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.id = c.source_id)
+				AND NOT EXISTS (SELECT FROM steps s WHERE s.project_id = project AND s.id = c.source_id)) d
+		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.dataclip_id = d.id
+				AND r.id <> ALL (run_ids))
+			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.final_dataclip_id = d.id
+				AND r.id <> ALL (run_ids));
+	END IF;
+
+	CASE what
+	WHEN 'dataclips' THEN
+		UPDATE dataclips c SET body = NULL, request = NULL, wiped_at = now()
+		WHERE c.project_id = project AND c.id = ANY (clip_ids) AND c.wiped_at IS NULL;
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'dataclips'; n := gone; RETURN NEXT;
+		UPDATE work_orders w SET pruned = w.pruned | 1 WHERE w.project_id = project AND w.id = ANY (order_ids);
+	WHEN 'logs' THEN
+		UPDATE work_orders w SET pruned = w.pruned | 2 WHERE w.project_id = project AND w.id = ANY (order_ids);
+	WHEN 'runs' THEN
+		DELETE FROM wipes x WHERE x.project_id = project AND x.run_id = ANY (run_ids);
+		DELETE FROM journal_counts x WHERE x.project_id = project AND x.run_id = ANY (run_ids);
+		DELETE FROM steps s WHERE s.project_id = project AND s.id = ANY (step_ids);
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'steps'; n := gone; RETURN NEXT;
+		DELETE FROM runs r WHERE r.project_id = project AND r.id = ANY (run_ids);
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'runs'; n := gone; RETURN NEXT;
+		DELETE FROM idempotency_keys k WHERE k.project_id = project AND k.work_order_id = ANY (order_ids);
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'idempotency_keys'; n := gone; RETURN NEXT;
+		DELETE FROM dataclips c WHERE c.project_id = project AND c.id = ANY (clip_ids);
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		name := 'dataclips'; n := gone; RETURN NEXT;
+		DELETE FROM work_orders w WHERE w.project_id = project AND w.id = ANY (order_ids);
+	END CASE;
+	name := 'work_orders'; n := coalesce(cardinality(order_ids), 0); RETURN NEXT;
+END $$;
+
+-- Drops the oldest partition of the log or the journal, if every row in it is older than `keep`; its name, or NULL. The
+-- table is locked for that, as briefly as messages lock it: they hardly wait, and where a session reads it for longer,
+-- the partition stays until the next time.
+CREATE FUNCTION interlock_drop_partition(parent text, keep interval, OUT dropped text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET lock_timeout = '20ms' AS $$
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtext('interlock prune')) THEN
+		RETURN;
+	END IF;
+	SELECT c.relname INTO dropped
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+	WHERE i.inhparent = to_regclass(parent) AND parent IN ('log_lines', 'transitions')
+		AND c.relname ~ '_[0-9]{8}$' AND to_date(right(c.relname, 8), 'YYYYMMDD') + 1 <= now() - keep
+	ORDER BY c.relname LIMIT 1;
+	IF dropped IS NOT NULL THEN
+		EXECUTE format('DROP TABLE %I', dropped);
+	END IF;
+EXCEPTION
+	WHEN lock_not_available THEN dropped := NULL;
+END $$;
+
 -- lz4 costs a fraction of what the server's default takes. A server that was built without it compresses in its
 -- own way: slower, and nothing else (`interlock check` says so).
 DO $$
@@ -707,13 +857,14 @@ COMMENT ON TABLE dataclips IS 'Inputs, outputs and final states, JSON';
 COMMENT ON COLUMN dataclips.type IS 'Where it comes from';
 COMMENT ON COLUMN dataclips.body IS 'The text as it arrived; NULL: not stored, or wiped';
 COMMENT ON COLUMN dataclips.request IS 'Method, path and headers of the webhook, JSON';
-COMMENT ON COLUMN dataclips.step_id IS 'The step whose output it is';
+COMMENT ON COLUMN dataclips.source_id IS 'The work order whose input, the step whose output, or the run whose final state it is';
 COMMENT ON COLUMN dataclips.wiped_at IS 'When the text was wiped, or not stored';
 COMMENT ON TABLE work_orders IS 'Requests to execute a workflow; each retry adds a run';
 COMMENT ON COLUMN work_orders.trigger_id IS 'The trigger it came by';
 COMMENT ON COLUMN work_orders.dataclip_id IS 'Its input';
 COMMENT ON COLUMN work_orders.state IS 'Follows from its runs';
 COMMENT ON COLUMN work_orders.last_activity IS 'When its state last changed';
+COMMENT ON COLUMN work_orders.pruned IS 'What retention has removed of it: 1 texts of dataclips, 2 log lines, 3 both';
 COMMENT ON TABLE runs IS 'Attempts to execute a work order';
 COMMENT ON COLUMN runs.seq IS 'Order of insertion';
 COMMENT ON COLUMN runs.starting_node_id IS 'The trigger at which it starts';
@@ -887,6 +1038,6 @@ GRANT SELECT, INSERT, DELETE ON wipes TO interlock;
 -- These functions run as their owner, so their callers can make runs in any project: only the daemon's role
 -- and those to whom the owner grants it.
 REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json, interlock_retry,
-	interlock_retry_all, interlock_make_partitions FROM PUBLIC;
+	interlock_retry_all, interlock_make_partitions, interlock_prune, interlock_drop_partition FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_retry, interlock_retry_all,
-	interlock_make_partitions TO interlock;
+	interlock_make_partitions, interlock_prune, interlock_drop_partition TO interlock;

@@ -42,8 +42,8 @@ WITH input AS MATERIALIZED (
 		AND (s.final_state IS NOT NULL OR s.stored) AND s.save_dataclips AS keep_dataclip) e
 	CROSS JOIN LATERAL (SELECT v.verdict IN ('accepted', 'yielded', 'observed') AS changed) c
 ), dataclip_added AS (
-	INSERT INTO dataclips (project_id, id, type, body)
-	SELECT project_id, state_id, 'step_result', final_state
+	INSERT INTO dataclips (project_id, id, type, body, source_id)
+	SELECT project_id, state_id, 'step_result', final_state, run_id
 	FROM decided
 	WHERE (keep_dataclip OR changed AND NOT clip_known)
 		AND final_state IS NOT NULL AND save_dataclips

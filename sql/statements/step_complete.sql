@@ -29,7 +29,7 @@ WITH input AS MATERIALIZED (
 		END AS prechecked,
 		d.id IS NOT NULL AS clip_known,
 		m.clip_id IS NOT NULL AND (m.nth_clip > 1 OR d.id IS NOT NULL
-			AND (d.step_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS clip_conflict
+			AND (d.source_id IS DISTINCT FROM m.step_id OR coalesce(d.body <> m.body, false))) AS clip_conflict
 	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
@@ -38,7 +38,7 @@ WITH input AS MATERIALIZED (
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), dataclip_added AS (
-	INSERT INTO dataclips (project_id, id, type, body, step_id, wiped_at)
+	INSERT INTO dataclips (project_id, id, type, body, source_id, wiped_at)
 	SELECT project_id, clip_id, 'step_result',
 		CASE WHEN save_dataclips THEN body END, step_id,
 		CASE WHEN body IS NULL OR NOT save_dataclips THEN now() END

@@ -128,7 +128,7 @@ static bool preview(PGconn *db, int64_t keep)
 
 static int run_prune(const struct cli *cli)
 {
-	int64_t keep = cli->conf->retention, wait = 60 * 1000;
+	int64_t keep = cli->conf->retention_journal, wait = 60 * 1000;
 
 	if (!cli_duration(cli, "wait", 0, "like 10s or 5m", &wait))
 		return CLI_USAGE;

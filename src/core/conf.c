@@ -102,13 +102,30 @@ const struct option conf_options[] = {
 	  .def = "1s", .min = "10ms", .max = "1h", .field = offsetof(struct conf, poll),
 	  .doc = "How often to look for new runs without a notification." },
 
-	{ .section = "journal", .name = "retention", .type = OPTION_DURATION, .reload = true,
-	  .def = "30d", .min = "1h", .max = "3650d", .field = offsetof(struct conf, retention),
-	  .doc = "How long the journal of transitions is kept; interlock prune drops the rest." },
 	{ .section = "journal", .name = "max_message", .type = OPTION_SIZE, .reload = true,
 	  .def = "64KiB", .min = "0", .max = "16MiB",
 	  .field = offsetof(struct conf, journal_max_message),
 	  .doc = "How much of a message that was not applied is kept in the journal." },
+
+	{ .section = "retention", .name = "runs", .type = OPTION_DURATION, .reload = true,
+	  .def = "90d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.runs),
+	  .project = offsetof(struct conf_project, retention.runs),
+	  .doc = "How long work orders are kept with their runs, after their last activity." },
+	{ .section = "retention", .name = "dataclips", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.dataclips),
+	  .project = offsetof(struct conf_project, retention.dataclips),
+	  .doc = "How long the texts of their dataclips are kept; at most as long as runs." },
+	{ .section = "retention", .name = "logs", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1s", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention.logs),
+	  .project = offsetof(struct conf_project, retention.logs),
+	  .doc = "How long their log lines are kept; at most as long as runs." },
+	{ .section = "retention", .name = "journal", .type = OPTION_DURATION, .reload = true,
+	  .def = "30d", .min = "1h", .max = "3650d", .zero = "for ever",
+	  .field = offsetof(struct conf, retention_journal),
+	  .doc = "How long the journal of transitions is kept, in whole days." },
 
 	{ .section = "intake", .name = "listen", .type = OPTION_ADDRESSES,
 	  .def = "", .field = offsetof(struct conf, intake_listen),
@@ -201,6 +218,19 @@ const char *conf_policy_name(int late_policy)
 const char *conf_after_claim_name(int after_claim)
 {
 	return after_claims[after_claim];
+}
+
+int64_t conf_longest(const struct conf *conf, size_t period)
+{
+	int64_t longest = *(const int64_t *)((const char *)&conf->retention + period);
+
+	for (size_t i = 0; i < conf->nprojects && longest > 0; i++) {
+		int64_t own =
+			*(const int64_t *)((const char *)&conf->projects[i].retention + period);
+
+		longest = own == 0 || own > longest ? own : longest;
+	}
+	return longest;
 }
 
 int conf_late_completion(const struct conf *conf, const struct uuid *project)

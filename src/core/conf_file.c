@@ -34,9 +34,11 @@ static struct buf *mistake(struct parser *p, const char *section, const char *na
 	return p->err;
 }
 
-static bool add_project(struct conf *conf, const char *id)
+static bool add_project(struct conf *conf, const char *id, int line)
 {
-	struct conf_project project = { .late_completion = -1 };
+	struct conf_project project = {
+		.line = line, .late_completion = -1, .retention = { -1, -1, -1 }
+	};
 
 	if (!uuid_parse(slice_of(id), &project.id))
 		return false;
@@ -58,7 +60,7 @@ static const char *find_section(struct parser *p, const char *line)
 	if (end == 0 || line[end + (int)strspn(line + end, " \t\r\n")] != '\0')
 		return NULL;
 	sscanf(title, "project \"%36[^\"]\"%n", id, &id_end);
-	if (id_end > 0 && title[id_end] == '\0' && add_project(p->conf, id)) {
+	if (id_end > 0 && title[id_end] == '\0' && add_project(p->conf, id, p->line)) {
 		memset(p->seen_project, 0, conf_noptions * sizeof(*p->seen_project));
 		return project_section;
 	}
@@ -185,21 +187,65 @@ static void read_file(struct parser *p)
 	free(p->text);
 }
 
+/* What a project does not say is as everywhere. */
+static void complete_projects(struct conf *conf)
+{
+	for (struct conf_project *p = conf->projects; p < conf->projects + conf->nprojects; p++) {
+		if (p->late_completion < 0)
+			p->late_completion = conf->late_completion;
+		if (p->retention.runs < 0)
+			p->retention.runs = conf->retention.runs;
+		if (p->retention.dataclips < 0)
+			p->retention.dataclips = conf->retention.dataclips;
+		if (p->retention.logs < 0)
+			p->retention.logs = conf->retention.logs;
+	}
+}
+
+static void report_together(struct parser *p, int line, const char *title, const struct option *o,
+	int64_t value, const char *expected)
+{
+	p->line = line;
+	buf_adds(mistake(p, title, o->name), "got \"");
+	option_print(p->err, o, &value);
+	buf_addf(p->err, "\", expected %s\n", expected);
+}
+
+/* A run is the last thing to go: what belongs to it would not be found without it. `project`: NULL
+ * for the installation. */
+static void check_retention(
+	struct parser *p, const struct conf_project *project, const struct retention *r)
+{
+	const struct {
+		const char *name;
+		int64_t period;
+	} parts[] = { { "dataclips", r->dataclips }, { "logs", r->logs } };
+	char title[64] = "retention", id[UUID_TEXT];
+
+	if (project)
+		snprintf(title, sizeof(title), "project \"%s\"", uuid_format(&project->id, id));
+	for (size_t i = 0; i < countof(parts); i++) {
+		const struct option *o = find_option("retention", parts[i].name);
+
+		if (r->runs > 0 && (parts[i].period == 0 || parts[i].period > r->runs))
+			report_together(p, project ? project->line : p->seen[o - conf_options],
+				title, o, parts[i].period, "at most that of runs");
+	}
+}
+
 /* Checks that concern several options. */
 static void check_together(struct parser *p)
 {
 	struct conf *conf = p->conf;
 	const struct option *join = find_option("claims", "join_timeout");
 
-	if (conf->lease && conf->join_timeout >= conf->lease) {
-		p->line = p->seen[join - conf_options];
-		buf_adds(mistake(p, join->section, join->name), "got \"");
-		option_print(p->err, join, &conf->join_timeout);
-		buf_adds(p->err, "\", expected less than [lost] lease\n");
-	}
+	complete_projects(conf);
+	if (conf->lease && conf->join_timeout >= conf->lease)
+		report_together(p, p->seen[join - conf_options], join->section, join,
+			conf->join_timeout, "less than [lost] lease");
+	check_retention(p, NULL, &conf->retention);
 	for (size_t i = 0; i < conf->nprojects; i++)
-		if (conf->projects[i].late_completion < 0)
-			conf->projects[i].late_completion = conf->late_completion;
+		check_retention(p, &conf->projects[i], &conf->projects[i].retention);
 }
 
 struct conf *conf_load(const char *path, struct buf *err)

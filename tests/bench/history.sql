@@ -15,8 +15,8 @@ SELECT n, now() - interval '30 days' + n * interval '259 ms' AS at,
 FROM generate_series(current_setting('bench.first')::bigint, current_setting('bench.last')::bigint) n
 OFFSET 0;
 
-INSERT INTO dataclips (project_id, id, type, body, inserted_at)
-SELECT w.project_id, n.id, 'saved_input', '{"data":{}}', n.at
+INSERT INTO dataclips (project_id, id, type, source_id, body, inserted_at)
+SELECT w.project_id, n.id, 'saved_input', n.id, '{"data":{}}', n.at
 FROM workflows w, numbered n;
 
 INSERT INTO work_orders (project_id, id, workflow_id, trigger_id, dataclip_id, state, last_activity, inserted_at)

@@ -55,7 +55,7 @@ export class Database {
 	}
 
 	// Asks again until the rows are such that holds(rows); resolves with the last rows either way.
-	async until(text, holds, timeout = 30_000) {
+	async until(text, holds, timeout = 60_000) {
 		for (const end = Date.now() + timeout; ; await new Promise((r) => setTimeout(r, 50))) {
 			const rows = await this.query(text);
 			if (holds(rows) || Date.now() > end) return rows;

@@ -62,7 +62,7 @@ const play = async (recorded) => {
 		const claim = { demand: 1, queues: [ids.queue] };
 		let runs = [];
 		// The daemon may not know yet of a run that was inserted a moment ago.
-		for (const until = Date.now() + 5000; !runs.length && Date.now() < until; )
+		for (const until = Date.now() + 60_000; !runs.length && Date.now() < until; )
 			({ runs } = await prepare(['q', 'claim', 'worker:queue', 'claim', claim]));
 		assert(runs[0]?.id === ids.run, 'claimed', runs);
 		const { token } = runs[0];

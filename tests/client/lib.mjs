@@ -117,7 +117,7 @@ export class Wire {
 		this.#waiting?.();
 	}
 
-	async next(timeout = 10_000) {
+	async next(timeout = 60_000) {
 		if (!this.inbox.length) {
 			await new Promise((resolve, reject) => {
 				const timer = setTimeout(

@@ -115,4 +115,4 @@ lost('step:start', '"step_id"', (journal) =>
 	assert.deepEqual(journal, [...whole.slice(0, 3), replayed, ...whole.slice(3)]),
 );
 
-await play(120, { together: true });
+await play({ together: true });

@@ -68,7 +68,7 @@ const play = async ([scenario, records]) => {
 		const event = called(request);
 		let reply = await session.reply(ref);
 		// Of a run that was inserted a moment ago the daemon may not know yet.
-		for (const end = Date.now() + 10_000; misses(event, recorded, reply) && Date.now() < end; ) {
+		for (const end = Date.now() + 60_000; misses(event, recorded, reply) && Date.now() < end; ) {
 			session.send(request);
 			reply = await session.reply(ref);
 		}

@@ -41,4 +41,4 @@ test('the primary dies, the standby is promoted: nothing acknowledged is missing
 	assert.deepEqual(load.lines.flatMap(({ closes }) => closes), []);
 });
 
-await play(90);
+await play();

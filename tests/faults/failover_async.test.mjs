@@ -135,4 +135,4 @@ test('the run that it shared is completed by the other one, and nothing changes 
 	assert.equal(JSON.parse(verified).differences, 0);
 });
 
-await play(150);
+await play();

@@ -28,7 +28,7 @@ export const playSmall = (some) => {
 			const { failed } = await playLine(line, true);
 			assert.deepEqual(failed, []);
 		});
-	return play(280);
+	return play();
 };
 
 const bytes = (n) => (n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MiB` : `${Math.ceil(n / 1024)} KiB`);

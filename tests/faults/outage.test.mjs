@@ -115,4 +115,4 @@ const full = async () => {
 if (disk) test('its disk is full, and so full that it crashes', full);
 else console.log('SKIPPED the full disk: a small one cannot be mounted here');
 
-await play(120);
+await play();

@@ -17,6 +17,7 @@ const WORKERS = 4; // of the load, each with a socket
 const a = await Coordinator.start('faults-peers', { limits: { max_workers_per_address: SOCKETS } });
 const load = new Load({ url: a.url, id: await runs(db, 4000), workers: WORKERS });
 const paused = (reason) => `interlock_paused_sockets{reason="${reason}"}`;
+const pauses = (reason) => `interlock_socket_pauses_total{reason="${reason}"}`;
 const closes = (code) => `interlock_socket_closes_total{code="${code}"}`;
 
 // The others go on meanwhile.
@@ -102,6 +103,7 @@ beside('a flood: thousands of messages at once, not read beyond 64, in order, al
 		Object.assign(said, { reply, replied: ++replied });
 	};
 	const line = (step_id) => ({ message: [`flood ${stamp()}`], timestamp: stamp(), level: 'info', step_id });
+	const before = await a.metric(pauses('requests'));
 	const everything = flooded.map(async ({ id: run, token }) => {
 		await worker.join(`run:${run}`, { token });
 		const words = [say(run, 'run:start', runStart({ timestamp: stamp() }))];
@@ -115,8 +117,8 @@ beside('a flood: thousands of messages at once, not read beyond 64, in order, al
 		words.push(say(run, 'run:complete', runComplete({ timestamp: stamp(), final_state: { i: 1 } })));
 		await Promise.all(words);
 	});
-	assert.equal(await a.untilMetric(paused('requests'), (n) => n === 1), 1);
 	await Promise.all(everything);
+	assert.ok((await a.metric(pauses('requests'))) > before, 'it was not read meanwhile');
 	assert.equal(flood.said.length, 20 * 92);
 	const bad = flood.said.find(({ outcome }) => outcome !== 'ok');
 	assert.equal(bad, undefined, JSON.stringify(bad));
@@ -169,7 +171,7 @@ test('more silent connections than descriptors: a worker gets in, the others go 
 		});
 	};
 	for (let i = 0; i < 300; i++) knock();
-	for (const end = Date.now() + 10_000; !away && Date.now() < end; ) await few.progress(1);
+	for (const end = Date.now() + 60_000; !away && Date.now() < end; ) await few.progress(1);
 	assert.ok(away, 'some are closed');
 	const params = { ...workerParams(readSecret(process.env.WORKER_SECRET_FILE)), vsn: '2.0.0' };
 	assert.equal(await new Wire(b.url, params).status, 101);
@@ -184,7 +186,7 @@ test('more silent connections than descriptors: a worker gets in, the others go 
 	knocking = false;
 	for (const socket of sockets) socket.destroy();
 	let status;
-	for (const end = Date.now() + 15_000; status !== 101 && Date.now() < end; )
+	for (const end = Date.now() + 60_000; status !== 101 && Date.now() < end; )
 		status = await new Wire(b.url, params).status;
 	assert.equal(status, 101);
 	await few.finish();
@@ -202,4 +204,4 @@ test('no other worker was disturbed, and half a handshake does not last', async 
 	for (const socket of half) await socket.gone;
 });
 
-await play(120);
+await play();

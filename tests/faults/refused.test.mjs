@@ -104,4 +104,4 @@ test('interlock prune forgets the counts of what is older than keep', async () =
 	assert.deepEqual(await kinds(held.id), []);
 });
 
-await play(120);
+await play();

@@ -11,4 +11,4 @@ import './silence/leases.mjs';
 import './silence/outages.mjs';
 import './silence/clocks.mjs';
 
-await play(240, { together: true });
+await play({ together: true });

@@ -89,7 +89,7 @@ const withOutput = (step, held, bytes) => {
 // Stops the backend that takes large bodies; resolves with what lets it go on.
 const stopBodies = async () => {
 	const [[pid]] = await admin.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-		AND usename = 'interlock' AND query LIKE '%INSERT INTO dataclips (project_id, id, type, body, step_id)%'`);
+		AND usename = 'interlock' AND query LIKE '%INSERT INTO dataclips (project_id, id, type, body, source_id)%'`);
 	process.kill(Number(pid), 'SIGSTOP');
 	return () => process.kill(Number(pid), 'SIGCONT');
 };
@@ -120,4 +120,4 @@ test('the coordinator ends in time while the database does not read a body', asy
 	goOn();
 });
 
-await play(120);
+await play();

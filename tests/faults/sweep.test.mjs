@@ -107,4 +107,4 @@ test(`${LOST} runs are overdue and three janitors come for them`, async () => {
 	console.log(`in ${all} transactions; the three janitors took ${shares.join(', ')}`);
 });
 
-await play(240);
+await play();

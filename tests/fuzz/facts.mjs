@@ -4,9 +4,9 @@ import { quote } from '../client/db.mjs';
 
 // For each kind: of which rows (run, id) there must be one. {of} stands for the projects.
 const THERE = {
-	steps: `SELECT FROM run_steps f WHERE f.project_id IN ({of}) AND f.run_id = v.run::uuid AND f.step_id = v.id::uuid`,
-	ends: `SELECT FROM run_steps f JOIN steps s ON s.project_id = f.project_id AND s.id = f.step_id
-		WHERE f.project_id IN ({of}) AND f.run_id = v.run::uuid AND f.step_id = v.id::uuid AND s.exit_reason IS NOT NULL`,
+	steps: `SELECT FROM steps f WHERE f.project_id IN ({of}) AND f.run_id = v.run::uuid AND f.id = v.id::uuid`,
+	ends: `SELECT FROM steps f WHERE f.project_id IN ({of}) AND f.run_id = v.run::uuid AND f.id = v.id::uuid
+		AND f.exit_reason IS NOT NULL`,
 	lines: `SELECT FROM log_lines f WHERE f.project_id IN ({of}) AND f.run_id = v.run::uuid AND f.id = v.id::uuid`,
 	starts: `SELECT FROM runs r WHERE r.project_id IN ({of}) AND r.id = v.run::uuid AND r.state NOT IN ('available', 'claimed')`,
 	completes: `SELECT FROM runs r WHERE r.project_id IN ({of}) AND r.id = v.run::uuid

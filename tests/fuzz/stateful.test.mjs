@@ -239,4 +239,4 @@ test('whatever is sent, what must hold holds', async () => {
 	for (const a of coordinators) await within(LIMIT_S, `${a.name} to stop`, a.stop());
 });
 
-await play(seconds + 290);
+await play({ seconds: seconds + 290 });

@@ -72,7 +72,10 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->interval, 5000);
 	assert_int_equal(conf->join_timeout, 30000);
 	assert_int_equal(conf->poll, 1000);
-	assert_int_equal(conf->retention, 30 * 86400000LL);
+	assert_int_equal(conf->retention.runs, 90 * 86400000LL);
+	assert_int_equal(conf->retention.dataclips, 30 * 86400000LL);
+	assert_int_equal(conf->retention.logs, 30 * 86400000LL);
+	assert_int_equal(conf->retention_journal, 30 * 86400000LL);
 	assert_int_equal(conf->journal_max_message, 64 << 10);
 	assert_int_equal(conf->max_body, 10 << 20);
 	assert_int_equal(conf->max_message, 128 << 20);
@@ -214,7 +217,8 @@ static void test_mistakes(void **state)
 
 #define SECTIONS                                                                                   \
 	"expected [server] [database] [keys] [runs] [transitions] [lost] [janitor] [claims] "      \
-	"[journal] [intake] [metrics] [limits] [log] or [project \"<uuid>\"], each project once\n"
+	"[journal] [retention] [intake] [metrics] [limits] [log] or [project \"<uuid>\"], each "   \
+	"project once\n"
 
 static void test_section_mistakes(void **state)
 {
@@ -293,10 +297,34 @@ static void test_projects(void **state)
 		"f:3: [project \"0190f3a2-1111-7000-8000-00000000000a\"] late_completion: got it "
 		"again, expected it once (line 2)\n"
 		"f:4: [project \"0190f3a2-1111-7000-8000-00000000000a\"] grace: got an unknown "
-		"option, expected one of late_completion\n"
+		"option, expected one of late_completion runs dataclips logs\n"
 		"f:6: [project \"0190f3a2-1111-7000-8000-00000000000b\"] late_completion: got "
 		"\"yes\", expected one of yield, acknowledge, reject\n"
 		"f:7: got \"[project \"0190f3a2-1111-7000-8000-00000000000a\"]\", " SECTIONS);
+}
+
+static void test_retention(void **state)
+{
+	(void)state;
+	struct conf *conf = load("[retention]\nruns = 10d\ndataclips = 2d\nlogs = 10d\n"
+				 "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\nlogs = 1d\n"
+				 "[project \"0190f3a2-1111-7000-8000-00000000000b\"]\nruns = 0\n"
+				 "dataclips = 0\n");
+
+	assert_int_equal(conf->projects[0].retention.runs, 10 * 86400000LL);
+	assert_int_equal(conf->projects[0].retention.dataclips, 2 * 86400000LL);
+	assert_int_equal(conf->projects[0].retention.logs, 86400000LL);
+	assert_int_equal(conf->projects[1].retention.runs, 0);
+	assert_int_equal(conf_longest(conf, offsetof(struct retention, logs)), 10 * 86400000LL);
+	assert_int_equal(conf_longest(conf, offsetof(struct retention, dataclips)), 0);
+	conf_free(conf);
+	assert_mistakes("[retention]\nruns = 10d\ndataclips = 11d\nlogs = 0\n"
+			"[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"
+			"dataclips = 1d\nlogs = 11d\n",
+		"f:3: [retention] dataclips: got \"11d\", expected at most that of runs\n"
+		"f:4: [retention] logs: got \"0\", expected at most that of runs\n"
+		"f:5: [project \"0190f3a2-1111-7000-8000-00000000000a\"] logs: got \"11d\", "
+		"expected at most that of runs\n");
 }
 
 static void test_print(void **state)
@@ -307,7 +335,7 @@ static void test_print(void **state)
 		load("[server]\nlisten = [::1]:1 unix:/x\nname = a b\ndrain_timeout = 1500ms\n"
 		     "[lost]\nlate_window = 0\ngrace = 86400ms\nlease = 24h\n"
 		     "late_completion = reject\n"
-		     "[journal]\nmax_message = 1025\nretention = 48h\n"
+		     "[journal]\nmax_message = 1025\n[retention]\njournal = 48h\nruns = 0\n"
 		     "[limits]\nmemory = 2048MiB\n"
 		     "[database]\nurl = dbname=y host=/run/x\nwriters = 3\n"
 		     "[project \"0190f3a2-1111-7000-8000-00000000000a\"]\n"
@@ -375,7 +403,8 @@ static void test_reload(void **state)
 		     "lease = 2m\nafter_claim = requeue\nmax_requeues = 7\n"
 		     "[janitor]\ninterval = 10ms\n"
 		     "[claims]\njoin_timeout = 1s\npoll_interval = 2s\n"
-		     "[journal]\nretention = 1d\nmax_message = 1KiB\n"
+		     "[journal]\nmax_message = 1KiB\n"
+		     "[retention]\nruns = 4h\ndataclips = 3h\nlogs = 2h\njournal = 1d\n"
 		     "[intake]\nmax_body = 1MiB\nlisten = 127.0.0.1:2\n"
 		     "[metrics]\nlisten = 127.0.0.1:3\n"
 		     "[limits]\nmax_message = 1MiB\nmax_workers = 5\n"
@@ -405,7 +434,10 @@ static void test_reload(void **state)
 	assert_int_equal(conf->interval, 10);
 	assert_int_equal(conf->join_timeout, 1000);
 	assert_int_equal(conf->poll, 2000);
-	assert_int_equal(conf->retention, 86400000);
+	assert_int_equal(conf->retention.runs, 4 * 3600000);
+	assert_int_equal(conf->retention.dataclips, 3 * 3600000);
+	assert_int_equal(conf->retention.logs, 2 * 3600000);
+	assert_int_equal(conf->retention_journal, 86400000);
 	assert_int_equal(conf->journal_max_message, 1024);
 	assert_int_equal(conf->max_workers, 5);
 	assert_int_equal(conf->max_workers_per_address, 6);
@@ -474,6 +506,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_cross_check),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_projects),
+		cmocka_unit_test(test_retention),
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_reload),

@@ -426,8 +426,8 @@ other=$(jq -r .run_id <<<"$out")
 sql "UPDATE runs SET state = 'failed', claimed_at = now(), started_at = now() - interval '65 s',
 	finished_at = now(), finalized_at = now(), worker_name = 'w1', error_type = 'JobError'
 	WHERE id = '$other';
-	INSERT INTO dataclips (project_id, id, type, body)
-		VALUES ('$(id Q)', '$(id D)', 'step_result', '\"' || repeat('é', 100) || '\"');
+	INSERT INTO dataclips (project_id, id, type, source_id, body)
+		VALUES ('$(id Q)', '$(id D)', 'step_result', '$(id S)', '\"' || repeat('é', 100) || '\"');
 	INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id, output_dataclip_id, exit_reason,
 		started_at, finished_at) SELECT '$(id Q)', '$(id S)', id, snapshot_id, '$(id A)', '$(id D)',
 		'fail', now() - interval '1500 ms', now() FROM runs WHERE id = '$other';

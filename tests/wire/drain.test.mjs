@@ -62,4 +62,4 @@ test('no longer than [server] drain_timeout', async () => {
 	await stopped;
 });
 
-await stage.play(90);
+await stage.play();

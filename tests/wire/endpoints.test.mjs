@@ -281,4 +281,4 @@ test('bodies without a token stay within a quarter of the memory', async () => {
 	await a.stop();
 });
 
-await stage.play(100);
+await stage.play();

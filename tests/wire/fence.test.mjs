@@ -371,4 +371,4 @@ test('repeated while the first is still on its way: once applied, once replayed'
 	);
 });
 
-await stage.play(120);
+await stage.play();

@@ -464,7 +464,8 @@ for (const [whom, query] of [
 		const held = await started();
 		await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
 		const [[seen]] = await reader.query(query(old));
-		const pruning = interlock('prune', '--wait', '6s');
+		let pruned = false;
+		const pruning = interlock('prune', '--wait', '15s').finally(() => (pruned = true));
 		await blocked(db, reader);
 		// It waits; messages do not. Nor does the making of partitions for the days to come.
 		await db.query("SET lock_timeout = '500ms'");
@@ -474,9 +475,8 @@ for (const [whom, query] of [
 			['step:complete', stage.stepComplete(step, held.id.job_a)],
 			['run:complete', stage.runComplete()],
 		]) {
-			const since = Date.now();
 			assert.equal((await held.say(event, message)).status, 'ok');
-			assert.ok(Date.now() - since < 4000, `${event} took ${Date.now() - since} ms`);
+			assert.ok(!pruned, `${event} is answered while it waits`);
 		}
 		const given_up = await pruning;
 		assert.equal(given_up.status, 1);
@@ -499,4 +499,4 @@ test('one prune at a time', async () => {
 	await reader.query("SELECT pg_advisory_unlock(hashtext('interlock prune'))");
 });
 
-await stage.play(120);
+await stage.play();

@@ -23,10 +23,10 @@ const unshare = (command) => [...namespace, 'sh', '-c', `${inside} && ${command}
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 50));
 const until = async (what, holds) => {
-	for (const end = Date.now() + 20_000; ; await turn()) {
+	for (const end = Date.now() + 60_000; ; await turn()) {
 		const found = holds();
 		if (found) return found;
-		assert.ok(Date.now() < end, `not within 20 s: ${what}`);
+		assert.ok(Date.now() < end, `not within 60 s: ${what}`);
 	}
 };
 
@@ -77,6 +77,6 @@ test("journalctl shows what happened to a run", async () => {
 });
 
 const { status, stderr } = spawnSync('unshare', unshare('true'), { encoding: 'utf8' });
-if (status === 0 && existsSync('/lib/systemd/systemd-journald')) await stage.play(60);
+if (status === 0 && existsSync('/lib/systemd/systemd-journald')) await stage.play();
 console.log(`skipped, no journald of our own here: ${stderr}\n0 passed, 0 failed`);
 process.exit(0);

@@ -56,19 +56,6 @@ const cases = {
 		const no = refused('step_id', 'not found', 'not_found', 'started');
 		return [deleteJob(held), 'step:complete', message, no, fine];
 	},
-	"a step's input": async (held) => {
-		const clip = await newClip(held);
-		const message = stage.stepStart(randomUUID(), held.id.job_a, { input_dataclip_id: clip });
-		const fine = { step_id: message.step_id };
-		const warned = { ...fine, warnings: { input_dataclip_id: ['does not exist'] } };
-		return [
-			deleteClip(clip),
-			'step:start',
-			message,
-			{ status: 'ok', response: warned },
-			{ status: 'ok', response: fine },
-		];
-	},
 };
 
 // Messages of every kind, of runs that nothing happens to.
@@ -157,4 +144,4 @@ test('a run that was refused for it is as it was, and completes without it', asy
 	assert.deepEqual(await state(), [['success', '3']]);
 });
 
-await stage.play(120);
+await stage.play();

@@ -114,4 +114,4 @@ test('a large frame that is none closes the socket', async () => {
 	assert.equal(await held.worker.closed, 1007);
 });
 
-await play(240);
+await play();

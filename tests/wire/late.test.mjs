@@ -408,4 +408,4 @@ test('late_window = 0 is forever', async () => {
 	assert.equal((await journalOf(db, id.run)).at(-1).outcome, 'yielded');
 });
 
-await stage.play(240);
+await stage.play();

@@ -112,4 +112,4 @@ test('a coordinator that has just started releases what was not joined after the
 	own.close();
 });
 
-await stage.play(120);
+await stage.play();

@@ -122,4 +122,4 @@ test('a line of today keeps its id', async () => {
 	assert.deepEqual(await db.query(`SELECT id FROM log_lines WHERE run_id = '${one.id.run}'`), [[response.log_line_id]]);
 });
 
-await play(120);
+await play();

@@ -191,4 +191,4 @@ for (const [what, payload, sentence] of [
 		}
 	});
 
-await stage.play(120);
+await stage.play();

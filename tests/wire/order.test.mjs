@@ -392,4 +392,4 @@ for (const [policy, check, state, outcome] of [
 		assert.deepEqual((await outcomes(id))[1], `run:start ${outcome}`);
 	});
 
-await stage.play(120);
+await stage.play();

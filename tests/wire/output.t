@@ -83,7 +83,7 @@ test a large output goes ahead of its message, and sent again it is a replay
 	let whole = {"step_id":"${step}","reason":"success","output_dataclip_id":"${clip}","output_dataclip":"{\"a\":0.10,\"b\":\"${x*100000}\"}","timestamp":"1795485247455482"}
 	step:complete ${whole} -> ok {"step_id":"${step}"}
 	step:complete ${whole} -> ok {"step_id":"${step}"}
-	sql> SELECT left(d.body, 16), length(d.body), d.step_id, (SELECT count(*) FROM dataclips WHERE project_id = '${project}') FROM dataclips d WHERE id = '${clip}'
+	sql> SELECT left(d.body, 16), length(d.body), d.source_id, (SELECT count(*) FROM dataclips WHERE project_id = '${project}') FROM dataclips d WHERE id = '${clip}'
 	= {"a":0.10,"b":"x | 100017 | ${step} | 2
 	sql> SELECT outcome FROM transitions WHERE run_id = '${run}' AND event = 'step:complete' ORDER BY id
 	= accepted

@@ -135,4 +135,4 @@ test('a claim touches no more pages while twenty thousand wait than while twenty
 	assert.ok(Math.max(many, analyzed) < 1.5 * few + 20);
 });
 
-await stage.play(120);
+await stage.play();

@@ -10,6 +10,7 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Database, fixture, journalOf, lose } from '../client/db.mjs';
 import { Worker, readSecret, sign, workerClaims } from '../client/lib.mjs';
@@ -45,7 +46,7 @@ const seconds = async (id, from, to) => {
 	return Math.round(Number(n));
 };
 const stateOf = (id, state) =>
-	db.until(`SELECT state FROM runs WHERE id = '${id.run}'`, ([[is]]) => is === state, 50_000).then(([[is]]) => is);
+	db.until(`SELECT state FROM runs WHERE id = '${id.run}'`, ([[is]]) => is === state).then(([[is]]) => is);
 
 // -- One case for each option, or for some together ---------------------------------------------------
 
@@ -119,15 +120,48 @@ option('journal.max_message', async () => {
 });
 
 // The daemon does not use it: interlock prune reads the file.
-option('journal.retention', async () => {
+option('retention.journal', async () => {
 	const prune = () => run(INTERLOCK_BIN, ['-c', a.file, 'prune', '--dry-run']);
 	await root.query(`CREATE TABLE transitions_20000101 (LIKE transitions INCLUDING ALL);
 		ALTER TABLE transitions_20000101 OWNER TO interlock_owner;
 		ALTER TABLE transitions ATTACH PARTITION transitions_20000101
 		FOR VALUES FROM (now() - interval '7d') TO (now() - interval '6d')`);
 	assert.doesNotMatch((await prune()).stdout, /transitions_20000101/);
-	await change({ journal: { retention: '2d' } });
+	await change({ retention: { journal: '2d' } });
 	assert.match((await prune()).stdout, /transitions_20000101/);
+});
+
+option('retention.runs retention.dataclips retention.logs project.runs project.dataclips project.logs', async () => {
+	const finished = async () => {
+		const held = await Held.join(a, await given());
+		await held.say('run:log', { message: ['x'] });
+		await held.say('run:complete', stage.runComplete());
+		await held.worker.cut();
+		return held.id;
+	};
+	const [own, other] = [await finished(), await finished()];
+	const kept = async ({ run, dataclip }) => (await db.query(`SELECT
+		(SELECT count(*) FROM runs WHERE id = '${run}'),
+		(SELECT count(*) FROM dataclips WHERE id = '${dataclip}' AND body IS NOT NULL),
+		(SELECT count(*) FROM log_lines WHERE run_id = '${run}')`))[0].join(' ');
+	const until = async (id, what) => {
+		for (const end = Date.now() + 20_000; (await kept(id)) !== what && Date.now() < end; ) await pause(50);
+		assert.equal(await kept(id), what);
+	};
+	const project = `project "${own.project}"`;
+	await change({ janitor: { interval: '10ms' }, [project]: { dataclips: '1s' } });
+	await until(own, '1 0 1');
+	await change({ [project]: { logs: '1s' } });
+	await until(own, '1 0 0');
+	assert.equal(await kept(other), '1 1 1');
+	await change({ [project]: { runs: '1s' } });
+	await until(own, '0 0 0');
+	await change({ [project]: { logs: '2s', runs: '2s', dataclips: '2s' }, retention: { dataclips: '1s', logs: '1s' } });
+	await until(other, '1 0 0');
+	await change({ retention: { runs: '1s' } });
+	await until(other, '0 0 0');
+	delete options[project];
+	await change({ janitor: { interval: '10m' }, retention: { runs: '90d', dataclips: '30d', logs: '30d' } });
 });
 
 option('claims.poll_interval', async () => {
@@ -340,4 +374,4 @@ test('a file with a mistake changes nothing', async () => {
 	assert.equal(await stateOf(held.id, 'success'), 'success');
 });
 
-await stage.play(120);
+await stage.play();

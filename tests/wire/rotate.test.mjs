@@ -200,4 +200,4 @@ test('many credentials are sealed again in batches, from where it was stopped', 
 	assert.match((await run(INTERLOCK_BIN, ['-c', a.file, 'rekey'])).stdout, /^re-encrypted 0 of 201/m);
 });
 
-await stage.play(100);
+await stage.play();

@@ -126,7 +126,7 @@ class Test {
 
 	async expect(name, want, strict = want[3] === 'work-available') {
 		const socket = await this.socket(name);
-		const until = Date.now() + 5000;
+		const until = Date.now() + 60_000;
 		let item;
 		for (;;) {
 			item = seen(await socket.next());

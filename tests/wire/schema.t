@@ -9,7 +9,6 @@ test a run cannot be tied to another project's ${what}
 
 test a step cannot be tied to another project's ${what}
 	each what | column
-	= input | input_dataclip_id
 	= output | output_dataclip_id
 	do stepping
 	do foreign

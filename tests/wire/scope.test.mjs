@@ -239,4 +239,4 @@ test('the input is the run’s own whatever is asked for', async () => {
 	assert.deepEqual(response, { data: { n: 7 } });
 });
 
-await stage.play(120);
+await stage.play();

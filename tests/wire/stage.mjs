@@ -14,6 +14,7 @@ const { INTERLOCK_CONF, WORKER_SECRET_FILE } = process.env;
 const { INTERLOCK_BIN = 'build/interlock', INTERLOCKD_BIN = 'build/interlockd' } = process.env;
 export const databaseUrl = process.env.DATABASE_OWNER_URL;
 const secret = readSecret(WORKER_SECRET_FILE);
+const HANG_MS = 60_000; // what has not come by then does not come, on a busy machine either
 const folder = mkdtempSync(join(tmpdir(), 'interlock-stage-'));
 
 // -- Coordinators -----------------------------------------------------------------------------------
@@ -90,8 +91,8 @@ export class Coordinator {
 		writeFileSync(this.file, printConf(sections));
 	}
 
-	#trouble() {
-		return new Error(`coordinator ${this.name}: ${this.#gone ?? 'not said'}\n${this.#log}`);
+	#trouble(pattern) {
+		return new Error(`coordinator ${this.name}: ${this.#gone ?? `it did not say ${pattern}`}\n${this.#log}`);
 	}
 
 	#said(text) {
@@ -109,7 +110,7 @@ export class Coordinator {
 		if (match) return Promise.resolve(match);
 		if (this.#gone) return Promise.reject(this.#trouble());
 		return new Promise((resolve, reject) => {
-			const timer = setTimeout(() => reject(this.#trouble()), 30_000);
+			const timer = setTimeout(() => reject(this.#trouble(pattern)), HANG_MS);
 			const settled = (settle) => (value) => {
 				clearTimeout(timer);
 				settle(value);
@@ -143,7 +144,7 @@ export class Coordinator {
 	}
 
 	// Asks again until the value is such that holds(value); resolves with the last one.
-	async untilMetric(series, holds, timeout = 10_000) {
+	async untilMetric(series, holds, timeout = HANG_MS) {
 		for (const end = Date.now() + timeout; ; await new Promise((r) => setTimeout(r, 20))) {
 			const value = await this.metric(series);
 			if (holds(value) || Date.now() > end) return value;
@@ -174,7 +175,7 @@ export class Coordinator {
 // -- Runs that a worker holds -----------------------------------------------------------------------
 
 // Claims one run. The coordinator may not know yet of a run that was inserted a moment ago.
-export const claimOne = async (worker, claim, until = Date.now() + 5000) => {
+export const claimOne = async (worker, claim, until = Date.now() + HANG_MS) => {
 	const { response } = await worker.ask('worker:queue', 'claim', { demand: 1, ...claim });
 	if (response.runs.length || Date.now() > until) return response.runs;
 	return claimOne(worker, claim, until);
@@ -290,8 +291,9 @@ process.on('exit', () => {
 process.on('unhandledRejection', () => {}); // what a failed test has asked and not waited for
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-// Plays the tests one after another, or all `together`, within so many seconds.
-export const play = async (seconds = 120, { together = false } = {}) => {
+// Plays the tests one after another, or all `together`. What has not ended after so many seconds is named: by then a
+// program hangs, and soon `tests/run` would end it.
+export const play = async ({ together = false, seconds = 280 } = {}) => {
 	let passed = 0;
 	const failures = [];
 	const end = (code) => {

@@ -15,7 +15,7 @@ test a step begins and ends
 	= ${job_a} | ${snapshot} | ${dataclip} | null | null | 1795485247.442730
 	step:complete {"step_id":"${step}","job_id":"${job_a}","reason":"fail","error_type":"E","error_message":"why","mem":{"job":1,"system":2},
 		"duration":3,"thread_id":4,"output_dataclip_id":"${clip}","output_dataclip":"{\"n\":1.10}","timestamp":"1795485247455482"} -> ok {"step_id":"${step}"}
-	sql> SELECT s.exit_reason, s.error_type, s.error_message, extract(epoch FROM s.finished_at), d.body, d.type, d.step_id
+	sql> SELECT s.exit_reason, s.error_type, s.error_message, extract(epoch FROM s.finished_at), d.body, d.type, d.source_id
 		FROM steps s JOIN dataclips d ON d.id = s.output_dataclip_id WHERE s.id = '${step}'
 	= fail | E | why | 1795485247.455482 | {"n":1.10} | step_result | ${step}
 	sql> SELECT event, from_state, to_state, outcome, step_id, revision FROM transitions WHERE run_id = '${run}' AND step_id IS NOT NULL ORDER BY id

@@ -38,7 +38,7 @@ class Service {
 		return service;
 	}
 
-	async says(pattern, timeout = 20_000) {
+	async says(pattern, timeout = 60_000) {
 		const end = Date.now() + timeout;
 		for (;;) {
 			while (this.#at < this.lines.length) {
@@ -252,4 +252,4 @@ test("the journal shows what happened to a run by RUN_ID", async () => {
 	await coordinator.stop();
 });
 
-await stage.play(120);
+await stage.play();

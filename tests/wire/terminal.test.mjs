@@ -77,4 +77,4 @@ test('a pipe gets none', () => {
 	assert.match(typed(`{ ${line}; } 2>&1 | cat`), /^[^\x1b]*level=error[^\x1b]*$/);
 });
 
-await stage.play(60);
+await stage.play();

@@ -79,7 +79,7 @@ class Terminal {
 
 	// Resolves with the last whole frame, as lines without colours, when it holds; frames begin at home.
 	async shows(holds) {
-		for (const end = Date.now() + 15_000; ; await new Promise((r) => setTimeout(r, 50))) {
+		for (const end = Date.now() + 60_000; ; await new Promise((r) => setTimeout(r, 50))) {
 			const whole = this.text.split('\x1b[H').at(-2) ?? '';
 			const lines = whole.replace(/\x1b\[[0-9;?]*[a-zA-Z]/g, '').split('\r\n');
 			if (whole.includes('\x1b[J') && holds(lines)) return lines;
@@ -131,7 +131,7 @@ test('stopped and continued it gives the screen back, and takes it again', async
 	const { pid, script } = terminal;
 	process.kill(pid, 'SIGTSTP');
 	const state = () => execFileSync('ps', ['-o', 'stat=', '-p', pid], { encoding: 'utf8' });
-	for (const end = Date.now() + 10_000; !state().startsWith('T'); ) {
+	for (const end = Date.now() + 60_000; !state().startsWith('T'); ) {
 		assert.ok(Date.now() < end, state());
 		await new Promise((r) => setTimeout(r, 20));
 	}
@@ -164,4 +164,4 @@ test('usage', async () => {
 	assert.match(stderr, /--interval: got "1ms"/);
 });
 
-await stage.play(100);
+await stage.play();

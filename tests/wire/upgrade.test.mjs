@@ -104,4 +104,4 @@ test('two builds on one schema: a load goes from the one to the next while the s
 	base.close();
 });
 
-await stage.play(90);
+await stage.play();

@@ -131,7 +131,7 @@ export const raw = async (server, bytes, until = null, { half = false } = {}) =>
 	return text;
 };
 
-export const eventually = async (what, check, ms = 5000) => {
+export const eventually = async (what, check, ms = 30_000) => {
 	for (const end = Date.now() + ms; Date.now() < end; await sleep(20))
 		if (await check()) return;
 	assert.fail(`not within ${ms} ms: ${what}`);
@@ -146,7 +146,7 @@ export const run = async () => {
 	for (const { name, run } of tests) {
 		if (only && !name.includes(only)) continue;
 		const limit = new AbortController();
-		const late = sleep(slow ? 180_000 : 40_000, null, limit).then(
+		const late = sleep(slow ? 180_000 : 60_000, null, limit).then(
 			() => assert.fail('takes too long'), () => {});
 		try {
 			await Promise.race([run(shared), late]);

@@ -12,7 +12,7 @@ import { INTERVAL, LEASE, journal, enforces, lost, runOnce, stageFor, states } f
 
 const { WORKER_SECRET_FILE } = process.env;
 const RUN_MS = 90_000; // beyond the lease of a worker that dies at the beginning
-const SLACK = 2; // seconds, for a sweep on a busy machine
+const SLACK = 20; // seconds, for a sweep on a busy machine
 
 // Claims one run and executes it.
 class Process {
