@@ -34,6 +34,7 @@ static const struct cli_command *const commands[] = {
 	&cli_journal,
 	&cli_verify,
 	&cli_lost,
+	&cli_policy,
 	&cli_workers,
 	&cli_top,
 	&cli_prune,

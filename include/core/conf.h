@@ -88,6 +88,15 @@ const char *conf_after_claim_name(int after_claim);
  * equal for equal policies. */
 void conf_print_policy(const struct conf *conf, struct buf *out);
 
+/* A digest of that text, 16 hexadecimal digits and a NUL. */
+enum { CONF_DIGEST = 17 };
+void conf_digest_policy(const struct conf *conf, char digest[CONF_DIGEST]);
+
+/* Sets an option of this section, which is no string, as the file would. False, and a mistake in
+ * err, if there is no such option or it cannot be that. */
+bool conf_set(struct conf *conf, const char *section, const char *name, const char *value,
+	struct buf *err) __attribute__((warn_unused_result));
+
 /* Reads the file (NULL: all defaults). NULL and one line for each mistake in err — `file:line:
  * [section] option: got "x", expected …` — if anything is wrong; then nothing has been changed. The
  * caller owns the result. */

@@ -1,5 +1,5 @@
 SELECT
-		CASE WHEN r.state = 'lost' THEN interlock_late_policy(m.configured_policy, m.window_us, r.finalized_at)
+		CASE WHEN r.state = 'lost' THEN interlock_late_policy(m.configured_policy, m.window_us, r.finalized_at, clock_timestamp())
 			ELSE m.configured_policy END AS policy,
 		CASE WHEN r.state = 'lost' THEN clock_timestamp() - r.finalized_at END AS lateness,
 		CASE WHEN r.state = 'lost' THEN

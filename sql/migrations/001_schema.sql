@@ -433,11 +433,12 @@ CREATE FUNCTION interlock_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
 		FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- The late policy that applies to a run lost at that time: after the window, `yield` becomes `acknowledge`.
-CREATE FUNCTION interlock_late_policy(policy text, window_us bigint, lost_at timestamptz)
-RETURNS text LANGUAGE sql VOLATILE AS $$
+-- The late policy that applies at that moment to a message about a run lost at that time: after the window, `yield`
+-- becomes `acknowledge`. The daemon's statements and `interlock policy --what-if` decide by it.
+CREATE FUNCTION interlock_late_policy(policy text, window_us bigint, lost_at timestamptz, moment timestamptz)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN policy = 'yield' AND window_us > 0
-			AND clock_timestamp() > lost_at + window_us * interval '1 microsecond'
+			AND moment > lost_at + window_us * interval '1 microsecond'
 		THEN 'acknowledge' ELSE policy END
 $$;
 

@@ -1,13 +1,15 @@
 -- With the work orders locked, checks again which of these runs are overdue, and declares them lost or makes them
 -- available. A run whose worker was active meanwhile is not changed. Parameters: the runs; the time at which they must
--- be overdue, by the database's clock in microseconds; then those of sweep_find. As there and in the claim, only one
+-- be overdue, by the database's clock in microseconds; then those of sweep_find; then the lease and the grace in force,
+-- in milliseconds, which only the journal has, for `interlock policy --what-if`. As there and in the claim, only one
 -- plan is possible: lookups have a LIMIT or OFFSET, and only an index can serve = ANY (ARRAY[…]).
 -- columns: id, state, worker_name, clock, overdue, action, silent
 WITH setting AS MATERIALIZED (
 	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
 		{{include sweep_parameters}}
 ), decided AS MATERIALIZED (
-	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, r.active_at, due.action, due.clock,
+	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, r.active_at, r.deadline_at,
+		r.lease_expires_at, due.action, due.clock,
 		due.since, now_at.at, now_at.at - due.since AS overdue
 	FROM setting
 	CROSS JOIN {{rows f project_id uuid, run_id uuid}}
@@ -59,7 +61,9 @@ WITH setting AS MATERIALIZED (
 		CASE j.action WHEN 'released' THEN 'release' WHEN 'requeued' THEN 'requeue' ELSE 'lost' END,
 		v.from_state, v.to_state, CASE WHEN j.action = 'lost' THEN 'accepted' ELSE j.action END,
 		j.clock, j.worker_name, j.claim_epoch, j.overdue,
-		json_build_object('expired_at', j.since, 'active_at', j.active_at)::text
+		json_build_object('expired_at', j.since, 'active_at', j.active_at, 'deadline_at', j.deadline_at,
+			'lease_expires_at', j.lease_expires_at, 'lease_s', {{scalar lease_ms bigint}} / 1000.0,
+			'grace_s', {{scalar grace_ms bigint}} / 1000.0)::text
 	FROM decided j
 	JOIN updated v ON v.project_id = j.project_id AND v.id = j.id
 )

@@ -56,6 +56,7 @@ extern const struct cli_command
 	cli_journal,
 	cli_verify,
 	cli_lost,
+	cli_policy,
 	cli_workers,
 	cli_top,
 	cli_prune,

@@ -5,6 +5,8 @@
  */
 #include "conf_private.h"
 
+#include "lib/crypto.h"
+
 #include <stdlib.h>
 
 static const char *const policies[] = { "yield", "acknowledge", "reject", NULL };
@@ -292,6 +294,35 @@ void conf_print_policy(const struct conf *conf, struct buf *out)
 	qsort(own.projects, own.nprojects, sizeof(*own.projects), by_id);
 	print_projects(&own, out);
 	free(own.projects);
+}
+
+void conf_digest_policy(const struct conf *conf, char digest[CONF_DIGEST])
+{
+	struct buf text = { 0 };
+	char hex[65];
+
+	conf_print_policy(conf, &text);
+	crypto_sha256_hex(text.p, text.n, hex);
+	snprintf(digest, CONF_DIGEST, "%.16s", hex);
+	buf_free(&text);
+}
+
+bool conf_set(struct conf *conf, const char *section, const char *name, const char *value,
+	struct buf *err)
+{
+	const struct option *found = NULL;
+
+	for (const struct option *o = conf_options; o < conf_options + conf_noptions; o++)
+		if (strcmp(o->section, section) == 0 && strcmp(o->name, name) == 0)
+			found = o;
+	if (found && option_parse(found, value, conf_field(found, conf)))
+		return true;
+	buf_addf(err, "%s: got \"%s\", expected ", name, found ? value : "an unknown option");
+	if (found)
+		option_print_domain(err, found);
+	else
+		buf_addf(err, "an option of [%s]", section);
+	return false;
 }
 
 void conf_sample(struct buf *out)

@@ -340,14 +340,17 @@ static void settle_and_commit(struct janitor *j, struct db_param projects)
 static void send_take(struct janitor *j)
 {
 	struct buf projects = { 0 }, runs = { 0 };
-	struct number clock, n[RULES];
-	struct db_param params[3 + RULES] = {
+	const struct conf *conf = j->context->conf;
+	struct number clock, lease, grace, n[RULES];
+	struct db_param params[SWEEP_TAKE_IN_COUNT] = {
 		ids(j, &projects, offsetof(struct found, project_id), true),
 		ids(j, &runs, offsetof(struct found, run_id), true),
 		number(&clock, j->clock),
 	};
 
 	bind_rules(j, params + 3, n);
+	params[SWEEP_TAKE_IN_LEASE_MS] = number(&lease, conf->lease);
+	params[SWEEP_TAKE_IN_GRACE_MS] = number(&grace, conf->grace);
 	query(j, "sweep_take", params, countof(params), read_taken);
 	settle_and_commit(j, params[0]);
 	buf_free(&projects);

@@ -4,7 +4,6 @@
  */
 #include "services/registry.h"
 
-#include "lib/crypto.h"
 #include "lib/metrics.h"
 #include "sql_columns.h"
 
@@ -19,17 +18,6 @@ struct registry {
 	int64_t started;   /* now_us() */
 	char differs[256]; /* the coordinator that decides differently, "" if there is none */
 };
-
-static void print_policy(struct buf *b, const struct conf *conf)
-{
-	struct buf text = { 0 };
-	char digest[65];
-
-	conf_print_policy(conf, &text);
-	crypto_sha256_hex(text.p, text.n, digest);
-	buf_add(b, digest, 16);
-	buf_free(&text);
-}
 
 static void on_published(struct batch_item *item, const struct batch_result *r)
 {
@@ -52,14 +40,15 @@ void registry_publish(struct registry *registry)
 {
 	const struct context *context = registry->context;
 	struct value *v = registry->values;
-	struct buf policy = { 0 }, workers = { 0 };
+	struct buf workers = { 0 };
+	char policy[CONF_DIGEST];
 
 	if (registry->item.submitted)
 		return;
-	print_policy(&policy, context->conf);
+	conf_digest_policy(context->conf, policy);
 	registry->print_workers(registry->arg, &workers);
 	value_text(v++, slice_of(context->coordinator));
-	value_take(v++, &policy);
+	value_take(v++, &(struct buf){ xstrdup(policy), strlen(policy), 0 });
 	value_bigint(v++, registry->started);
 	value_take(v++, &workers);
 	registry->item = (struct batch_item){

@@ -202,7 +202,7 @@ export const takeRun = (run, { ago = '0', deadline = null } = {}) => [
 		`(SELECT project_id FROM runs WHERE id = '${run}')`,
 		`'${run}'::uuid`,
 		'(extract(epoch FROM clock_timestamp()) * 1000000)::bigint',
-		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0'],
+		...['3600000', "'join lease deadline'", "'lost'", '0', '0', '0', '90000', '10000'],
 	),
 	`UPDATE steps s SET finished_at = s.finished_at - interval '${ago}'
 	FROM runs r

@@ -16,8 +16,8 @@ const overdue = (run) => alter(db, 'deadline_at = clock_timestamp()', `id = '${r
 
 // The journal in short: what was decided, and the clock by which.
 const history = async (run) =>
-	(await journalOf(db, run)).map(({ event, outcome, message }) =>
-		[event, outcome, message && JSON.parse(message).clock].filter(Boolean).join(' '),
+	(await journalOf(db, run)).filter(({ outcome }) => outcome !== 'noted').map(({ event, outcome, code }) =>
+		[event, outcome, code].filter(Boolean).join(' '),
 	);
 
 test('a claim that is never joined is given back by the other coordinator; its worker comes too late', async () => {
