@@ -23,6 +23,8 @@ static const char default_file[] = "/etc/interlock/interlock.conf";
 static const struct cli_command *const commands[] = {
 	&cli_migrate,
 	&cli_import,
+	&cli_export,
+	&cli_delete,
 	&cli_enqueue,
 	&cli_retry,
 	&cli_cancel,

@@ -22,7 +22,9 @@ CREATE TABLE projects (
 	inserted_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The id alone is unique too: it is the address that an operator or an application uses.
+-- The id alone is unique too: it is the address that an operator or an application uses. An archived workflow gets no
+-- new runs. What makes runs has the workflow's advisory lock shared, from before it looks whether it is archived; what
+-- archives it has the lock alone, so that behind its commit there are no runs but those that are visible.
 CREATE TABLE workflows (
 	project_id uuid NOT NULL REFERENCES projects,
 	id uuid NOT NULL UNIQUE,
@@ -30,6 +32,7 @@ CREATE TABLE workflows (
 	concurrency int CHECK (concurrency > 0),
 	lock_version int NOT NULL DEFAULT 0 CHECK (lock_version >= 0),
 	snapshot_id uuid,
+	archived_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id)
 );
@@ -480,7 +483,7 @@ CREATE INDEX idempotency_keys_work_order ON idempotency_keys (work_order_id);
 -- `request` are JSON already; `trigger` NULL: the workflow's first runnable trigger. An idempotency key, or a
 -- work order, that the trigger had before answers what it made then. A work order of the project that is another
 -- trigger's is neither changed nor shown: both ids come back NULL. (The same id in another project is another work
--- order: the key begins with the project.)
+-- order: the key begins with the project.) If the workflow is archived, only run_id comes back NULL.
 CREATE FUNCTION interlock_make_work_order(
 	workflow uuid,
 	input text,
@@ -504,11 +507,16 @@ BEGIN
 	IF priority NOT IN ('normal', 'immediate') THEN
 		RAISE 'priority "%" is neither normal nor immediate', priority USING ERRCODE = '22023';
 	END IF;
-	SELECT f.project_id, f.id, f.snapshot_id, p.save_dataclips, p.options INTO w
+	PERFORM pg_advisory_xact_lock_shared(hashtext('interlock workflow'), hashtext(workflow::text));
+	SELECT f.project_id, f.id, f.snapshot_id, f.archived_at, p.save_dataclips, p.options INTO w
 	FROM workflows f JOIN projects p ON p.id = f.project_id
 	WHERE f.id = workflow AND f.snapshot_id IS NOT NULL;
 	IF NOT FOUND THEN
 		RAISE 'no workflow %', workflow USING ERRCODE = 'P0002';
+	END IF;
+	IF w.archived_at IS NOT NULL THEN
+		run_id := NULL;
+		RETURN;
 	END IF;
 	SELECT g.id INTO t FROM triggers g
 	WHERE g.project_id = w.project_id AND g.workflow_id = w.id AND g.runnable
@@ -611,6 +619,8 @@ BEGIN
 		coalesce(work_order, interlock_uuid()), interlock_uuid());
 	IF work_order_id IS NULL THEN
 		RAISE 'work order % is not of this trigger', work_order USING ERRCODE = '23505';
+	ELSIF run_id IS NULL THEN
+		RAISE 'workflow % is archived', workflow USING ERRCODE = '55000';
 	END IF;
 END $$;
 
@@ -640,6 +650,11 @@ BEGIN
 		LEFT JOIN dataclips d ON d.project_id = o.project_id AND d.id = o.dataclip_id;
 		IF NOT FOUND THEN
 			RAISE 'no run %', run USING ERRCODE = 'P0002';
+		END IF;
+		PERFORM pg_advisory_xact_lock_shared(hashtext('interlock workflow'), hashtext(r.workflow_id::text));
+		IF EXISTS (SELECT FROM workflows w
+				WHERE w.project_id = r.project_id AND w.id = r.workflow_id AND w.archived_at IS NOT NULL) THEN
+			RAISE 'the workflow of run % is archived', run USING ERRCODE = '55000';
 		END IF;
 		IF r.wiped_at IS NOT NULL THEN
 			RAISE 'the input of run % has been wiped', run USING ERRCODE = '55000';
@@ -696,14 +711,33 @@ LANGUAGE sql STABLE AS $$
 	WHERE (already & CASE what WHEN 'dataclips' THEN 1 WHEN 'logs' THEN 2 ELSE 0 END) = 0
 $$;
 
+-- The dataclips that go with these work orders, runs and steps of a project: each with what made it, unless another run
+-- has it as its input or final state; then it goes with the last of those.
+CREATE FUNCTION interlock_dataclips_of(project uuid, order_ids uuid[], run_ids uuid[], step_ids uuid[]) RETURNS uuid[]
+LANGUAGE sql STABLE AS $$
+	SELECT array_agg(d.id)
+	FROM (SELECT c.id FROM dataclips c
+		WHERE c.project_id = project AND c.source_id = ANY (order_ids || run_ids || step_ids)
+		UNION
+		SELECT c.id FROM dataclips c
+		WHERE c.project_id = project AND c.id = ANY (ARRAY(
+				SELECT unnest(ARRAY[r.dataclip_id, r.final_dataclip_id]) FROM runs r
+				WHERE r.project_id = project AND r.id = ANY (run_ids)))
+			AND c.source_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM work_orders w WHERE w.project_id = project AND w.id = c.source_id)
+			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.id = c.source_id)
+			AND NOT EXISTS (SELECT FROM steps s WHERE s.project_id = project AND s.id = c.source_id)) d
+	WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.dataclip_id = d.id
+			AND r.id <> ALL (run_ids))
+		AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.final_dataclip_id = d.id
+			AND r.id <> ALL (run_ids))
+$$;
+
 -- Removes what is due of at most so many work orders of a project, in this transaction: a row for each table, with
 -- the number of its rows that are gone; `work_orders` counts those that were looked after. No row: another session
 -- is pruning. What another transaction has locked is left for the next time, so that no message waits for this and
 -- this waits for no message; what is locked is looked at again, so that a retry before it keeps its work order and
 -- one behind it finds none. Transactions are as large as `most` makes them.
---
--- A dataclip goes with what made it, unless another run has it as its input or final state; then it goes with the
--- last of those.
 CREATE FUNCTION interlock_prune(project uuid, what text, keep interval, most int)
 RETURNS TABLE (name text, n bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
@@ -737,22 +771,7 @@ BEGIN
 		SELECT array_agg(s.id) INTO step_ids
 		FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
 		WHERE s.project_id = project;
-		SELECT array_agg(d.id) INTO clip_ids
-		FROM (SELECT c.id FROM dataclips c
-			WHERE c.project_id = project AND c.source_id = ANY (order_ids || run_ids || step_ids)
-			UNION
-			SELECT c.id FROM dataclips c
-			WHERE c.project_id = project AND c.id = ANY (ARRAY(
-					SELECT unnest(ARRAY[r.dataclip_id, r.final_dataclip_id]) FROM runs r
-					WHERE r.project_id = project AND r.id = ANY (run_ids)))
-				AND c.source_id IS NOT NULL
-				AND NOT EXISTS (SELECT FROM work_orders w WHERE w.project_id = project AND w.id = c.source_id)
-				AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.id = c.source_id)
-				AND NOT EXISTS (SELECT FROM steps s WHERE s.project_id = project AND s.id = c.source_id)) d
-		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.dataclip_id = d.id
-				AND r.id <> ALL (run_ids))
-			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.final_dataclip_id = d.id
-				AND r.id <> ALL (run_ids));
+		clip_ids := interlock_dataclips_of(project, order_ids, run_ids, step_ids);
 	END IF;
 
 	CASE what
@@ -805,6 +824,40 @@ EXCEPTION
 	WHEN lock_not_available THEN dropped := NULL;
 END $$;
 
+-- Deletes these work orders of a project with all that belongs to them, the journal too; the number of rows of each
+-- table comes back. The caller has locked them in this transaction by an earlier statement, so what is decided here
+-- stays true. A work order with a run that is not over is left as it is.
+CREATE FUNCTION interlock_delete_work_orders(project uuid, orders uuid[], OUT work_orders bigint, OUT runs bigint,
+	OUT steps bigint, OUT dataclips bigint, OUT log_lines bigint, OUT transitions bigint)
+LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o
+		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
+			AND r.state IN ('available', 'claimed', 'started')));
+	run_ids uuid[] := ARRAY(SELECT r.id FROM runs r WHERE r.project_id = project AND r.work_order_id = ANY (order_ids));
+	step_ids uuid[] := ARRAY(
+		SELECT s.id FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
+		WHERE s.project_id = project);
+	clip_ids uuid[] := interlock_dataclips_of(project, order_ids, run_ids, step_ids);
+BEGIN
+	DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
+	GET DIAGNOSTICS log_lines = ROW_COUNT;
+	DELETE FROM transitions t WHERE t.project_id = project AND t.run_id = ANY (run_ids);
+	GET DIAGNOSTICS transitions = ROW_COUNT;
+	DELETE FROM journal_counts c WHERE c.project_id = project AND c.run_id = ANY (run_ids);
+	DELETE FROM wipes w WHERE w.project_id = project AND w.run_id = ANY (run_ids);
+	DELETE FROM steps s WHERE s.project_id = project AND s.id = ANY (step_ids);
+	GET DIAGNOSTICS steps = ROW_COUNT;
+	DELETE FROM runs r WHERE r.project_id = project AND r.id = ANY (run_ids);
+	GET DIAGNOSTICS runs = ROW_COUNT;
+	DELETE FROM idempotency_keys k WHERE k.project_id = project AND k.work_order_id = ANY (order_ids);
+	DELETE FROM dataclips d WHERE d.project_id = project AND d.id = ANY (clip_ids);
+	GET DIAGNOSTICS dataclips = ROW_COUNT;
+	DELETE FROM work_orders w WHERE w.project_id = project AND w.id = ANY (order_ids);
+	GET DIAGNOSTICS work_orders = ROW_COUNT;
+END $$;
+
 -- lz4 costs a fraction of what the server's default takes. A server that was built without it compresses in its
 -- own way: slower, and nothing else (`interlock check` says so).
 DO $$
@@ -841,6 +894,7 @@ COMMENT ON TABLE workflows IS 'Workflows; a new version is a new snapshot';
 COMMENT ON COLUMN workflows.concurrency IS 'At most so many of its runs are in flight; NULL: no limit';
 COMMENT ON COLUMN workflows.lock_version IS 'Version of the newest snapshot';
 COMMENT ON COLUMN workflows.snapshot_id IS 'The newest snapshot, which new runs execute';
+COMMENT ON COLUMN workflows.archived_at IS 'Since when it gets no new runs; NULL: it gets them';
 COMMENT ON TABLE credentials IS 'Credentials of jobs, encrypted';
 COMMENT ON COLUMN credentials.body IS 'Encrypted by AES-256-GCM with the credential key; the id is authenticated with it';
 COMMENT ON TABLE snapshots IS 'Immutable versions of workflows';
@@ -1039,6 +1093,6 @@ GRANT SELECT, INSERT, DELETE ON wipes TO interlock;
 -- These functions run as their owner, so their callers can make runs in any project: only the daemon's role
 -- and those to whom the owner grants it.
 REVOKE EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_check_json, interlock_retry,
-	interlock_retry_all, interlock_make_partitions, interlock_prune, interlock_drop_partition FROM PUBLIC;
+	interlock_retry_all, interlock_make_partitions, interlock_prune, interlock_drop_partition, interlock_delete_work_orders FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION interlock_enqueue, interlock_make_work_order, interlock_retry, interlock_retry_all,
 	interlock_make_partitions, interlock_prune, interlock_drop_partition TO interlock;

@@ -45,6 +45,8 @@ struct cli_command {
 extern const struct cli_command
 	cli_migrate,
 	cli_import,
+	cli_export,
+	cli_delete,
 	cli_enqueue,
 	cli_retry,
 	cli_cancel,

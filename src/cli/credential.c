@@ -1,6 +1,7 @@
 /*
  * cli credential: stores the credentials of a project's file. A secret leaves this process
  * encrypted and bound to its id; one that is stored already, under the same key, keeps its bytes.
+ * One without a body, as `export` lists it, must be stored already, and keeps its body.
  */
 #include "import.h"
 
@@ -12,6 +13,15 @@ static const char put_credential[] =
 	"'hex')) "
 	"ON CONFLICT (project_id, id) DO UPDATE "
 	"SET name = excluded.name, body = excluded.body, updated_at = now()";
+
+/* $3 the name. How many rows there are, and whether the name differs. */
+static const char rename_credential[] =
+	"WITH changed AS ("
+	"	UPDATE credentials SET name = $3 WHERE project_id = $1 AND id = $2 AND name <> $3 "
+	"	RETURNING 1"
+	") "
+	"SELECT (SELECT count(*) FROM changed) "
+	"FROM credentials WHERE project_id = $1 AND id = $2";
 
 /* Has the row this body, under the first key? Then its bytes may stay as they are. */
 static bool is_same(
@@ -28,6 +38,24 @@ static bool is_same(
 	buf_free(&sealed);
 	buf_free(&plain);
 	return same;
+}
+
+static bool keep_credential(struct import *im, const json_t *credential)
+{
+	const char *id = field_text(credential, "id");
+	const char *values[] = { im->id, id, field_text(credential, "name") };
+	PGresult *res = cli_query(im->db, rename_credential, 3, values);
+	bool found = res && PQntuples(res) == 1;
+
+	if (found)
+		buf_addf(&im->done, "credential %s %s\n", id,
+			PQgetvalue(res, 0, 0)[0] == '1' ? "stored" : "unchanged");
+	else if (res)
+		cli_error("credential %s (%s) has no body, and none is stored: give it one, or "
+			  "export with --with-credentials",
+			id, values[2]);
+	PQclear(res);
+	return found;
 }
 
 /* body: the bytes of the file, so that the digits of numbers do not change. */
@@ -65,10 +93,15 @@ bool import_credentials(struct import *im)
 	struct keyring *keys = json_array_size(list) > 0 ? cli_credential_keys(im->conf) : NULL;
 	bool ok = json_array_size(list) == 0 || keys != NULL;
 
-	for (size_t i = 0; ok && i < json_array_size(list); i++)
-		ok = jscan_next(&cursor, &name, &bytes) &&
-		     store_credential(
-			     im, keys, json_array_get(list, i), jscan_member(bytes, "body"));
+	for (size_t i = 0; ok && i < json_array_size(list); i++) {
+		const json_t *credential = json_array_get(list, i);
+
+		ok = jscan_next(&cursor, &name, &bytes);
+		if (ok && json_is_object(json_object_get(credential, "body")))
+			ok = store_credential(im, keys, credential, jscan_member(bytes, "body"));
+		else if (ok)
+			ok = keep_credential(im, credential);
+	}
 	keyring_free(keys);
 	return ok;
 }

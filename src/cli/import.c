@@ -1,14 +1,15 @@
 /*
  * cli import: stores a project's file, whole or not at all: one transaction, in which the row of
  * the project is locked first, so that two imports of it follow each other. Workflows and
- * credentials that the file does not name are left alone. A snapshot is never changed: a workflow
- * that differs from its newest one gets another. Credentials are encrypted before they leave
- * this process.
+ * credentials that the file does not name are left alone, or with --prune such workflows archived.
+ * A snapshot is never changed: a workflow that differs from its newest one gets another.
+ * Credentials are encrypted before they leave this process.
  */
 #include "import.h"
 
 #include <stdlib.h>
 
+#include "archive.h"
 #include "json.h"
 
 /* Workflows in a file from which on progress is shown. */
@@ -47,8 +48,9 @@ static const char put_project[] =
 static const char put_workflow[] =
 	"INSERT INTO workflows AS w (project_id, id, name, concurrency) VALUES ($1, $2, $3, $4) "
 	"ON CONFLICT (project_id, id) DO UPDATE "
-	"SET name = excluded.name, concurrency = excluded.concurrency "
-	"WHERE (w.name, w.concurrency) IS DISTINCT FROM (excluded.name, excluded.concurrency)";
+	"SET name = excluded.name, concurrency = excluded.concurrency, archived_at = NULL "
+	"WHERE (w.name, w.concurrency, w.archived_at) IS DISTINCT FROM "
+	"	(excluded.name, excluded.concurrency, NULL)";
 
 /* $3 the name, $4 the body. No row comes back when the newest snapshot is already so. */
 static const char put_snapshot[] =
@@ -70,21 +72,27 @@ static const char put_snapshot[] =
 	"UPDATE workflows w SET snapshot_id = new.id, lock_version = new.lock_version FROM new "
 	"WHERE w.project_id = $1 AND w.id = $2 RETURNING new.lock_version";
 
-/* $3 the triggers. How many rows differ comes back. */
+/* $3 the triggers, which keep the keys that they have if none are given. How many rows differ comes
+ * back. */
 static const char put_triggers[] =
 	"WITH given AS ("
 	"	SELECT * FROM json_to_recordset($3::json) "
-	"		AS t(id uuid, type text, enabled boolean, runnable boolean)"
+	"		AS t(id uuid, type text, enabled boolean, keys text[], runnable boolean)"
 	"), gone AS ("
 	"	DELETE FROM triggers t WHERE t.project_id = $1 AND t.workflow_id = $2 "
 	"		AND NOT EXISTS (SELECT FROM given g WHERE g.id = t.id) RETURNING 1"
 	"), put AS ("
-	"	INSERT INTO triggers AS t (project_id, workflow_id, id, type, enabled, runnable) "
-	"	SELECT $1, $2, id, type, coalesce(enabled, true), runnable FROM given "
+	"	INSERT INTO triggers AS t (project_id, workflow_id, id, type, enabled, runnable, "
+	"keys) "
+	"	SELECT $1, $2, id, type, coalesce(enabled, true), runnable, coalesce(keys, '{}') "
+	"	FROM given "
 	"	ON CONFLICT (project_id, id) DO UPDATE SET type = excluded.type, "
-	"		enabled = excluded.enabled, runnable = excluded.runnable "
-	"	WHERE (t.type, t.enabled, t.runnable) IS DISTINCT FROM "
-	"		(excluded.type, excluded.enabled, excluded.runnable) RETURNING 1"
+	"		enabled = excluded.enabled, runnable = excluded.runnable, "
+	"		keys = coalesce((SELECT g.keys FROM given g WHERE g.id = t.id), t.keys) "
+	"	WHERE (t.type, t.enabled, t.runnable, t.keys) IS DISTINCT FROM "
+	"		(excluded.type, excluded.enabled, excluded.runnable, "
+	"		coalesce((SELECT g.keys FROM given g WHERE g.id = t.id), t.keys)) "
+	"	RETURNING 1"
 	") "
 	"SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)";
 
@@ -231,16 +239,56 @@ static bool store(struct import *im)
 	return cli_change(im->db, "COMMIT", 0, NULL) >= 0;
 }
 
+/* What is not in the file, said before it is done. *absent: NULL if there is nothing. */
+static bool confirm_prune(const struct cli *cli, const struct import *im, PGresult **absent)
+{
+	char *workflows = dump(im->project->root, "workflows");
+	const char *values[] = { im->id, workflows };
+	PGresult *rows = cli_query(im->db, cli_sql("import_absent"), 2, values);
+	int n = rows ? PQntuples(rows) : 0;
+
+	for (int i = 0; i < n; i++)
+		printf("workflow %s (%s) is not in the file: will be archived\n",
+			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+	free(workflows);
+	*absent = rows;
+	return rows &&
+	       (n == 0 || archive_confirm(cli, "Archived workflows get no new runs, and waiting "
+					       "ones are cancelled."));
+}
+
+/* After the import, since each workflow is archived in a transaction of its own. */
+static bool archive(struct import *im, const PGresult *absent)
+{
+	bool ok = true;
+
+	for (int i = 0; ok && i < PQntuples(absent); i++) {
+		const char *id = PQgetvalue(absent, i, 0);
+		int64_t cancelled = 0;
+
+		ok = archive_workflow(im->db, im->id, id, &cancelled);
+		if (ok)
+			printf("workflow %s archived, %jd waiting runs cancelled\n", id,
+				(intmax_t)cancelled);
+	}
+	return ok;
+}
+
 static int run_import(const struct cli *cli)
 {
 	struct project project;
 	struct import im = { .conf = cli->conf, .project = &project };
+	PGresult *absent = NULL;
 	bool ok = project_load(cli->operand, &project) &&
 		  (im.id = field_text(project.root, "id")) != NULL &&
-		  (im.db = cli_open(cli->conf, true)) != NULL && store(&im);
+		  (im.db = cli_open(cli->conf, true)) != NULL &&
+		  (!cli_option(cli, "prune") || confirm_prune(cli, &im, &absent)) && store(&im);
 
 	if (ok)
 		fputs(im.done.p, stdout);
+	if (ok && absent)
+		ok = archive(&im, absent);
+	PQclear(absent);
 	PQfinish(im.db);
 	buf_free(&im.done);
 	project_free(&project);
@@ -251,5 +299,9 @@ const struct cli_command cli_import = {
 	.name = "import",
 	.operand = "FILE.json",
 	.help = "Store a project with its workflows and credentials; - for stdin.",
+	.options = {
+		{ "prune", NULL, "archive the project's workflows that are not in the file, and cancel their waiting runs" },
+		{ "yes", NULL, "do not ask" },
+	},
 	.run = run_import,
 };

@@ -12,6 +12,7 @@ static const char *const nouns[] = {
 	[TEXT] = "a string",
 	[COUNT] = "a whole number from 1 to 2147483647",
 	[SWITCH] = "true or false",
+	[DIGESTS] = "a list of SHA-256 digests in hexadecimal digits",
 	[OBJECT] = "an object",
 	[LIST] = "a list",
 };
@@ -81,6 +82,20 @@ static bool normalize_id(json_t *value)
 	       json_string_set(value, uuid_format(&id, lower)) == 0;
 }
 
+static bool is_digests(const json_t *value)
+{
+	const json_t *member;
+	size_t i;
+
+	json_array_foreach(value, i, member)
+	{
+		const char *text = json_string_value(member);
+		if (!text || strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64)
+			return false;
+	}
+	return json_is_array(value);
+}
+
 static bool is_kind(json_t *value, enum field_kind kind)
 {
 	switch (kind) {
@@ -91,6 +106,7 @@ static bool is_kind(json_t *value, enum field_kind kind)
 		return json_is_integer(value) && json_integer_value(value) >= 1 &&
 		       json_integer_value(value) <= INT32_MAX;
 	case SWITCH: return json_is_boolean(value);
+	case DIGESTS: return is_digests(value);
 	case OBJECT: return json_is_object(value);
 	default: return json_is_array(value);
 	}

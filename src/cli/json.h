@@ -9,7 +9,7 @@
 
 #include "lib/base.h"
 
-enum field_kind { ID, NAME, TEXT, COUNT, SWITCH, OBJECT, LIST };
+enum field_kind { ID, NAME, TEXT, COUNT, SWITCH, DIGESTS, OBJECT, LIST };
 
 /* A table of them ends with a row without a name. */
 struct field {

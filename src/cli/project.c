@@ -27,7 +27,7 @@ static const struct field option_fields[] = {
 static const struct field credential_fields[] = {
 	{ "id", ID },
 	{ "name", NAME },
-	{ "body", OBJECT },
+	{ "body", OBJECT, .optional = true },
 	{ NULL },
 };
 
@@ -44,6 +44,7 @@ static const struct field trigger_fields[] = {
 	{ "id", ID },
 	{ "type", NAME },
 	{ "enabled", SWITCH, .optional = true },
+	{ "keys", DIGESTS, .optional = true },
 	{ NULL },
 };
 

@@ -92,7 +92,10 @@ test('two coordinators that are refused for one run count all of it', async () =
 	assert.equal((await again.join()).status, 'ok');
 	const both = [held, again].flatMap((each) => Array.from({ length: 50 }, () => each.say('run:start', stage.runStart())));
 	await Promise.all(both);
-	assert.deepEqual(await kinds(held.id), [['run:start', 'refused', 'already_started', String(ROWS), '100']]);
+	assert.deepEqual(await kinds(held.id), [
+		['phx_join', 'noted', '', '1', '1'],
+		['run:start', 'refused', 'already_started', String(ROWS), '100'],
+	]);
 	await b.stop();
 });
 

@@ -82,8 +82,9 @@ test(`${LOST} runs are overdue and three janitors come for them`, async () => {
 		` (${before.length}), meanwhile: ${shown(during)} (${during.length})`);
 	assert.ok(before.length > 100 && during.length > 10);
 	const [[p50, p99], [slow50, slow99]] = [both(before), both(during)];
-	assert.ok(slow50 < 5 * p50 + 20, 'half of the messages are answered nearly as ever');
-	assert.ok(slow99 < 5 * p99 + 100, 'and nearly all not much later');
+	// A message that waits for a janitor waits for seconds; what another program does takes less.
+	assert.ok(slow50 < 5 * p50 + 100, 'half of the messages are answered nearly as ever');
+	assert.ok(slow99 < 5 * p99 + 1000, 'and nearly all not much later');
 
 	assert.deepEqual(await states(db, id.project), { lost: LOST });
 	assert.deepEqual(await journal(db, id.project), { 'lost accepted': LOST });

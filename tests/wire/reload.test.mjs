@@ -67,7 +67,8 @@ option('runs.default_timeout lost.grace lost.lease', async () => {
 	const after = await given();
 	const held = await Held.join(a, after);
 	assert.equal(await seconds(after, 'claimed_at', 'deadline_at'), 73);
-	assert.equal(await seconds(after, 'clock_timestamp()', 'lease_expires_at'), 200);
+	const left = await seconds(after, 'clock_timestamp()', 'lease_expires_at');
+	assert.ok(left > 90 && left <= 200, `${left} s`); // some of it has passed
 	await change({ runs: { default_timeout: '300s' }, lost: { lease: '90s' } });
 	await held.worker.cut();
 });

@@ -358,4 +358,4 @@ test('all that fit, after a question', async () => {
 	assert.equal((await bulk('accept', '--project', other.id.project, '--yes')).out, none.out);
 });
 
-await stage.play(300);
+await stage.play();

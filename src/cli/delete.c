@@ -1,0 +1,219 @@
+/*
+ * cli delete: a project, or a workflow, with everything that belongs to it. First its workflows are
+ * archived, so that no runs come any more. Then its work orders go, some at a time, each batch a
+ * transaction that locks them first; at last, in one transaction, the workflows and what they
+ * consist of. Invariant: what is left after any interruption is consistent, and archived; the same
+ * command goes on with it. A work order with a run that is not over is never deleted.
+ */
+#include "archive.h"
+
+#include <stdlib.h>
+
+/* The columns of delete_find.sql. */
+enum { COL_KIND, COL_NAME, COL_PROJECT, COL_WORKFLOW };
+
+/* The columns of interlock_delete_work_orders. */
+static const char *const tables[] = { "work orders", "runs", "steps", "dataclips", "log lines",
+	"journal rows" };
+
+struct deletion {
+	PGconn *db;
+	PGresult *found; /* of delete_find.sql */
+	const char *project;
+	const char *workflow; /* NULL: the whole project */
+	int64_t orders, in_flight;
+	int64_t cancelled, gone[countof(tables)];
+};
+
+/* What is left when the work orders are gone: $1 the project, $2 the workflow or NULL. Of a project
+ * some rows may not be tied to a work order. In this order, because of the foreign keys. */
+static const char *const rest[] = {
+	"DELETE FROM idempotency_keys k USING triggers t WHERE k.project_id = $1 "
+	"	AND t.project_id = k.project_id AND t.id = k.trigger_id "
+	"	AND ($2::uuid IS NULL OR t.workflow_id = $2)",
+	"DELETE FROM triggers WHERE project_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2)",
+	"UPDATE workflows SET snapshot_id = NULL "
+	"WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2)",
+	"DELETE FROM snapshot_jobs j USING snapshots s WHERE j.project_id = $1 "
+	"	AND s.project_id = j.project_id AND s.id = j.snapshot_id "
+	"	AND ($2::uuid IS NULL OR s.workflow_id = $2)",
+	"DELETE FROM snapshots WHERE project_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2)",
+	"DELETE FROM workflows WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2)",
+	"DELETE FROM idempotency_keys WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM transitions WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM journal_counts WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM dataclips WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM credentials WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM turns WHERE project_id = $1 AND $2::uuid IS NULL",
+	"DELETE FROM projects WHERE id = $1 AND $2::uuid IS NULL",
+};
+
+static bool find(struct deletion *d, const char *id)
+{
+	d->found = cli_query(d->db, cli_sql("delete_find"), 1, &id);
+	int n = d->found ? PQntuples(d->found) : 0;
+	const char *kind = n > 0 ? PQgetvalue(d->found, 0, COL_KIND) : "";
+
+	if (d->found && n == 0)
+		cli_error("no project or workflow %s", id);
+	if (n > 0 && strcmp(kind, PQgetvalue(d->found, n - 1, COL_KIND)) != 0) {
+		cli_error("%s is the id of a project and of a workflow", id);
+		return false;
+	}
+	if (n > 0) {
+		d->project = PQgetvalue(d->found, 0, COL_PROJECT);
+		d->workflow = strcmp(kind, "workflow") == 0 ? id : NULL;
+	}
+	return n > 0;
+}
+
+static bool measure(struct deletion *d)
+{
+	const char *values[] = { d->project, d->workflow };
+	PGresult *res = cli_query(d->db, cli_sql("delete_size"), 2, values);
+
+	if (res) {
+		d->orders = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+		d->in_flight = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+	}
+	PQclear(res);
+	return res;
+}
+
+static bool confirm(const struct cli *cli, const struct deletion *d)
+{
+	int workflows = 0;
+
+	for (int i = 0; i < PQntuples(d->found); i++)
+		workflows += !PQgetisnull(d->found, i, COL_WORKFLOW);
+	printf("%s %s (%s): ", PQgetvalue(d->found, 0, COL_KIND),
+		d->workflow ? d->workflow : d->project, PQgetvalue(d->found, 0, COL_NAME));
+	if (!d->workflow)
+		printf("%d workflows, ", workflows);
+	printf("%jd work orders, %jd runs in flight\n", (intmax_t)d->orders,
+		(intmax_t)d->in_flight);
+	return archive_confirm(cli, "All of it will be deleted.");
+}
+
+static bool archive(struct deletion *d)
+{
+	bool ok = true;
+
+	for (int i = 0; ok && i < PQntuples(d->found); i++)
+		if (!PQgetisnull(d->found, i, COL_WORKFLOW))
+			ok = archive_workflow(d->db, d->project,
+				PQgetvalue(d->found, i, COL_WORKFLOW), &d->cancelled);
+	if (ok && d->cancelled > 0)
+		printf("cancelled %jd waiting runs\n", (intmax_t)d->cancelled);
+	return ok && measure(d);
+}
+
+/* Deletes the locked work orders. */
+static bool delete_orders(struct deletion *d, const PGresult *orders)
+{
+	struct buf ids = { 0 };
+
+	for (int i = 0; i < PQntuples(orders); i++)
+		buf_addf(&ids, "%c%s", i > 0 ? ',' : '{', PQgetvalue(orders, i, 0));
+	buf_addc(&ids, '}');
+	const char *values[] = { d->project, ids.p };
+	PGresult *res = cli_query(
+		d->db, "SELECT * FROM interlock_delete_work_orders($1, $2::uuid[])", 2, values);
+	for (size_t i = 0; res && i < countof(tables); i++)
+		d->gone[i] += strtoll(PQgetvalue(res, 0, (int)i), NULL, 10);
+	PQclear(res);
+	buf_free(&ids);
+	return res && cli_change(d->db, "COMMIT", 0, NULL) >= 0;
+}
+
+/* One batch after another, in the order of the ids. */
+static bool delete_batches(struct deletion *d)
+{
+	char last[UUID_TEXT] = "00000000-0000-0000-0000-000000000000";
+	int64_t seen = 0;
+	bool ok = true, more = true;
+
+	while (ok && more) {
+		const char *values[] = { d->project, d->workflow, last };
+		PGresult *orders = cli_change(d->db, "BEGIN", 0, NULL) >= 0
+					   ? cli_query(d->db, cli_sql("delete_lock"), 3, values)
+					   : NULL;
+
+		more = orders && PQntuples(orders) > 0;
+		if (more) {
+			snprintf(last, sizeof(last), "%s",
+				PQgetvalue(orders, PQntuples(orders) - 1, 0));
+			seen += PQntuples(orders);
+		}
+		ok = orders &&
+		     (more ? delete_orders(d, orders) : cli_change(d->db, "COMMIT", 0, NULL) >= 0);
+		if (ok && more)
+			cli_progress("work orders", seen, d->orders);
+		PQclear(orders);
+	}
+	return ok;
+}
+
+/* The workflows, and what they consist of. */
+static bool delete_rest(struct deletion *d)
+{
+	const char *values[] = { d->project, d->workflow };
+	bool ok = cli_change(d->db, "BEGIN", 0, NULL) >= 0;
+
+	for (size_t i = 0; ok && i < countof(rest); i++)
+		ok = cli_change(d->db, rest[i], 2, values) >= 0;
+	return ok && cli_change(d->db, "COMMIT", 0, NULL) >= 0;
+}
+
+static bool is_over(struct deletion *d)
+{
+	if (d->in_flight > 0)
+		cli_error("%jd runs are in flight: they go on, and new ones are refused; delete "
+			  "again "
+			  "when they are over",
+			(intmax_t)d->in_flight);
+	return d->in_flight == 0;
+}
+
+static bool delete (struct deletion *d)
+{
+	if (!archive(d) || !is_over(d) || !delete_batches(d) || !measure(d))
+		return false;
+	printf("deleted");
+	for (size_t i = 0; i < countof(tables); i++)
+		printf("%s %jd %s", i > 0 ? "," : "", (intmax_t)d->gone[i], tables[i]);
+	putchar('\n');
+	if (d->orders > 0) {
+		cli_error("%jd work orders have runs that are not over; delete again when they are",
+			(intmax_t)d->orders);
+		return false;
+	}
+	return delete_rest(d);
+}
+
+static int run_delete(const struct cli *cli)
+{
+	struct deletion d = { 0 };
+
+	if (!cli_is_id("ID", cli->operand))
+		return CLI_USAGE;
+	d.db = cli_open(cli->conf, true);
+	bool ok = d.db && cli_change(d.db, "SET lock_timeout = '10s'", 0, NULL) >= 0 &&
+		  find(&d, cli->operand) && measure(&d) && confirm(cli, &d) && delete (&d);
+	if (ok)
+		printf("deleted %s %s (%s)\n", PQgetvalue(d.found, 0, COL_KIND), cli->operand,
+			PQgetvalue(d.found, 0, COL_NAME));
+	PQclear(d.found);
+	PQfinish(d.db);
+	return ok ? CLI_OK : CLI_FAILED;
+}
+
+const struct cli_command cli_delete = {
+	.name = "delete",
+	.operand = "ID",
+	.help = "Delete a project or a workflow (its id) with all its runs.",
+	.options = {
+		{ "yes", NULL, "do not ask" },
+	},
+	.run = run_delete,
+};
