@@ -49,7 +49,7 @@ static bool keep_credential(struct import *im, const json_t *credential)
 
 	if (found)
 		buf_addf(&im->done, "credential %s %s\n", id,
-			PQgetvalue(res, 0, 0)[0] == '1' ? "stored" : "unchanged");
+			*cli_single(res) == '1' ? "stored" : "unchanged");
 	else if (res)
 		cli_error("credential %s (%s) has no body, and none is stored: give it one, or "
 			  "export with --with-credentials",

@@ -249,7 +249,7 @@ static bool confirm_prune(const struct cli *cli, const struct import *im, PGresu
 
 	for (int i = 0; i < n; i++)
 		printf("workflow %s (%s) is not in the file: will be archived\n",
-			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+			cli_value(rows, i, "id"), cli_value(rows, i, "name"));
 	free(workflows);
 	*absent = rows;
 	return rows &&
@@ -263,7 +263,7 @@ static bool archive(struct import *im, const PGresult *absent)
 	bool ok = true;
 
 	for (int i = 0; ok && i < PQntuples(absent); i++) {
-		const char *id = PQgetvalue(absent, i, 0);
+		const char *id = cli_value(absent, i, "id");
 		int64_t cancelled = 0;
 
 		ok = archive_workflow(im->db, im->id, id, &cancelled);
