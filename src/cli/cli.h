@@ -151,6 +151,10 @@ int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 /* The text of sql/commands/NAME.sql, filled in as the statements are; valid forever. */
 const char *cli_sql(const char *name);
 
+/* Prints a paragraph: why the run (values: its project, its id) is in its state. False (reported)
+ * if that fails. */
+bool cli_explain(PGconn *db, const char *const *values) __attribute__((warn_unused_result));
+
 /* Changes a run by the statement, with n text parameters, behind the lock of its work order, whose
  * state follows; waiting: behind that of the claims, too. NULL (reported) if that fails; the
  * transaction is open then, for PQfinish to end. The caller gives the result to PQclear. */

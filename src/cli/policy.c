@@ -126,7 +126,8 @@ static bool show_words(const struct policy *p, const char *digest)
 	cli_paragraph(b.p, 0);
 	for (size_t i = 0; i < conf->nprojects; i++) {
 		uuid_format(&conf->projects[i].id, id);
-		if (p->project && strcmp(p->project, id) != 0)
+		if ((p->project && strcmp(p->project, id) != 0) ||
+			conf->projects[i].late_completion == conf->late_completion)
 			continue;
 		b.n = 0;
 		buf_addf(&b, "In project %s ", id);

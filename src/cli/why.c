@@ -36,19 +36,28 @@ static void print_next(const PGresult *rows)
 	}
 }
 
+bool cli_explain(PGconn *db, const char *const *values)
+{
+	PGresult *why = cli_query(db, cli_sql("why"), 2, values);
+
+	if (why)
+		cli_paragraph(cli_value(why, 0, "why"), 0);
+	PQclear(why);
+	return why;
+}
+
 static bool show_text(PGconn *db, const char *const *values)
 {
-	PGresult *why = cli_query(db, cli_sql("why"), 2, values), *timeline = NULL, *next = NULL;
-	bool ok = why && (timeline = cli_query(db, cli_sql("why_timeline"), 2, values)) != NULL &&
+	PGresult *timeline = NULL, *next = NULL;
+	bool ok = cli_explain(db, values) &&
+		  (timeline = cli_query(db, cli_sql("why_timeline"), 2, values)) != NULL &&
 		  (next = cli_query(db, cli_sql("why_next"), 2, values)) != NULL;
 
 	if (ok) {
-		cli_paragraph(cli_value(why, 0, "why"), 0);
 		putchar('\n');
 		print_timeline(timeline);
 		print_next(next);
 	}
-	PQclear(why);
 	PQclear(timeline);
 	PQclear(next);
 	return ok;
