@@ -79,6 +79,33 @@ WITH oldest_partition AS MATERIALIZED (
 	LEFT JOIN history h ON h.run_id = r.id
 	LEFT JOIN unjournaled u ON u.run_id = r.id
 	WHERE r.project_id = $1::uuid
+), stray_row AS (	-- what no foreign key holds together
+	SELECT s.run_id AS id, format('its step %s %s', s.id, CASE
+		WHEN r.id IS NULL THEN 'is of a run that does not exist'
+		WHEN j.job_id IS NULL THEN 'is of a job that its version of the workflow does not have'
+		ELSE 'has an input that does not exist' END) AS difference
+	FROM steps s
+	LEFT JOIN runs r ON r.project_id = s.project_id AND r.id = s.run_id
+	LEFT JOIN snapshot_jobs j ON j.project_id = s.project_id AND j.snapshot_id = s.snapshot_id AND j.job_id = s.job_id
+	LEFT JOIN dataclips d ON d.project_id = s.project_id AND d.id = s.input_dataclip_id
+	WHERE s.project_id = $1::uuid
+		AND (r.id IS NULL OR j.job_id IS NULL OR s.input_dataclip_id IS NOT NULL AND d.id IS NULL)
+	UNION ALL
+	SELECT coalesce(r.id, w.run_id), CASE WHEN w.run_id IS NULL THEN 'it is available, but not in the table waiting'
+		ELSE 'it is in the table waiting, but not available' END
+	FROM (SELECT * FROM runs WHERE project_id = $1::uuid AND state = 'available') r
+	FULL JOIN (SELECT * FROM waiting WHERE project_id = $1::uuid) w ON w.run_id = r.id
+	WHERE r.id IS NULL OR w.run_id IS NULL
+	UNION ALL
+	SELECT coalesce(r.id, f.run_id), CASE WHEN f.run_id IS NULL THEN 'it is in flight, but not in the table in_flight'
+		ELSE 'it is in the table in_flight, but not in flight' END
+	FROM (SELECT * FROM runs WHERE project_id = $1::uuid AND state IN ('claimed', 'started')) r
+	FULL JOIN (SELECT * FROM in_flight WHERE project_id = $1::uuid) f ON f.run_id = r.id
+	WHERE r.id IS NULL OR f.run_id IS NULL
+	UNION ALL
+	SELECT id, 'a dataclip of a project that does not exist'
+	FROM dataclips
+	WHERE project_id = $1::uuid AND NOT EXISTS (SELECT FROM projects WHERE id = $1::uuid)
 ), stray_line AS (	-- no foreign key holds log lines to their run and step
 	SELECT l.run_id AS id, format('%s of its log lines are of a run or step that does not exist', count(*)) AS difference
 	FROM log_lines l
@@ -95,6 +122,8 @@ WITH oldest_partition AS MATERIALIZED (
 	SELECT id, concat_ws('; ', nothing, beginning, wrong, step, ending) AS difference
 	FROM checked
 	WHERE coalesce(nothing, wrong, beginning, step, ending) IS NOT NULL
+	UNION ALL
+	SELECT * FROM stray_row
 	UNION ALL
 	SELECT * FROM stray_line
 	UNION ALL

@@ -1,7 +1,10 @@
 -- The schema. Names are OpenFn Lightning's where Lightning has them.
 --
 -- Tenancy is in the keys: the primary key of every hot table begins with project_id and foreign
--- keys are composite, so the database itself cannot tie a run to another project's dataclip.
+-- keys are composite, so the database itself cannot tie a run to another project's dataclip. What a run
+-- writes with every message has no foreign keys but those of outputs (steps.output_dataclip_id,
+-- runs.final_dataclip_id): each would look up, lock and log a row that the statement has just looked at.
+-- `interlock verify` checks the rest.
 --
 -- A run changes state without touching an index: no index reads a column that a transition
 -- changes, and fillfactor leaves room on the page for all versions of a row's life, so that updates stay
@@ -98,7 +101,7 @@ CREATE INDEX triggers_workflow ON triggers (project_id, workflow_id);
 -- stays. It also tells a repetition from another's id. The second key serves the foreign key of outputs: when a
 -- dataclip is deleted, that asks for one step by its primary key.
 CREATE TABLE dataclips (
-	project_id uuid NOT NULL REFERENCES projects,
+	project_id uuid NOT NULL,
 	id uuid NOT NULL,
 	type text NOT NULL
 		CHECK (type IN ('http_request', 'kafka', 'global', 'step_result', 'saved_input')),
@@ -217,8 +220,6 @@ CREATE TABLE steps (
 	finished_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (project_id, id),
-	CONSTRAINT steps_job_id_fkey
-		FOREIGN KEY (project_id, snapshot_id, job_id) REFERENCES snapshot_jobs,
 	CONSTRAINT steps_output_dataclip_id_fkey
 		FOREIGN KEY (project_id, id, output_dataclip_id) REFERENCES dataclips (project_id, source_id, id),
 	CONSTRAINT steps_exit_check CHECK ((exit_reason IS NULL) = (finished_at IS NULL))

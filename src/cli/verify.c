@@ -48,9 +48,7 @@ static bool verify_project(struct verify *v, const char *project)
 
 static bool verify_all(struct verify *v, const char *project)
 {
-	PGresult *res = cli_query(v->db,
-		"SELECT id FROM projects WHERE $1::uuid IS NULL OR id = $1 ORDER BY id", 1,
-		&project);
+	PGresult *res = cli_query(v->db, cli_sql("verify_projects"), 1, &project);
 	int n = res ? PQntuples(res) : 0;
 	bool ok = res;
 

@@ -111,12 +111,12 @@ test('why an output could not be stored stands in the row of its step:complete',
 test('what a foreign key refuses, whatever the statement sees, is journaled too', async () => {
 	const held = await started();
 	await db.query(`CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			RAISE 'gone' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'steps_job_id_fkey';
+			RAISE 'gone' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'steps_output_dataclip_id_fkey';
 		END $$;
 		CREATE TRIGGER gone BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION gone()`);
 	assert.deepEqual(
 		answer(await held.say('step:start', stage.stepStart(randomUUID(), held.id.job_a))),
-		refused('job_id', 'does not exist', 'does_not_exist', 'started'),
+		refused('output_dataclip_id', 'does not exist', 'does_not_exist', 'started'),
 	);
 	const { event, outcome, code } = await last(held.id);
 	assert.deepEqual([event, outcome, code], ['step:start', 'refused', 'does_not_exist']);
@@ -358,6 +358,41 @@ for (const [what, sql, sentence] of [
 			{ runs: 1, not_covered: 1, differences: 0 },
 			'nothing is known of a run older than the journal',
 		);
+	});
+
+// What no foreign key prevents, done to a run that has started a step and to its rows → what is said of it.
+for (const [sql, sentence] of [
+	["UPDATE steps SET run_id = gen_random_uuid() WHERE id = 'STEP'", 'its step STEP is of a run that does not exist'],
+	["UPDATE steps SET job_id = gen_random_uuid() WHERE id = 'STEP'",
+		'its step STEP is of a job that its version of the workflow does not have'],
+	["UPDATE steps SET input_dataclip_id = gen_random_uuid() WHERE id = 'STEP'",
+		'its step STEP has an input that does not exist'],
+	["DELETE FROM in_flight WHERE run_id = 'RUN'", 'it is in flight, but not in the table in_flight'],
+	["UPDATE in_flight SET run_id = gen_random_uuid() WHERE run_id = 'RUN'",
+		'it is in the table in_flight, but not in flight'],
+	["DELETE FROM waiting WHERE run_id = 'WAITING'", 'it is available, but not in the table waiting'],
+	["UPDATE waiting SET run_id = gen_random_uuid() WHERE run_id = 'WAITING'",
+		'it is in the table waiting, but not available'],
+	["INSERT INTO dataclips (project_id, id, type) VALUES (gen_random_uuid(), gen_random_uuid(), 'global')",
+		'a dataclip of a project that does not exist'],
+])
+	test(`interlock verify: ${sentence.replace('STEP ', '')}`, async () => {
+		const held = await started();
+		const step = randomUUID();
+		const [[waiting]] = await db.query(`SELECT run_id FROM interlock_retry('${held.id.run}')`);
+		await held.say('run:start', stage.runStart());
+		await held.say('step:start', stage.stepStart(step, held.id.job_a));
+		const put = (text) => text.replace('STEP', step).replace('RUN', held.id.run).replace('WAITING', waiting);
+		const kept = ['steps', 'waiting', 'in_flight'];
+		assert.equal((await verify()).status, 0);
+		for (const table of kept) await db.query(`CREATE TEMP TABLE kept_${table} AS TABLE ${table}`);
+		await db.query(put(sql));
+		const { status, lines } = await verify();
+		assert.equal(status, 1);
+		assert.ok(lines.some(({ difference }) => difference === put(sentence)), JSON.stringify(lines));
+		for (const table of kept)
+			await db.query(`DELETE FROM ${table}; INSERT INTO ${table} TABLE kept_${table}; DROP TABLE kept_${table}`);
+		await db.query(`DELETE FROM dataclips d WHERE NOT EXISTS (SELECT FROM projects WHERE id = d.project_id)`);
 	});
 
 for (const event of ['step:start', 'step:complete'])

@@ -7,12 +7,10 @@ test a run cannot be tied to another project's ${what}
 	do foreign
 	sql UPDATE runs SET ${column} = '${foreign}' WHERE id = '${run}' -> "_${column}_fkey"
 
-test a step cannot be tied to another project's ${what}
-	each what | column
-	= output | output_dataclip_id
+test a step cannot be tied to another project's output
 	do stepping
 	do foreign
-	sql UPDATE steps SET ${column} = '${foreign}' WHERE id = '${step}' -> "steps_${column}_fkey"
+	sql UPDATE steps SET output_dataclip_id = '${foreign}' WHERE id = '${step}' -> "steps_output_dataclip_id_fkey"
 
 test a run's state and its times agree: ${what}
 	each what | set | constraint
