@@ -7,7 +7,7 @@
 
 #include "lib/base.h"
 
-enum { CONNINFO_MAX = 2000 }; /* bytes: printed, it fits on a line of the configuration file */
+enum { CONNINFO_MAX = 4000 }; /* bytes when printed: it fits on a line of the configuration file */
 
 /* Can it be handed to libpq, which will not quote more of it in a sentence than hosts, ports and
  * names? Not so if a password in it was not written as it must be, and reads as one of these. */

@@ -13,7 +13,8 @@ WITH input AS MATERIALIZED (
 	FROM {{input project_id uuid, run_id uuid, epoch int, claim uuid, configured_policy text,
 		window_us bigint, lease_us bigint, largest bigint, together bigint}}
 ), decided AS MATERIALIZED (
-	SELECT m.*, l.*, r.state, r.worker_name, r.revision, r.finalized_at, r.snapshot_id, r.workflow_id,
+	SELECT m.*, l.*, r.state, r.worker_name, r.revision, r.joined_at, r.finalized_at, r.snapshot_id, r.workflow_id,
+		r.work_order_id, r.dataclip_id, r.starting_node_id, r.save_dataclips, r.options, r.run_timeout_ms,
 		r.joined_at IS NOT NULL AS rejoined,
 		CASE
 		WHEN m.claim = ANY (r.unjoined_claims) THEN 'superseded'
@@ -45,8 +46,7 @@ WITH input AS MATERIALIZED (
 ), {{in_flight_added}}, work_orders_running AS (
 	UPDATE work_orders o SET state = 'running', last_activity = now()
 	FROM decided j
-	JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
-	WHERE j.verdict = 'revived' AND o.project_id = r.project_id AND o.id = r.work_order_id
+	WHERE j.verdict = 'revived' AND o.project_id = j.project_id AND o.id = j.work_order_id
 ), steps_reopened AS (
 	UPDATE steps s SET exit_reason = NULL, finished_at = NULL
 	FROM decided j
@@ -67,8 +67,8 @@ WITH input AS MATERIALIZED (
 ), {{journaled}}
 SELECT j.ord, j.verdict, j.state, j.policy,
 	CASE WHEN j.verdict = 'revived' THEN extract(epoch FROM j.lateness) END AS late,
-	s.name, s.body, r.dataclip_id, coalesce(r.starting_node_id, j.run_id) AS starting_id,
-	r.save_dataclips, r.options::text AS options, r.run_timeout_ms,
+	s.name, s.body, j.dataclip_id, coalesce(j.starting_node_id, j.run_id) AS starting_id,
+	j.save_dataclips, j.options::text AS options, j.run_timeout_ms,
 	(SELECT json_object_agg(c.id, CASE WHEN octet_length(c.body) <= j.largest
 			AND c.so_far <= j.together THEN encode(c.body, 'hex') END)
 		FROM (SELECT c.id, c.body, sum(octet_length(c.body)) OVER (
@@ -86,11 +86,10 @@ SELECT j.ord, j.verdict, j.state, j.policy,
 				OR p.concurrency <= (SELECT count(*) FROM in_flight f
 					WHERE f.project_id = w.project_id))) AS over_limit,
 	CASE WHEN j.verdict = 'joined' AND j.state = 'claimed' AND j.rejoined	-- log lines are what first follows the plan
-		THEN NOT interlock_has_logged(j.project_id, j.run_id, r.joined_at)
+		THEN NOT interlock_has_logged(j.project_id, j.run_id, j.joined_at)
 		ELSE false END AS unplanned,
 	v.joins
 FROM decided j
-LEFT JOIN runs r ON r.project_id = j.project_id AND r.id = j.run_id
 LEFT JOIN updated v ON v.project_id = j.project_id AND v.id = j.run_id
 LEFT JOIN snapshots s ON s.project_id = j.project_id AND s.id = j.snapshot_id
 ORDER BY j.ord

@@ -33,8 +33,10 @@ WITH input AS MATERIALIZED (
 	FROM input m
 	LEFT JOIN runs r ON r.project_id = m.project_id AND r.id = m.run_id
 	LEFT JOIN steps s ON s.project_id = m.project_id AND s.id = m.step_id
-	LEFT JOIN snapshot_jobs j ON j.project_id = r.project_id AND j.snapshot_id = r.snapshot_id
-		AND j.job_id = m.job_id
+	LEFT JOIN LATERAL (	-- only of a step that is not known
+		SELECT job_id FROM snapshot_jobs
+		WHERE s.id IS NULL AND project_id = r.project_id AND snapshot_id = r.snapshot_id AND job_id = m.job_id
+		LIMIT 1) j ON true
 	LEFT JOIN dataclips d ON d.project_id = m.project_id AND d.id = m.clip_id
 	CROSS JOIN LATERAL ({{late_policy}}) l
 ), dataclip_added AS (

@@ -139,12 +139,21 @@ PGresult *cli_ask(PGconn *db, const char *sql, int n, const char *const *values,
 PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
+/* The text in the column of that name, "" for NULL; fatal() if the result has no such column. */
+const char *cli_value(const PGresult *res, int row, const char *column);
+/* The text of a result that is one column, in its first row; NULL if there is no row. */
+const char *cli_single(const PGresult *res);
+
 /* As cli_query; the number of rows that were changed, -1 if it fails. */
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
 /* The text of sql/commands/NAME.sql, filled in as the statements are; valid forever. */
 const char *cli_sql(const char *name);
+
+/* Prints a paragraph: why the run (values: its project, its id) is in its state. False (reported)
+ * if that fails. */
+bool cli_explain(PGconn *db, const char *const *values) __attribute__((warn_unused_result));
 
 /* Changes a run by the statement, with n text parameters, behind the lock of its work order, whose
  * state follows; waiting: behind that of the claims, too. NULL (reported) if that fails; the

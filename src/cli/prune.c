@@ -12,9 +12,6 @@
 /* The comment on a partition that is being dropped. */
 static const char mark[] = "interlock prune: to be dropped";
 
-/* The columns of prune_find.sql. */
-enum { COL_PARTITION, COL_SINCE, COL_UNTIL, COL_SIZE, COL_HOW };
-
 /* In each the partition, and then perhaps the mark. */
 static const struct {
 	const char *how, *first, *then;
@@ -76,12 +73,12 @@ static bool prune(PGconn *db, int64_t keep, int64_t wait)
 		more = res && PQntuples(res) > 0;
 		ok = res;
 		if (more) {
-			const char *partition = PQgetvalue(res, 0, COL_PARTITION),
-				   *how = PQgetvalue(res, 0, COL_HOW);
+			const char *partition = cli_value(res, 0, "partition"),
+				   *how = cli_value(res, 0, "how");
 			enum outcome outcome = take_step(db, how, partition);
 
 			if (outcome == DONE && strcmp(how, "drop") == 0)
-				printf("dropped %s, %s\n", partition, PQgetvalue(res, 0, COL_SIZE));
+				printf("dropped %s, %s\n", partition, cli_value(res, 0, "size"));
 			ok = outcome == DONE || (outcome == IN_USE && mono_ms() < end);
 			if (outcome == IN_USE && !ok)
 				cli_error("%s is in use; the next prune will continue with it",
@@ -111,7 +108,7 @@ static bool lock_prune(PGconn *db)
 {
 	PGresult *res =
 		cli_query(db, "SELECT pg_try_advisory_lock(hashtext('interlock prune'))", 0, NULL);
-	bool ok = res && PQgetvalue(res, 0, 0)[0] == 't';
+	bool ok = res && *cli_single(res) == 't';
 
 	if (res && !ok)
 		cli_error("another prune is running");

@@ -23,7 +23,7 @@ enum limit { UNLIMITED, CHARS, LINES };
 
 /* The views of one run: $1 the project, $2 the run, $3 the limit, if there is one. */
 static const struct view {
-	const char *name, *query; /* NULL: sql/commands has it under that name */
+	const char *name, *query; /* NULL: cli_explain's */
 	bool one;                 /* a record, not a list */
 	enum limit limit;
 } views[] = {
@@ -36,7 +36,8 @@ static const struct view {
 		"r.inserted_at, "
 		"	r.claimed_at, r.joined_at, r.started_at, r.deadline_at, "
 		"r.lease_expires_at, "
-		"	r.finished_at, r.finalized_at, r.lost_from, r.error_type, r.error_message, "
+		"	r.active_at, r.finished_at, r.finalized_at, r.lost_at, r.lost_from, "
+		"r.error_type, r.error_message, "
 		"	r.dataclip_id AS input_id, "
 		"	left(i.body, $3) || repeat('…', (length(i.body) > $3)::int) AS input, "
 		"	r.final_dataclip_id AS output_id, "
@@ -97,8 +98,9 @@ static bool show_all(PGconn *db, const char *project, const char *run, const cha
 			printf("%s\"%s\":", v == views ? "{" : ",\n", v->name);
 		else if (v > views)
 			printf("\n%s\n", v->name);
-		if (!cli_show(db, v->query ? v->query : cli_sql(v->name), v->one, json,
-			    v->limit ? 3 : 2, values))
+		if (v->query == NULL && !json ? !cli_explain(db, values)
+					      : !cli_show(db, v->query ? v->query : cli_sql("why"),
+							v->one, json, v->limit ? 3 : 2, values))
 			return false;
 	}
 	if (json)

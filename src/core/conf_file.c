@@ -190,7 +190,9 @@ static void read_file(struct parser *p)
 /* What a project does not say is as everywhere. */
 static void complete_projects(struct conf *conf)
 {
-	for (struct conf_project *p = conf->projects; p < conf->projects + conf->nprojects; p++) {
+	for (size_t i = 0; i < conf->nprojects; i++) {
+		struct conf_project *p = &conf->projects[i];
+
 		if (p->late_completion < 0)
 			p->late_completion = conf->late_completion;
 		if (p->retention.runs < 0)

@@ -39,7 +39,6 @@ static const struct {
 } constraints[] = {
 	{ "runs_final_dataclip_id_fkey",
 		{ "final_dataclip_id", "does not exist", "does_not_exist", NULL, NULL } },
-	{ "steps_job_id_fkey", { "job_id", "does not exist", "does_not_exist", NULL, NULL } },
 	{ "steps_output_dataclip_id_fkey",
 		{ "output_dataclip_id", "does not exist", "does_not_exist", NULL, NULL } },
 };

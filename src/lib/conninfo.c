@@ -77,20 +77,6 @@ static bool is_value_sound(const PQconninfoOption *o)
 	return is_secret(o) || strpbrk(o->val, "\r\n") == NULL;
 }
 
-bool conninfo_is_sound(const char *text)
-{
-	if (strlen(text) > CONNINFO_MAX)
-		return false;
-	const char *rest = after_scheme(text);
-	PQconninfoOption *options = PQconninfoParse(text, NULL);
-	bool sound = options != NULL && (rest == NULL || is_url_sound(rest));
-
-	for (const PQconninfoOption *o = options; sound && o->keyword != NULL; o++)
-		sound = o->val == NULL || is_value_sound(o);
-	PQconninfoFree(options);
-	return sound;
-}
-
 /* As a keyword's value: in quotes if it has to be. */
 static void print_value(struct buf *out, const char *value)
 {
@@ -120,4 +106,26 @@ void conninfo_print(struct buf *out, const char *text)
 		separator = " ";
 	}
 	PQconninfoFree(options);
+}
+
+static size_t printed_length(const char *text)
+{
+	struct buf out = { 0 };
+
+	conninfo_print(&out, text);
+	size_t n = out.n;
+	buf_free(&out);
+	return n;
+}
+
+bool conninfo_is_sound(const char *text)
+{
+	const char *rest = after_scheme(text);
+	PQconninfoOption *options = PQconninfoParse(text, NULL);
+	bool sound = options != NULL && (rest == NULL || is_url_sound(rest));
+
+	for (const PQconninfoOption *o = options; sound && o->keyword != NULL; o++)
+		sound = o->val == NULL || is_value_sound(o);
+	PQconninfoFree(options);
+	return sound && printed_length(text) <= CONNINFO_MAX;
 }

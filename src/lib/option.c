@@ -30,7 +30,7 @@ static const struct {
 	const struct unit *units;
 } types[] = {
 	[OPTION_STRING] = { "text", sizeof(char *) },
-	[OPTION_URL] = { "a URL or keywords as psql takes them, at most 2000 bytes (in a URL an "
+	[OPTION_URL] = { "a URL or keywords as psql takes them, at most 4000 bytes (in a URL an "
 			 "odd "
 			 "character of a password is %XX)",
 		sizeof(char *) },

@@ -29,6 +29,7 @@ const graphile = async (waiting, over) => {
 		FROM generate_series(1, $1)`,
 		[waiting],
 	);
+	await pool.query('VACUUM ANALYZE');
 	let done = 0;
 	const runner = await run({ ...options, taskList: { nothing: async () => void done++ } });
 	await over(() => done);
@@ -42,6 +43,7 @@ const boss = (batch) => async (waiting, over) => {
 	await queue.start();
 	for (let left = waiting; left > 0; left -= 10_000)
 		await queue.insert(Array.from({ length: Math.min(left, 10_000) }, () => ({ name: 'nothing', data: {} })));
+	await pool.query('VACUUM ANALYZE');
 	let done = 0;
 	let stopped = false;
 	const client = async () => {
@@ -65,19 +67,18 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const commits = async () =>
 	Number((await one('SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()')).xact_commit);
 
-await pool.query('VACUUM ANALYZE');
 const [peer, rate] = peers[name];
 const waiting = rate * (Number(seconds) + 2);
+const before = await commits();
+// From the first job on, for some seconds, or until all are done.
 await peer(waiting, async (done) => {
-	await pool.query('VACUUM ANALYZE');
-	await sleep(1000);
-	const [from, before, start] = [done(), await commits(), performance.now()];
-	await sleep(seconds * 1000);
+	while (done() === 0) await sleep(1);
+	const [from, start] = [done(), performance.now()];
+	while (done() < waiting && performance.now() < start + seconds * 1000) await sleep(1);
 	const [jobs, spent] = [done() - from, (performance.now() - start) / 1000];
-	if (done() >= waiting) console.error(`${name}: there were not jobs enough`);
 	await sleep(1000); // statistics are reported at intervals
 	const took = (await commits()) - before;
-	console.log(JSON.stringify({ jobs, seconds: spent, jobs_s: jobs / spent, changes_s: (2 * jobs) / spent, commits_job: took / (done() - from) }));
+	console.log(JSON.stringify({ jobs, seconds: spent, jobs_s: jobs / spent, changes_s: (2 * jobs) / spent, commits_job: took / done() }));
 });
 await pool.end();
 process.exit(0);

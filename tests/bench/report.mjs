@@ -1,6 +1,6 @@
 // The table of `make bench`, from what tests/bench/run measured: report.mjs FOLDER FILE. The same goes
 // to FILE as JSON. Of several rounds the best counts.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 const [folder, file] = process.argv.slice(2);
 const text = (name) => readFileSync(`${folder}/${name}`, 'utf8');
@@ -69,7 +69,20 @@ const full = rounds('full').map(json);
 const peer = most(rounds('pgbench').map((name) => transactions(name).tps));
 const ours = { life: life.runs_s * 6, start: one('run:start'), heartbeats: most(rounds('heartbeat').map((n) => json(n).messages_s)) };
 const theirs = { life: peer * 6, start: least(rounds('start').map((name) => transactions(name).p50)), heartbeats: most(rounds('echo').map((n) => json(n).messages_s)) };
+// What users count: runs beside jobs. Then this tree beside another commit, each figure of the best of the rounds.
+const [these, those] = ['this', 'beside'].map((name) => rounds(name).map(json));
+const beside = (what, figure, best, want) => {
+	if (!existsSync(`${folder}/beside`)) return [];
+	const [one, other] = [these, those].map((list) => best(list.map((life) => life[figure])));
+	return [[what, one, other, one / other, text('beside').trim(), want]];
+};
 const rows = [
+	...Object.entries(queues).map(([name, { jobs_s }]) => [`runs/s, beside jobs/s of ${name}`, life.runs_s, jobs_s, life.runs_s / jobs_s, '', name.startsWith('graphile') ? '≥ 1' : '']),
+	...beside('runs/s, all programs of this tree', 'runs_s', most, '≥ 2'),
+	...beside('of a run: PostgreSQL, µs of a processor', 'postgres_us', least, '≤ 0.5'),
+	...beside('… the daemon', 'daemon_us', least, ''),
+	...beside('… records of the write-ahead log', 'log_records', least, '≤ 0.5'),
+	...beside('… bytes of it', 'log_bytes', least, '≤ 0.5'),
 	['durable changes of state/s, 1,000 runs in flight', ours.life, theirs.life, ours.life / theirs.life, 'pgbench -c 32, without claims', '≥ 5'],
 	// A queue's job is taken and done: two changes. The claim counts here.
 	...Object.entries(queues).map(([name, { changes_s, what }]) => [`… and claims, ${name}`, life.runs_s * 7, changes_s, (life.runs_s * 7) / changes_s, what, '≥ 3']),

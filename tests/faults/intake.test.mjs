@@ -123,9 +123,9 @@ for (const [first, second] of [
 		const id = await fixture(db);
 		const holder = new Database(databaseUrl);
 		const headers = { [ID]: randomUUID() };
-		// A dataclip's foreign key wants a share of the project's row.
+		// A work order's foreign key wants a share of the workflow's row.
 		await holder.query('BEGIN');
-		await holder.query(`SELECT FROM projects WHERE id = '${id.project}' FOR UPDATE`);
+		await holder.query(`SELECT FROM workflows WHERE id = '${id.workflow}' FOR UPDATE`);
 		const one = post(first, id.trigger, headers);
 		await blocked(db, holder);
 		const two = post(second, id.trigger, headers);

@@ -35,19 +35,23 @@ test('thousands of refused messages: the journal stays small, and another worker
 	const [held, other] = [await started(), await started()];
 	const message = { reason: 'nonsense', error_message: randomUUID().repeat(50) };
 	const begun = Date.now();
-	const replies = Array.from({ length: REFUSED }, () => held.say('run:complete', message));
-	assert.ok((await a.untilMetric(pauses, (n) => n > 0)) > 0, 'it is slowed');
+	let answered = false;
+	const replies = Promise.all(Array.from({ length: REFUSED }, () => held.say('run:complete', message)));
+	replies.finally(() => (answered = true));
+	const slowed = await a.untilMetric(pauses, (n) => n > 0 || answered);
 	for (let i = 0; i < 20; i++) {
 		const step = randomUUID();
 		assert.equal((await other.say('step:start', stage.stepStart(step, other.id.job_a))).status, 'ok');
 		assert.equal((await other.say('step:complete', stage.stepComplete(step, other.id.job_a))).status, 'ok');
 	}
 	assert.equal((await other.say('run:complete', stage.runComplete())).status, 'ok');
-	for (const { status, response } of await Promise.all(replies))
+	for (const { status, response } of await replies)
 		assert.deepEqual([status, response.code], ['error', 'invalid']);
 	// What is read at once goes beyond the burst, by what may be open.
 	const least = (REFUSED - BURST - 2 * RATE) / RATE;
-	assert.ok(Date.now() - begun > least * 1000, `it took ${Date.now() - begun} ms`);
+	const took = Date.now() - begun;
+	assert.ok(took > least * 1000, `it took ${took} ms`);
+	assert.ok(slowed > 0 || took > 1000 * (REFUSED - BURST) / RATE, 'it is slowed, unless the machine is slower');
 	assert.deepEqual(await kinds(held.id), [['run:complete', 'refused', 'invalid', String(ROWS), String(REFUSED)]]);
 	assert.ok((await bytes(held.id)) < 100_000);
 	assert.equal(await a.untilMetric(paused, (n) => n === 0), 0);

@@ -99,12 +99,26 @@ static void what_it_would_quote_is_not(void **state)
 			fail_msg("taken: %s", unsound[i]);
 }
 
+/* What is printed is accepted again, so its length decides: a quote is printed as two characters.
+ */
+static void too_long_is_what_is_too_long_when_printed(void **state)
+{
+	(void)state;
+	char text[3000] = "postgres://h/db?application_name=";
+
+	memset(text + strlen(text), 'x', 2900 - strlen(text));
+	assert_true(conninfo_is_sound(text));
+	memset(text + 100, '\'', 2800);
+	assert_false(conninfo_is_sound(text));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(passwords_are_hidden),
 		cmocka_unit_test(what_libpq_takes_is_taken),
 		cmocka_unit_test(what_it_would_quote_is_not),
+		cmocka_unit_test(too_long_is_what_is_too_long_when_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

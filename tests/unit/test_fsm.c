@@ -125,6 +125,11 @@ static void outcomes(void **state)
 	struct buf b = { 0 };
 
 	(void)state;
+	fsm_sql_state_of_reason(&b);
+	assert_non_null(
+		strstr(b.p, "CASE reason WHEN 'success' THEN 'success' WHEN 'ok' THEN 'success' "
+			    "WHEN 'fail' THEN 'failed'"));
+	b.n = 0;
 	fsm_sql_outcomes(&b);
 	assert_string_equal(
 		b.p, "'accepted', 'implicit', 'replayed', 'yielded', 'too_late', 'observed'");

@@ -111,12 +111,12 @@ test('why an output could not be stored stands in the row of its step:complete',
 test('what a foreign key refuses, whatever the statement sees, is journaled too', async () => {
 	const held = await started();
 	await db.query(`CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			RAISE 'gone' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'steps_job_id_fkey';
+			RAISE 'gone' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'steps_output_dataclip_id_fkey';
 		END $$;
 		CREATE TRIGGER gone BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION gone()`);
 	assert.deepEqual(
 		answer(await held.say('step:start', stage.stepStart(randomUUID(), held.id.job_a))),
-		refused('job_id', 'does not exist', 'does_not_exist', 'started'),
+		refused('output_dataclip_id', 'does not exist', 'does_not_exist', 'started'),
 	);
 	const { event, outcome, code } = await last(held.id);
 	assert.deepEqual([event, outcome, code], ['step:start', 'refused', 'does_not_exist']);
@@ -294,17 +294,17 @@ for (const [what, sql, sentence] of [
 	[
 		'another state',
 		"UPDATE runs SET state = 'failed' WHERE id = RUN",
-		'the run is failed, and its journal ends with success',
+		'the run is failed, but the journal says success',
 	],
 	[
 		'another revision',
 		'UPDATE runs SET revision = 4 WHERE id = RUN',
-		'the run is at revision 4, and its journal ends with 3',
+		'the run is at revision 4, but the journal ends with 3',
 	],
 	[
 		'the last row is missing',
 		'DELETE FROM transitions WHERE run_id = RUN AND revision = 3',
-		'the run is success, and its journal ends with started',
+		'the run is success, but the journal says started',
 	],
 	[
 		'a row is missing',
@@ -314,12 +314,12 @@ for (const [what, sql, sentence] of [
 	[
 		'the first row is missing',
 		'DELETE FROM transitions WHERE run_id = RUN AND revision = 1',
-		'the journal has not its beginning',
+		'the first rows of this run are missing from the journal',
 	],
 	[
 		'all rows are missing',
 		'DELETE FROM transitions WHERE run_id = RUN',
-		'the journal has nothing of it',
+		'the journal has no row of this run',
 	],
 	[
 		'a row that begins elsewhere',
@@ -327,11 +327,16 @@ for (const [what, sql, sentence] of [
 		'a row of revision 3 begins from claimed, the one before it ended in started',
 	],
 	[
+		'a value outside the set of its column',
+		"UPDATE transitions SET policy = 'ignore' WHERE run_id = RUN AND revision = 3",
+		'a row of revision 3 has an unknown event, state, outcome, policy or code',
+	],
+	[
 		'one revision twice',
 		`INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome)
 		SELECT project_id, run_id, revision, event, to_state, to_state, outcome FROM transitions
 		WHERE run_id = RUN AND revision = 3`,
-		'two changes made revision 3',
+		'two changes have revision 3',
 	],
 ])
 	test(`interlock verify: ${what}`, async () => {
@@ -355,6 +360,41 @@ for (const [what, sql, sentence] of [
 		);
 	});
 
+// What no foreign key prevents, done to a run that has started a step and to its rows → what is said of it.
+for (const [sql, sentence] of [
+	["UPDATE steps SET run_id = gen_random_uuid() WHERE id = 'STEP'", 'its step STEP is of a run that does not exist'],
+	["UPDATE steps SET job_id = gen_random_uuid() WHERE id = 'STEP'",
+		'its step STEP is of a job that its version of the workflow does not have'],
+	["UPDATE steps SET input_dataclip_id = gen_random_uuid() WHERE id = 'STEP'",
+		'its step STEP has an input that does not exist'],
+	["DELETE FROM in_flight WHERE run_id = 'RUN'", 'it is in flight, but not in the table in_flight'],
+	["UPDATE in_flight SET run_id = gen_random_uuid() WHERE run_id = 'RUN'",
+		'it is in the table in_flight, but not in flight'],
+	["DELETE FROM waiting WHERE run_id = 'WAITING'", 'it is available, but not in the table waiting'],
+	["UPDATE waiting SET run_id = gen_random_uuid() WHERE run_id = 'WAITING'",
+		'it is in the table waiting, but not available'],
+	["INSERT INTO dataclips (project_id, id, type) VALUES (gen_random_uuid(), gen_random_uuid(), 'global')",
+		'a dataclip of a project that does not exist'],
+])
+	test(`interlock verify: ${sentence.replace('STEP ', '')}`, async () => {
+		const held = await started();
+		const step = randomUUID();
+		const [[waiting]] = await db.query(`SELECT run_id FROM interlock_retry('${held.id.run}')`);
+		await held.say('run:start', stage.runStart());
+		await held.say('step:start', stage.stepStart(step, held.id.job_a));
+		const put = (text) => text.replace('STEP', step).replace('RUN', held.id.run).replace('WAITING', waiting);
+		const kept = ['steps', 'waiting', 'in_flight'];
+		assert.equal((await verify()).status, 0);
+		for (const table of kept) await db.query(`CREATE TEMP TABLE kept_${table} AS TABLE ${table}`);
+		await db.query(put(sql));
+		const { status, lines } = await verify();
+		assert.equal(status, 1);
+		assert.ok(lines.some(({ difference }) => difference === put(sentence)), JSON.stringify(lines));
+		for (const table of kept)
+			await db.query(`DELETE FROM ${table}; INSERT INTO ${table} TABLE kept_${table}; DROP TABLE kept_${table}`);
+		await db.query(`DELETE FROM dataclips d WHERE NOT EXISTS (SELECT FROM projects WHERE id = d.project_id)`);
+	});
+
 for (const event of ['step:start', 'step:complete'])
 	test(`interlock verify: the ${event} of a step is missing`, async () => {
 		const held = await started();
@@ -370,7 +410,7 @@ for (const event of ['step:start', 'step:complete'])
 		assert.equal((await verify('--project', held.id.project)).status, 0, 'it may have been pruned');
 	});
 
-test('interlock verify: log lines whose run, or whose step, does not exist', async () => {
+test('interlock verify: log lines whose run, or whose step, does not exist; or whose level', async () => {
 	const id = await finished();
 	const gone = randomUUID();
 	const line = (run, step) => db.query(`INSERT INTO log_lines (project_id, run_id, id, step_id, level, message, timestamp)
@@ -386,6 +426,11 @@ test('interlock verify: log lines whose run, or whose step, does not exist', asy
 		[id.run, '1 of its log lines are of a run or step that does not exist'],
 		[gone, '2 of its log lines are of a run or step that does not exist'],
 	].sort()));
+	await db.query(`DELETE FROM log_lines WHERE project_id = '${id.project}'`);
+	await line(id.run, null);
+	await db.query(`UPDATE log_lines SET level = 'fatal' WHERE project_id = '${id.project}'`);
+	assert.deepEqual((await verify('--project', id.project)).lines, [
+		{ project_id: id.project, run_id: id.run, difference: '1 of its log lines have an unknown level' }]);
 	await db.query(`DELETE FROM log_lines WHERE project_id = '${id.project}'`);
 });
 

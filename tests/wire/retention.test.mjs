@@ -280,4 +280,4 @@ test('two coordinators prune by themselves, and their logs and metrics say so', 
 	assert.match(verified(fresh.id), / 0 differences$/m);
 });
 
-await play(120);
+await play();

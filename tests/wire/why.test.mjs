@@ -87,6 +87,18 @@ test('how a socket ended: by its worker, by the coordinator', async () => {
 	says(await why(held.id), /the coordinator closed the socket of worker w2 \(code 1001\); it has not come back\./);
 });
 
+test('a coordinator that was killed has written nothing: its last sign of life is said', async () => {
+	const c = await Coordinator.start('why-c', patient);
+	const held = await started(c);
+	await db.until(`SELECT count(*) FROM coordinators WHERE name = 'why-c'`, ([[n]]) => n === '1');
+	await c.kill();
+	await db.query(`UPDATE coordinators SET seen_at = seen_at - interval '2min' WHERE name = 'why-c'`);
+	says(await why(held.id), /Coordinator why-c, which its worker was connected to, was last seen 2m \d+s ago\./);
+	await lose(db, held.id);
+	says(await why(held.id), /Coordinator why-c, which its worker was connected to, was last seen at \S+\. Its lease expired/);
+	assert.ok((await journalOf(db, held.id.run)).every(({ event }) => event !== 'disconnect'));
+});
+
 test('a socket that ends after its worker has joined from another one is no news', async () => {
 	const held = await started();
 	const old = held.worker;
@@ -191,6 +203,8 @@ test('why a run is lost although its worker has reported, in run and journal too
 	assert.deepEqual(commands(text), ['accept', 'discard', 'retry', 'run']);
 	const shown = JSON.parse((await interlock('run', held.id.run, '--json')).out);
 	assert.equal(shown.why.why, text.why.why);
+	const printed = (await interlock('run', held.id.run)).out;
+	assert.match(printed.replace(/\s+/g, ' '), new RegExp(` why The run is lost\\. .* can be accepted\\. steps `));
 	const journal = (await interlock('journal', held.id.run, '--json')).out.trim().split('\n').map(JSON.parse);
 	assert.match(journal.at(-1).what, /^run:complete came \S+ after the loss: acknowledged/);
 });
