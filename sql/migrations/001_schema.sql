@@ -741,7 +741,8 @@ $$;
 -- one behind it finds none. Transactions are as large as `most` makes them.
 CREATE FUNCTION interlock_prune(project uuid, what text, keep interval, most int)
 RETURNS TABLE (name text, n bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	order_ids uuid[];
 	run_ids uuid[];
@@ -827,10 +828,12 @@ END $$;
 
 -- Deletes these work orders of a project with all that belongs to them, the journal too; the number of rows of each
 -- table comes back. The caller has locked them in this transaction by an earlier statement, so what is decided here
--- stays true. A work order with a run that is not over is left as it is.
+-- stays true. A work order with a run that is not over is left as it is. Without bitmaps, because those would read all
+-- of the project from an index whenever the statistics are older than its rows.
 CREATE FUNCTION interlock_delete_work_orders(project uuid, orders uuid[], OUT work_orders bigint, OUT runs bigint,
 	OUT steps bigint, OUT dataclips bigint, OUT log_lines bigint, OUT transitions bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o
