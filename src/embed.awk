@@ -1,4 +1,5 @@
-# Reads one statement and fills in what declares its parameters, which are numbered in this order:
+# Reads one statement and fills in what declares its parameters. First {{include NAME}}: the text of the fragment
+# (in the folder -v fragments), whose own declarations count. Then, numbered in this order:
 #   {{input NAME TYPE, …}}        arrays, an element for each row: unnest(…) WITH ORDINALITY AS m(NAME, …, ord)
 #   {{rows ALIAS NAME TYPE, …}}   the same, without ord
 #   {{scalar NAME TYPE}}          one value for all rows; the same name again is the same parameter
@@ -40,7 +41,23 @@ function print_enum(prefix, names, n,   i, name)
 	print " " prefix "_COUNT };"
 }
 
+# The fragment's text, without its last newline.
+function fragment(name,   file, line, found)
+{
+	file = fragments "/" name ".sql"
+	while ((getline line < file) > 0)
+		found = found (found == "" ? "" : "\n") line
+	close(file)
+	if (found == "") {
+		print "there is no fragment " name > "/dev/stderr"
+		exit 1
+	}
+	return found
+}
+
 END {
+	while (match(text, /{{include [^}]*}}/))
+		replace(RSTART, RLENGTH, fragment(substr(text, RSTART + 10, RLENGTH - 12)))
 	if (match(text, /{{input [^}]*}}/)) {
 		alias = "m"
 		replace(RSTART, RLENGTH, arrays(substr(text, RSTART + 8, RLENGTH - 10), 1))

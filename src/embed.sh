@@ -11,7 +11,7 @@ if [ "$1" = --enums ]; then
 	for file in "$@"; do
 		case $file in */statements/*.sql) ;; *) continue ;; esac
 		name=${file##*/}
-		awk -v reply="$reply" -v mode=enums -v name="${name%.sql}" -f "$here/embed.awk" "$file"
+		awk -v reply="$reply" -v fragments="${file%/*/*}/fragments" -v mode=enums -v name="${name%.sql}" -f "$here/embed.awk" "$file"
 	done
 	exit
 fi
@@ -25,11 +25,11 @@ for dir in migrations statements fragments commands checks; do
 		name=${file##*/} columns=
 		printf '\t{ "%s",\n' "${name%.sql}"
 		if [ $dir = statements ]; then
-			awk -v mode=text -f "$here/embed.awk" "$file"
+			awk -v fragments="${file%/*/*}/fragments" -v mode=text -f "$here/embed.awk" "$file"
 		else
 			cat "$file"
 		fi | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/	/\\t/g' -e 's/.*/\t\t"&\\n"/'
-		[ $dir != statements ] || columns=$(awk -v reply="$reply" -v mode=columns -f "$here/embed.awk" "$file")
+		[ $dir != statements ] || columns=$(awk -v reply="$reply" -v fragments="${file%/*/*}/fragments" -v mode=columns -f "$here/embed.awk" "$file")
 		printf '\t\t, "%s" },\n' "$columns"
 	done
 	echo '};'

@@ -460,6 +460,7 @@ static void start(struct daemon *d)
 						       .up = on_database,
 						       .arg = d,
 					       });
+	memory_watch_batch(d->context.memory, d->context.batch);
 	d->listener = listener_open(&d->context, &queue_ops, d->queue);
 	queue_connect(d->queue, d->listener, d->sessions);
 	d->registry = registry_new(&d->context, sessions_print, d->sessions);
@@ -484,6 +485,7 @@ static void finish(struct daemon *d)
 	resend_free(d->resend);
 	sessions_free(d->sessions);
 	ws_free(d->ws);
+	memory_watch_batch(d->context.memory, NULL);
 	batch_free(d->context.batch);
 	registry_free(d->registry);
 	listener_free(d->listener);

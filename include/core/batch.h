@@ -42,6 +42,9 @@ bool batch_lane_is_up(const struct batch *b, enum lane_kind lane);
 /* Since when all connections have been up, mono_ms(); 0 while one is not. */
 int64_t batch_up_since(const struct batch *b);
 
+/* Bytes of the connections' buffers, beyond what they begin with. */
+size_t batch_buffered(const struct batch *b);
+
 /* Are messages that were in flight when a connection broke still to be applied? */
 bool batch_is_resending(const struct batch *b);
 

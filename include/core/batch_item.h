@@ -15,7 +15,7 @@ enum lane_kind {
 		     */
 	LANE_READ,  /* what only reads */
 	LANE_CLAIM, /* claims, behind their advisory lock; never sent twice */
-	LANE_BODY,  /* large bodies, one at a time */
+	LANE_BODY,  /* large bodies, one at a time, in either direction */
 	LANE_SLOW,  /* messages that took too long for a writer; only batch submits to it */
 	LANES
 };
@@ -36,6 +36,8 @@ struct batch_result {
 	const PGresult *res;
 	int first, rows;
 	const char *constraint;
+	PGresult **alone; /* res, where it is the item's alone: who takes it (PQclear) sets it to
+			     NULL */
 };
 
 /* A message on its way. The submitter owns it and fills in what stands above the line; it must stay

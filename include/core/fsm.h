@@ -57,8 +57,10 @@ const char *fsm_state_of_reason(struct slice reason);
 /* Is this what a statement says of a message that it did not refuse? Any other word is the code of
  * a refusal. */
 bool fsm_is_outcome(const char *verdict);
-/* Appends those words as a list of SQL literals. */
+/* Appends those words, all states, or the events of all moves, as a list of SQL literals. */
 void fsm_sql_outcomes(struct buf *out);
+void fsm_sql_states(struct buf *out);
+void fsm_sql_events(struct buf *out);
 
 /* Appends an SQL expression over `reason`: the state that it leads to, NULL if none. */
 void fsm_sql_state_of_reason(struct buf *out);

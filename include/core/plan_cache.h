@@ -32,6 +32,8 @@ const struct cached_plan *plan_cache_get(uv_loop_t *loop, struct keyring *keys, 
  * credentials are read in a thread. */
 bool plan_cache_await(const struct cached_plan *cached, struct plan_cache_wait *wait)
 	__attribute__((warn_unused_result));
+/* Bytes of all of them, those that are being made too. */
+size_t plan_cache_bytes(void);
 /* How many are not ready. They end soon by themselves; the loop runs until then. */
 int plan_cache_open_jobs(void);
 

@@ -2,9 +2,10 @@
  * stmt: the SQL that the daemon speaks, one prepared statement for each file of sql/statements.
  * A file declares its parameters as {{input name type, …}} and {{scalar name type}} and its result
  * as `-- columns: …`; from them the build makes the enums of sql_columns.h (src/embed.awk).
- * What the state machine says stands in the files as {{from event}}, {{refusal event}} and
- * {{outcomes}} and {{state_of_reason}}, text that several share as {{fragment event}}, within which
- * {{event}} is that event; all are filled in here, once, at the start.
+ * What the state machine says stands in the files as {{from event}}, {{refusal event}},
+ * {{outcomes}}, {{states}}, {{events}} and {{state_of_reason}}, text that several share as
+ * {{fragment event}}, within which {{event}} is that event; all are filled in here, once, at the
+ * start.
  */
 #ifndef STMT_H
 #define STMT_H

@@ -64,6 +64,9 @@ struct db *db_open(uv_loop_t *loop, const struct db_config *config);
 
 bool db_is_up(const struct db *db);
 
+/* Is it up, and may something be sent? */
+bool db_is_ready(const struct db *db);
+
 /* When the connection was last established, mono_ms(); 0 while it is down. */
 int64_t db_up_since(const struct db *db);
 
@@ -77,13 +80,18 @@ void db_sync(struct db *db);
 
 /* The same for what is large: in a thread of the pool calls `send`, which calls db_query and
  * db_sync and touches nothing else of the loop's, and waits there until the socket has taken all of
- * it. Meanwhile nothing else may be sent. A db_reset ends it; a db_close must wait until
- * pool_open() is 0. */
-void db_send_beside(struct db *db, void (*send)(void *arg), void *arg);
+ * it and the first result has come. Meanwhile nothing else may be sent. A db_reset ends it; a
+ * db_close must wait until pool_open() is 0. */
+void db_exchange_beside(struct db *db, void (*send)(void *arg), void *arg);
 
 /* Drops the connection and reconnects (`down` follows from the loop), for a backend that does
  * not answer or has become read-only. */
 void db_reset(struct db *db, const char *why);
+
+/* Exchanges an idle connection for a new one to the same server, since libpq's buffers only grow.
+ * It stays up meanwhile, but nothing may be sent before the next `up`; `down` comes only if the
+ * server is gone. */
+void db_renew(struct db *db);
 
 /* Closes for good and frees; no callback comes any more except on_closed, from the loop. */
 void db_close(struct db *db, void (*on_closed)(void *arg), void *arg);

@@ -29,6 +29,7 @@ enum metrics_family {
 	METRIC_BYTES_OUT,
 	METRIC_LOOP_BUSY_SECONDS,    /* histogram: one turn of the loop, without waiting */
 	METRIC_BUFFERED_BYTES,       /* gauge, bytes held by frames and replies */
+	METRIC_DB_BUFFER_BYTES,      /* gauge */
 	METRIC_PLAN_CACHE_BYTES,     /* gauge, bytes of plans and secrets that channels hold */
 	METRIC_BATCHES,              /* by lane, result: committed, failed, one_by_one */
 	METRIC_BATCH_ITEMS,          /* histogram by lane: messages in a batch */

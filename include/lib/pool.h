@@ -23,6 +23,10 @@ struct pool_job {
 /* Does the work, after that of the jobs before it. */
 void pool_start(uv_loop_t *loop, struct pool_job *job);
 
+/* As free(3), for what may be large: giving back 100 MiB takes milliseconds, and is then done by a
+ * thread. Takes p. */
+void pool_free(uv_loop_t *loop, void *p);
+
 /* How many jobs are not done. They end by themselves; the loop runs until then. */
 int pool_open(void);
 

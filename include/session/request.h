@@ -74,6 +74,9 @@ void request_submit(struct request *request);
 void request_submit_waiting(struct request *request);
 void request_release(struct request *request);
 void request_withdraw(struct request *request);
+/* Again, after its statement is done (route.more): its result is large, and is fetched alone, on
+ * the lane for bodies. */
+void request_submit_for_large_result(struct request *request);
 /* As request_submit, but a large body (more than 64 KiB) goes ahead of the message on the lane for
  * bodies, under the id in *clip and as the output of *step (NULL: of none); then *body becomes NULL
  * and *stored true. If it cannot be stored, the message goes without it, with a warning that names

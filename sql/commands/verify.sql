@@ -1,9 +1,12 @@
--- The runs of a project against their journal and their log lines: whether each row begins where the one before it ended, whether a
--- change is missing between two, and whether the last row is the state and revision of the run. Parameters: the
--- project; the maximum number of differences. The first row has the counts, each other row a difference.
+-- The runs of a project against their journal and their log lines: whether each row begins where the one before it
+-- ended, whether a change is missing between two, and whether the last row is the state and revision of the run. Tables
+-- that are written with every message have no CHECKs and few foreign keys: what those would say is looked for here.
+-- Parameters: the project; the maximum number of differences. The first row has the counts, each other row a
+-- difference.
 --
 -- A row that changed the run has the revision after it, any other row the run's revision at the time; an observed
--- row may have either. A step's message changes the run only where its state changes. What happened before the oldest partition is unknown and not reported as missing.
+-- row may have either. A step's message changes the run only where its state changes. What happened before the oldest
+-- partition is unknown and not reported as missing.
 WITH oldest_partition AS MATERIALIZED (
 	SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz) AS since
 	FROM pg_inherits i
@@ -11,6 +14,10 @@ WITH oldest_partition AS MATERIALIZED (
 	WHERE i.inhparent = 'transitions'::regclass AND NOT i.inhdetachpending
 ), entry AS (
 	SELECT run_id, id, revision, from_state, to_state,
+		event IN ({{events}}, 'disconnect') AND from_state IN ({{states}}) AND to_state IN ({{states}})
+			AND outcome IN ({{outcomes}}, 'refused', 'revived', 'released', 'requeued', 'noted')
+			AND coalesce(policy IN ('yield', 'acknowledge', 'reject'), true)
+			AND (outcome <> 'refused' OR code IS NOT NULL) AS is_known,
 		lag(revision) OVER w AS before, lag(to_state) OVER w AS ended, lead(id) OVER w IS NULL AS newest,
 		CASE
 		WHEN outcome IN ('accepted', 'implicit', 'yielded', 'revived', 'released', 'requeued')
@@ -23,10 +30,11 @@ WITH oldest_partition AS MATERIALIZED (
 ), checked_entry AS (
 	SELECT *,
 		CASE
+		WHEN NOT is_known THEN format('a row of revision %s has an unknown event, state, outcome, policy or code', revision)
 		WHEN before IS NULL THEN NULL
 		WHEN revision > before + coalesce(step, 1) THEN
 			format('a change is missing before revision %s', revision)
-		WHEN revision < before + coalesce(step, 0) THEN format('two changes made revision %s', revision)
+		WHEN revision < before + coalesce(step, 0) THEN format('two changes have revision %s', revision)
 		WHEN from_state <> ended THEN format('a row of revision %s begins from %s, the one before it ended in %s',
 			revision, from_state, ended)
 		END AS wrong
@@ -55,16 +63,16 @@ WITH oldest_partition AS MATERIALIZED (
 		CASE
 		WHEN h.run_id IS NOT NULL OR r.inserted_at < o.since OR r.revision = 0 AND r.state = 'available'
 			THEN NULL
-		ELSE 'the journal has nothing of it'
+		ELSE 'the journal has no row of this run'
 		END AS nothing,
 		h.wrong,
 		CASE WHEN r.inserted_at >= o.since AND (h.begins_at > 0 OR h.begins_from <> 'available')
-			THEN 'the journal has not its beginning' END AS beginning,
+			THEN 'the first rows of this run are missing from the journal' END AS beginning,
 		CASE WHEN r.inserted_at >= o.since THEN u.step END AS step,
 		CASE
-		WHEN h.state <> r.state THEN format('the run is %s, and its journal ends with %s', r.state, h.state)
+		WHEN h.state <> r.state THEN format('the run is %s, but the journal says %s', r.state, h.state)
 		WHEN h.revision <> r.revision
-			THEN format('the run is at revision %s, and its journal ends with %s', r.revision, h.revision)
+			THEN format('the run is at revision %s, but the journal ends with %s', r.revision, h.revision)
 		END AS ending
 	FROM oldest_partition o
 	CROSS JOIN runs r
@@ -105,6 +113,11 @@ WITH oldest_partition AS MATERIALIZED (
 	LEFT JOIN steps s ON s.project_id = l.project_id AND s.run_id = l.run_id AND s.id = l.step_id
 	WHERE l.project_id = $1::uuid AND (r.id IS NULL OR l.step_id IS NOT NULL AND s.id IS NULL)
 	GROUP BY l.run_id
+), odd_line AS (
+	SELECT run_id AS id, format('%s of its log lines have an unknown level', count(*)) AS difference
+	FROM log_lines
+	WHERE project_id = $1::uuid AND level NOT IN ('debug', 'info', 'success', 'warn', 'error', 'always')
+	GROUP BY run_id
 ), finding AS MATERIALIZED (
 	SELECT id, concat_ws('; ', nothing, beginning, wrong, step, ending) AS difference
 	FROM checked
@@ -113,8 +126,11 @@ WITH oldest_partition AS MATERIALIZED (
 	SELECT * FROM stray_row
 	UNION ALL
 	SELECT * FROM stray_line
+	UNION ALL
+	SELECT * FROM odd_line
 )
-SELECT count(*), count(*) FILTER (WHERE uncovered), (SELECT count(*) FROM finding), NULL AS run_id, NULL AS difference
+SELECT count(*) AS runs, count(*) FILTER (WHERE uncovered) AS uncovered,
+	(SELECT count(*) FROM finding) AS differences, NULL AS run_id, NULL AS difference
 FROM checked
 UNION ALL (
 	SELECT NULL, NULL, NULL, id, difference FROM finding ORDER BY id LIMIT $2::int

@@ -33,7 +33,7 @@ CREATE TABLE workflows (
 	id uuid NOT NULL UNIQUE,
 	name text NOT NULL,
 	concurrency int CHECK (concurrency > 0),
-	lock_version int NOT NULL DEFAULT 0,
+	lock_version int NOT NULL DEFAULT 0 CHECK (lock_version >= 0),
 	snapshot_id uuid,
 	archived_at timestamptz,
 	inserted_at timestamptz NOT NULL DEFAULT now(),
@@ -138,8 +138,8 @@ CREATE INDEX work_orders_due ON work_orders (project_id, pruned, inserted_at) WH
 
 -- seq orders runs by insertion. claim_id: made at random with each claim, so that no other claim ever has it;
 -- NULL while the run is not claimed. A failover to a standby that lacks the last commits repeats epochs, and then
--- only the id tells the claims apart. unjoined_claims: the newest 16 of those that were given back before their
--- worker had joined, which is refused then. A worker whose claim ended otherwise may join, to learn that.
+-- only the id tells the claims apart. unjoined_claims: of the claims that were released before their worker joined,
+-- the newest 16. A worker that joins with one of them is refused; one whose claim ended otherwise gets an empty plan.
 -- started_by_step: a step:start overtook the run:start, which is still accepted. The worker's clock is in started_at
 -- and finished_at, the database's in the other times; there is no order between the two.
 CREATE TABLE runs (
@@ -335,26 +335,29 @@ BEGIN
 		AND l.id >= interlock_uuid_at(joined_at - interval '1 day'));
 END $$;
 
--- How often each run was sent what changed nothing: refused, repeated, too late. Of each kind the journal has the
--- first few, with what was sent; the rest is only counted here, or a worker could fill the disk with it. n: all of
--- them; revision, state, at: as of the last. code: '' if there is none.
+-- How many messages about a run changed nothing: refused, repeated, too late. The journal has the first few of each
+-- kind; the rest is only counted here, so that a worker cannot fill the disk. n counts all of them; revision, state
+-- and at are those of the last one; code is '' if there is none.
 CREATE TABLE journal_counts (
 	project_id uuid NOT NULL,
 	run_id uuid NOT NULL,
-	event text NOT NULL,
-	outcome text NOT NULL,
+	event text NOT NULL CHECK (event IN ('phx_join', 'run:start', 'run:complete', 'step:start',
+		'step:complete', 'disconnect')),
+	outcome text NOT NULL CHECK (outcome IN ('accepted', 'implicit', 'replayed', 'yielded', 'too_late',
+		'observed', 'refused', 'noted')),
 	code text NOT NULL,
-	n bigint NOT NULL DEFAULT 1,
+	n bigint NOT NULL DEFAULT 1 CHECK (n > 0),
 	revision int NOT NULL,
-	state text NOT NULL,
+	state text NOT NULL CHECK (state IN ('available', 'claimed', 'started', 'success', 'failed',
+		'crashed', 'cancelled', 'killed', 'exception', 'lost')),
 	at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	PRIMARY KEY (project_id, run_id, event, outcome, code)
 ) WITH (fillfactor = 50);
 
--- What waits to be claimed. The primary key is also the order in which the claim walks.
+-- The available runs. The primary key is the order in which they are claimed.
 --
 -- `waiting` and `in_flight` have few rows and many dead ones, which a claim has to step over. So they are
--- vacuumed by number and without pauses, always with their indexes (a vacuum leaves an index alone when fewer
+-- vacuumed after a fixed number of dead rows and without pauses, always with their indexes (a vacuum leaves an index alone when fewer
 -- than one page in fifty of the table has dead rows), and keep their empty pages, because giving them back takes
 -- a lock that every message would wait for. No foreign keys to runs: deleting a run would have to search them.
 CREATE TABLE waiting (
@@ -368,7 +371,7 @@ CREATE TABLE waiting (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, vacuum_index_cleanup = on);
 
--- What is claimed or started: counted for the limits, watched by the janitor.
+-- The runs that are claimed or started: counted for the limits, searched by the janitor.
 CREATE TABLE in_flight (
 	project_id uuid NOT NULL,
 	workflow_id uuid NOT NULL,
@@ -385,14 +388,14 @@ CREATE TABLE turns (
 
 CREATE SEQUENCE turn;
 
--- policy: a digest of the options that decide the race; two coordinators with different ones would
--- decide the same race differently. workers: who is connected there, a JSON array, as of seen_at.
+-- policy: a digest of the options that decide about late messages; two coordinators with different ones would
+-- decide differently about the same message. workers: those that are connected, a JSON array, as of seen_at.
 CREATE TABLE coordinators (
-	name text PRIMARY KEY,
-	policy text NOT NULL,
+	name text PRIMARY KEY CHECK (name <> ''),
+	policy text NOT NULL CHECK (policy <> ''),
 	started_at timestamptz NOT NULL,
 	seen_at timestamptz NOT NULL,
-	workers text NOT NULL
+	workers text NOT NULL CHECK (json_typeof(workers::json) = 'array')
 ) WITH (fillfactor = 50);
 
 -- Lost runs that do not save dataclips: their input is wiped once they can no longer be revived.
@@ -403,7 +406,7 @@ CREATE TABLE wipes (
 	FOREIGN KEY (project_id, run_id) REFERENCES runs
 );
 
--- A run becomes available by being inserted, by whatever session.
+-- A run that is inserted as available enters `waiting`, whichever session inserts it.
 CREATE FUNCTION runs_wait() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -434,8 +437,8 @@ CREATE FUNCTION interlock_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
 		FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- What the policy comes to for a message at that moment about a run lost at that time: beyond the window, `yield` is
--- `acknowledge`. The daemon's statements and `interlock policy --what-if` decide by it.
+-- The late policy that applies at that moment to a message about a run lost at that time: after the window, `yield`
+-- becomes `acknowledge`. The daemon's statements and `interlock policy --what-if` decide by it.
 CREATE FUNCTION interlock_late_policy(policy text, window_us bigint, lost_at timestamptz, moment timestamptz)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN policy = 'yield' AND window_us > 0
@@ -480,8 +483,8 @@ CREATE INDEX idempotency_keys_work_order ON idempotency_keys (work_order_id);
 -- A dataclip, a work order and a run of the workflow's newest snapshot, with the ids that are given. `input` and
 -- `request` are JSON already; `trigger` NULL: the workflow's first runnable trigger. An idempotency key, or a
 -- work order, that the trigger had before answers what it made then. A work order of the project that is another
--- trigger's is neither changed nor shown: both ids come back NULL. (Another project's is none of this one's:
--- the key of work_orders begins with the project.) If the workflow is archived, only run_id comes back NULL.
+-- trigger's is neither changed nor shown: both ids come back NULL. (The same id in another project is another work
+-- order: the key begins with the project.) If the workflow is archived, only run_id comes back NULL.
 CREATE FUNCTION interlock_make_work_order(
 	workflow uuid,
 	input text,
@@ -738,7 +741,8 @@ $$;
 -- one behind it finds none. Transactions are as large as `most` makes them.
 CREATE FUNCTION interlock_prune(project uuid, what text, keep interval, most int)
 RETURNS TABLE (name text, n bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	order_ids uuid[];
 	run_ids uuid[];
@@ -824,10 +828,12 @@ END $$;
 
 -- Deletes these work orders of a project with all that belongs to them, the journal too; the number of rows of each
 -- table comes back. The caller has locked them in this transaction by an earlier statement, so what is decided here
--- stays true. A work order with a run that is not over is left as it is.
+-- stays true. A work order with a run that is not over is left as it is. Without bitmaps, because those would read all
+-- of the project from an index whenever the statistics are older than its rows.
 CREATE FUNCTION interlock_delete_work_orders(project uuid, orders uuid[], OUT work_orders bigint, OUT runs bigint,
 	OUT steps bigint, OUT dataclips bigint, OUT log_lines bigint, OUT transitions bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o

@@ -1,2 +1,2 @@
--- Before a batch, now and then: the statements behind it are planned again, for the tables as they are now.
+-- At the end of a batch, now and then: the next one's statements are planned again, for the tables as they are then.
 DISCARD PLANS

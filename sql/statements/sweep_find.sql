@@ -8,12 +8,7 @@
 -- columns: project_id, work_order_id, id, state, worker_name, clock, overdue, action
 WITH setting AS MATERIALIZED (
 	SELECT clock_timestamp() + {{scalar ahead_ms bigint}} * interval '1 millisecond' AS at,
-		{{scalar join_timeout_ms bigint}} * interval '1 millisecond' AS join_timeout,
-		string_to_array({{scalar clocks text}}, ' ') AS clocks,
-		{{scalar after_claim text}} AS after_claim,
-		{{scalar max_requeues int}} AS max_requeues,
-		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at,
-		{{scalar jump_us bigint}} * interval '1 microsecond' AS jump
+		{{include sweep_parameters}}
 )
 SELECT r.project_id, r.work_order_id, r.id, r.state, r.worker_name, due.clock,
 	extract(epoch FROM clock_timestamp() - due.since) AS overdue, due.action

@@ -6,12 +6,7 @@
 -- columns: id, state, worker_name, clock, overdue, action, silent
 WITH setting AS MATERIALIZED (
 	SELECT to_timestamp({{scalar at_us bigint}} / 1000000.0) AS at,
-		{{scalar join_timeout_ms bigint}} * interval '1 millisecond' AS join_timeout,
-		string_to_array({{scalar clocks text}}, ' ') AS clocks,
-		{{scalar after_claim text}} AS after_claim,
-		{{scalar max_requeues int}} AS max_requeues,
-		to_timestamp({{scalar clock_stepped_us bigint}} / 1000000.0) AS clock_stepped_at,
-		{{scalar jump_us bigint}} * interval '1 microsecond' AS jump
+		{{include sweep_parameters}}
 ), decided AS MATERIALIZED (
 	SELECT r.project_id, r.id, r.seq, r.state, r.worker_name, r.claim_epoch, r.active_at, r.deadline_at,
 		r.lease_expires_at, due.action, due.clock,

@@ -92,7 +92,7 @@ static bool decide_one(struct decision *d, const char *run)
 static bool decide_all(struct decision *d, const PGresult *runs)
 {
 	for (int i = 0; i < PQntuples(runs); i++)
-		if (!decide(d, PQgetvalue(runs, i, 0), PQgetvalue(runs, i, 1)))
+		if (!decide(d, cli_value(runs, i, "project_id"), cli_value(runs, i, "id")))
 			return false;
 	printf("%d late results %s, %d not\n", d->done, d->accept ? "accepted" : "discarded",
 		d->undone);

@@ -91,7 +91,7 @@ static bool cancel(PGconn *db, const char *project, const PGresult *rows, int64_
 		PGresult *res = cli_query(db, stmt_get("cancel")->sql, 2, run);
 
 		ok = res;
-		*cancelled += res && PQgetvalue(res, 0, 1)[0] == 't';
+		*cancelled += res && *cli_value(res, 0, "cancelled") == 't';
 		PQclear(res);
 	}
 	ok = ok && ask(db, "settle", 2, locked) && cli_change(db, "COMMIT", 0, NULL) >= 0;

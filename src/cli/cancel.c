@@ -17,10 +17,10 @@ static int run_cancel(const struct cli *cli)
 	if (db && (project = cli_project_of(db, run)) != NULL)
 		res = cli_change_run(
 			db, "cancel", true, project, run, 2, (const char *const[]){ project, run });
-	bool ok = res && PQgetvalue(res, 0, 1)[0] == 't';
+	bool ok = res && *cli_value(res, 0, "cancelled") == 't';
 	if (res && !ok)
 		cli_error("run %s is %s: only an available run can be cancelled", run,
-			PQgetvalue(res, 0, 0));
+			cli_value(res, 0, "state"));
 	PQclear(res);
 	PQfinish(db);
 	free(project);

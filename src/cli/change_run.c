@@ -16,7 +16,8 @@ static char *order_of(PGconn *db, const char *project, const char *run)
 	PGresult *res = cli_query(db,
 		"SELECT '{' || work_order_id || '}' FROM runs WHERE project_id = $1 AND id = $2", 2,
 		values);
-	char *order = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
+	const char *found = res ? cli_single(res) : NULL;
+	char *order = found ? xstrdup(found) : NULL;
 
 	PQclear(res);
 	return order;

@@ -81,12 +81,14 @@ static void run_statement(struct check_run *d)
 			sql = sql_checks[i].text;
 	if (!sql)
 		fatalx("sql/checks has no %s.sql", d->check->name);
-	PGresult *res = cli_ask(d->db, sql, 0, NULL, &why);
+	char *named = xasprintf("SELECT * FROM (%s) c(result, finding, advice)", sql);
+	PGresult *res = cli_ask(d->db, named, 0, NULL, &why);
+	free(named);
 	if (!res)
 		check_report(d, CHECK_FAIL, NULL, "cannot be queried: %s", why.p);
 	for (int i = 0; res && i < PQntuples(res); i++)
-		check_report(d, result_of(PQgetvalue(res, i, 0)), PQgetvalue(res, i, 2), "%s",
-			PQgetvalue(res, i, 1));
+		check_report(d, result_of(cli_value(res, i, "result")), cli_value(res, i, "advice"),
+			"%s", cli_value(res, i, "finding"));
 	PQclear(res);
 	buf_free(&why);
 }

@@ -66,7 +66,7 @@ void check_clock(struct check_run *d)
 	struct buf why = { 0 };
 	int64_t before = now_us();
 	PGresult *res = cli_ask(d->db, stmt_get("db_clock")->sql, 0, NULL, &why);
-	int64_t after = now_us(), theirs = res ? atoll(PQgetvalue(res, 0, 0)) : 0;
+	int64_t after = now_us(), theirs = res ? atoll(cli_single(res)) : 0;
 	int64_t ahead = theirs > after ? theirs - after : theirs < before ? theirs - before : 0;
 	int64_t ms = llabs(ahead) / 1000;
 
@@ -92,15 +92,15 @@ void check_credentials(struct check_run *d)
 
 	snprintf(limit, sizeof(limit), "%d", SAMPLE);
 	PGresult *res = keys ? cli_ask(d->db,
-				       "SELECT id, encode(body, 'hex') FROM credentials "
+				       "SELECT id, encode(body, 'hex') AS body FROM credentials "
 				       "ORDER BY updated_at DESC LIMIT $1::int",
 				       1, (const char *[]){ limit }, &why)
 			     : NULL;
 	for (int i = 0; res && i < PQntuples(res); i++) {
 		struct buf sealed = { 0 }, plain = { 0 };
 
-		buf_add_hex(&sealed, slice_of(PQgetvalue(res, i, 1)));
-		count[keyring_open(keys, slice_of(PQgetvalue(res, i, 0)),
+		buf_add_hex(&sealed, slice_of(cli_value(res, i, "body")));
+		count[keyring_open(keys, slice_of(cli_value(res, i, "id")),
 			(struct slice){ sealed.p, sealed.n }, &plain)]++;
 		if (plain.p != NULL)
 			explicit_bzero(plain.p, plain.cap);

@@ -139,6 +139,11 @@ PGresult *cli_ask(PGconn *db, const char *sql, int n, const char *const *values,
 PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));
 
+/* The text in the column of that name, "" for NULL; fatal() if the result has no such column. */
+const char *cli_value(const PGresult *res, int row, const char *column);
+/* The text of a result that is one column, in its first row; NULL if there is no row. */
+const char *cli_single(const PGresult *res);
+
 /* As cli_query; the number of rows that were changed, -1 if it fails. */
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 	__attribute__((warn_unused_result));

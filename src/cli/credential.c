@@ -31,7 +31,7 @@ static bool is_same(
 
 	if (PQntuples(row) == 0)
 		return false;
-	buf_add_hex(&sealed, slice_of(PQgetvalue(row, 0, 0)));
+	buf_add_hex(&sealed, slice_of(cli_single(row)));
 	bool same = keyring_open(keys, id, (struct slice){ sealed.p, sealed.n }, &plain) ==
 			    KEYRING_PRIMARY &&
 		    slice_eq(body, (struct slice){ plain.p, plain.n });
@@ -49,7 +49,7 @@ static bool keep_credential(struct import *im, const json_t *credential)
 
 	if (found)
 		buf_addf(&im->done, "credential %s %s\n", id,
-			PQgetvalue(res, 0, 0)[0] == '1' ? "stored" : "unchanged");
+			*cli_single(res) == '1' ? "stored" : "unchanged");
 	else if (res)
 		cli_error("credential %s (%s) has no body, and none is stored: give it one, or "
 			  "export with --with-credentials",

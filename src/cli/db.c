@@ -74,6 +74,22 @@ PGresult *cli_query(PGconn *db, const char *sql, int n, const char *const *value
 	return res;
 }
 
+const char *cli_value(const PGresult *res, int row, const char *column)
+{
+	int i = PQfnumber(res, column);
+
+	if (i < 0)
+		fatalx("sql: a result has no column %s", column);
+	return PQgetvalue(res, row, i);
+}
+
+const char *cli_single(const PGresult *res)
+{
+	if (PQnfields(res) != 1)
+		fatalx("sql: a result has %d columns instead of one", PQnfields(res));
+	return PQntuples(res) > 0 ? PQgetvalue(res, 0, 0) : NULL;
+}
+
 int cli_change(PGconn *db, const char *sql, int n, const char *const *values)
 {
 	PGresult *res = cli_query(db, sql, n, values);
@@ -128,9 +144,10 @@ char *cli_project_of(PGconn *db, const char *run)
 	PGresult *res = cli_query(db,
 		"SELECT p.id FROM projects p JOIN runs r ON r.project_id = p.id AND r.id = $1", 1,
 		&run);
-	char *project = res && PQntuples(res) > 0 ? xstrdup(PQgetvalue(res, 0, 0)) : NULL;
+	const char *found = res ? cli_single(res) : NULL;
+	char *project = found ? xstrdup(found) : NULL;
 
-	if (res && !project)
+	if (res && !found)
 		cli_error("no run %s", run);
 	PQclear(res);
 	return project;
@@ -146,7 +163,7 @@ char *cli_workflow(PGconn *db, const char *text)
 	PGresult *res = cli_query(db, "SELECT id FROM workflows WHERE name = $1", 1, &text);
 	int n = res ? PQntuples(res) : -1;
 	if (n == 1)
-		found = xstrdup(PQgetvalue(res, 0, 0));
+		found = xstrdup(cli_single(res));
 	else if (n == 0)
 		cli_error("no workflow has the name \"%s\"", text);
 	else if (n > 1)
@@ -276,7 +293,7 @@ bool cli_show(PGconn *db, const char *query, bool one, bool json, int n, const c
 
 	free(sql);
 	if (res && json)
-		fputs(PQgetvalue(res, 0, 0), stdout);
+		fputs(cli_single(res), stdout);
 	else if (res && one)
 		cli_record(res);
 	else if (res)

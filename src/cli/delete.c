@@ -73,8 +73,8 @@ static bool measure(struct deletion *d)
 	PGresult *res = cli_query(d->db, cli_sql("delete_size"), 2, values);
 
 	if (res) {
-		d->orders = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-		d->in_flight = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+		d->orders = strtoll(cli_value(res, 0, "work_orders"), NULL, 10);
+		d->in_flight = strtoll(cli_value(res, 0, "in_flight"), NULL, 10);
 	}
 	PQclear(res);
 	return res;
@@ -114,7 +114,7 @@ static bool delete_orders(struct deletion *d, const PGresult *orders)
 	struct buf ids = { 0 };
 
 	for (int i = 0; i < PQntuples(orders); i++)
-		buf_addf(&ids, "%c%s", i > 0 ? ',' : '{', PQgetvalue(orders, i, 0));
+		buf_addf(&ids, "%c%s", i > 0 ? ',' : '{', cli_value(orders, i, "id"));
 	buf_addc(&ids, '}');
 	const char *values[] = { d->project, ids.p };
 	PGresult *res = cli_query(
@@ -142,7 +142,7 @@ static bool delete_batches(struct deletion *d)
 		more = orders && PQntuples(orders) > 0;
 		if (more) {
 			snprintf(last, sizeof(last), "%s",
-				PQgetvalue(orders, PQntuples(orders) - 1, 0));
+				cli_value(orders, PQntuples(orders) - 1, "id"));
 			seen += PQntuples(orders);
 		}
 		ok = orders &&

@@ -13,10 +13,10 @@ enum { CHUNK = 1000, MAX_COUNT = 10000000 };
 static void print_created(const PGresult *rows, bool header, bool json)
 {
 	if (header && !json)
-		printf("%-36s  %s\n", PQfname(rows, 0), PQfname(rows, 1));
+		printf("%-36s  %s\n", "work_order_id", "run_id");
 	for (int i = 0; i < PQntuples(rows); i++)
 		printf(json ? "{\"work_order_id\":\"%s\",\"run_id\":\"%s\"}\n" : "%s  %s\n",
-			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+			cli_value(rows, i, "work_order_id"), cli_value(rows, i, "run_id"));
 }
 
 static bool read_input(const struct cli *cli, struct buf *input)

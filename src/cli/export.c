@@ -36,11 +36,11 @@ static bool add_credentials(
 
 	buf_adds(out, ",\n  \"credentials\": [");
 	for (int i = 0; ok && i < PQntuples(rows); i++) {
-		const char *id = PQgetvalue(rows, i, 0), *name = PQgetvalue(rows, i, 1);
+		const char *id = cli_value(rows, i, "id"), *name = cli_value(rows, i, "name");
 
 		buf_addf(out, "%s\n    {\"id\": \"%s\", \"name\": ", i > 0 ? "," : "", id);
 		buf_add_json(out, slice_of(name));
-		ok = !keys || add_body(keys, id, name, PQgetvalue(rows, i, 2), out);
+		ok = !keys || add_body(keys, id, name, cli_value(rows, i, "body"), out);
 		buf_addc(out, '}');
 	}
 	buf_addf(out, "%s]\n}\n", ok && PQntuples(rows) > 0 ? "\n  " : "");
@@ -57,7 +57,7 @@ static bool add_project(PGconn *db, const char *project, struct buf *out)
 
 	if (res && !found)
 		cli_error("no project %s", project);
-	json_t *root = found ? json_loads(PQgetvalue(res, 0, 0), 0, &e) : NULL;
+	json_t *root = found ? json_loads(cli_single(res), 0, &e) : NULL;
 	if (found && !root)
 		cli_error("project %s: %s", project, e.text);
 	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;

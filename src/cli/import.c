@@ -24,7 +24,7 @@ static const char conflicts[] =
 	"	CROSS JOIN json_array_elements(w.v->'triggers') WITH ORDINALITY t(v, i)), "
 	"j AS (SELECT w.i AS w, j.i - 1 AS i, j.v->>'credential_id' AS credential FROM w "
 	"	CROSS JOIN json_array_elements(w.v->'jobs') WITH ORDINALITY j(v, i)) "
-	"SELECT format('workflows[%s].id: belongs to another project', w.i) "
+	"SELECT format('workflows[%s].id: belongs to another project', w.i) AS conflict "
 	"FROM w JOIN workflows f ON f.id = (w.v->>'id')::uuid AND f.project_id <> $1::uuid "
 	"UNION ALL "
 	"SELECT format('workflows[%s].triggers[%s].id: belongs to another workflow', t.w, t.i) "
@@ -169,7 +169,7 @@ static bool report_conflicts(const struct import *im)
 	PGresult *res = cli_query(im->db, conflicts, 3, values);
 	int found = res ? PQntuples(res) : 1;
 	for (int i = 0; res && i < found; i++)
-		cli_error("%s", PQgetvalue(res, i, 0));
+		cli_error("%s", cli_value(res, i, "conflict"));
 	PQclear(res);
 	free(workflows);
 	buf_free(&ids);
@@ -188,7 +188,7 @@ static int store_triggers(struct import *im, json_t *workflow)
 	char *triggers = dump(workflow, "triggers");
 	const char *values[] = { im->id, field_text(workflow, "id"), triggers };
 	PGresult *res = cli_query(im->db, put_triggers, 3, values);
-	int changed = res ? atoi(PQgetvalue(res, 0, 0)) : -1;
+	int changed = res ? atoi(cli_single(res)) : -1;
 	PQclear(res);
 	free(triggers);
 	return changed;
@@ -209,7 +209,7 @@ static bool store_workflow(struct import *im, json_t *workflow)
 		snapshot = cli_query(im->db, put_snapshot, 4, values);
 	if (snapshot && PQntuples(snapshot) == 1)
 		buf_addf(&im->done, "workflow %s stored as version %s\n", values[1],
-			PQgetvalue(snapshot, 0, 0));
+			cli_single(snapshot));
 	else
 		buf_addf(&im->done, "workflow %s %s\n", values[1],
 			row + triggers ? "stored" : "unchanged");
@@ -249,7 +249,7 @@ static bool confirm_prune(const struct cli *cli, const struct import *im, PGresu
 
 	for (int i = 0; i < n; i++)
 		printf("workflow %s (%s) is not in the file: will be archived\n",
-			PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+			cli_value(rows, i, "id"), cli_value(rows, i, "name"));
 	free(workflows);
 	*absent = rows;
 	return rows &&
@@ -263,7 +263,7 @@ static bool archive(struct import *im, const PGresult *absent)
 	bool ok = true;
 
 	for (int i = 0; ok && i < PQntuples(absent); i++) {
-		const char *id = PQgetvalue(absent, i, 0);
+		const char *id = cli_value(absent, i, "id");
 		int64_t cancelled = 0;
 
 		ok = archive_workflow(im->db, im->id, id, &cancelled);

@@ -23,7 +23,8 @@ static PGresult *query(PGconn *db, const struct filter *w, const char *project, 
 	char back[24], limit[12];
 	const char *rows = cli_sql("journal"), *const values[] = { project, w->run, w->outcome,
 		since != 0 ? back : NULL, limit, w->message ? "t" : "f" };
-	char *sql = w->json ? xasprintf("SELECT row_to_json(t) FROM (%s) t", rows) : xstrdup(rows);
+	char *sql = w->json ? xasprintf("SELECT row_to_json(t) AS json FROM (%s) t", rows)
+			    : xstrdup(rows);
 
 	snprintf(back, sizeof(back), "%jd", (intmax_t)since);
 	snprintf(limit, sizeof(limit), "%d", w->limit);
@@ -59,7 +60,7 @@ static bool show(PGconn *db, const struct filter *w)
 		res = query_backwards(db, w);
 	if (res && w->json)
 		for (int i = 0; i < PQntuples(res); i++)
-			puts(PQgetvalue(res, i, 0));
+			puts(cli_value(res, i, "json"));
 	else if (res)
 		cli_table(res);
 	PQclear(res);

@@ -205,14 +205,17 @@ static bool plot_lateness(const struct policy *p)
 	PGresult *rows = cli_query(p->db, cli_sql("policy_lateness"), 2, values);
 	int most = 1;
 
-	for (int i = 0; rows && i < PQntuples(rows); i++)
-		most = atoi(PQgetvalue(rows, i, 1)) > most ? atoi(PQgetvalue(rows, i, 1)) : most;
+	for (int i = 0; rows && i < PQntuples(rows); i++) {
+		int n = atoi(cli_value(rows, i, "n"));
+
+		most = n > most ? n : most;
+	}
 	if (rows)
 		puts("\nHow long after the loss the results came:\n");
 	for (int i = 0; rows && i < PQntuples(rows); i++) {
-		int n = atoi(PQgetvalue(rows, i, 1)), bar = (int)((int64_t)n * BAR / most);
+		int n = atoi(cli_value(rows, i, "n")), bar = (int)((int64_t)n * BAR / most);
 
-		printf("%-10s%6d  ", PQgetvalue(rows, i, 0), n);
+		printf("%-10s%6d  ", cli_value(rows, i, "label"), n);
 		for (int k = 0; k < bar + (n > 0 && bar == 0); k++)
 			putchar('#');
 		putchar('\n');
@@ -246,7 +249,7 @@ static bool show_what_if(const struct policy *p, const struct question *q)
 	PGresult *res = cli_query(p->db, summary, PARAMS, q->values);
 
 	if (res) {
-		cli_paragraph(PQgetvalue(res, 0, 0), 0);
+		cli_paragraph(cli_single(res), 0);
 		putchar('\n');
 	}
 	bool ok =

@@ -16,9 +16,6 @@
 /* The comment on a partition that is being dropped. */
 static const char mark[] = "interlock prune: to be dropped";
 
-/* The columns of prune_find.sql. */
-enum { COL_PARTITION, COL_SINCE, COL_UNTIL, COL_SIZE, COL_HOW };
-
 /* In each the partition, and then perhaps the mark. */
 static const struct {
 	const char *how, *first, *then;
@@ -80,12 +77,12 @@ static bool prune(PGconn *db, int64_t keep, int64_t wait)
 		more = res && PQntuples(res) > 0;
 		ok = res;
 		if (more) {
-			const char *partition = PQgetvalue(res, 0, COL_PARTITION),
-				   *how = PQgetvalue(res, 0, COL_HOW);
+			const char *partition = cli_value(res, 0, "partition"),
+				   *how = cli_value(res, 0, "how");
 			enum outcome outcome = take_step(db, how, partition);
 
 			if (outcome == DONE && strcmp(how, "drop") == 0)
-				printf("dropped %s, %s\n", partition, PQgetvalue(res, 0, COL_SIZE));
+				printf("dropped %s, %s\n", partition, cli_value(res, 0, "size"));
 			ok = outcome == DONE || (outcome == IN_USE && mono_ms() < end);
 			if (outcome == IN_USE && !ok)
 				cli_error("%s is in use; the next prune will continue with it",
@@ -165,7 +162,7 @@ static int64_t prune_one(PGconn *db, const char *const values[3], bool hurry)
 			return -1;
 		}
 		/* The last row counts the work orders. */
-		batch = strtoll(PQgetvalue(res, rows - 1, 1), NULL, 10);
+		batch = strtoll(cli_value(res, rows - 1, "n"), NULL, 10);
 		orders += batch;
 		PQclear(res);
 		if (!hurry)
@@ -180,8 +177,8 @@ static bool prune_rows(PGconn *db, const struct conf *conf, bool hurry)
 	bool ok = due;
 
 	for (int i = 0; ok && i < PQntuples(due); i++) {
-		const char *values[] = { PQgetvalue(due, i, 0), PQgetvalue(due, i, 1),
-			PQgetvalue(due, i, 2) };
+		const char *values[] = { cli_value(due, i, "project_id"), cli_value(due, i, "what"),
+			cli_value(due, i, "keep_ms") };
 		int64_t orders = prune_one(db, values, hurry);
 
 		ok = orders >= 0;
@@ -208,7 +205,7 @@ static bool drop_log_partitions(PGconn *db, const struct conf *conf)
 		ok = res;
 		more = res && !PQgetisnull(res, 0, 0);
 		if (more)
-			printf("dropped %s\n", PQgetvalue(res, 0, 0));
+			printf("dropped %s\n", cli_value(res, 0, "dropped"));
 		PQclear(res);
 	}
 	return ok;

@@ -11,7 +11,7 @@
 enum { BATCH = 100 };
 
 /* The next batch after ($1, $2). The lock keeps an import from being overwritten. */
-static const char next[] = "SELECT project_id, id, encode(body, 'hex') FROM credentials "
+static const char next[] = "SELECT project_id, id, encode(body, 'hex') AS body FROM credentials "
 			   "WHERE (project_id, id) > ($1::uuid, $2::uuid) "
 			   "ORDER BY project_id, id LIMIT $3::int FOR NO KEY UPDATE";
 
@@ -77,9 +77,9 @@ static int batch(struct rekey *r)
 	PGresult *res = cli_query(r->db, next, 3, (const char *[]){ r->project, r->id, limit });
 	ok = res != NULL;
 	for (n = 0; ok && n < PQntuples(res); n++) {
-		snprintf(r->project, sizeof(r->project), "%s", PQgetvalue(res, n, 0));
-		snprintf(r->id, sizeof(r->id), "%s", PQgetvalue(res, n, 1));
-		ok = one(r, PQgetvalue(res, n, 2));
+		snprintf(r->project, sizeof(r->project), "%s", cli_value(res, n, "project_id"));
+		snprintf(r->id, sizeof(r->id), "%s", cli_value(res, n, "id"));
+		ok = one(r, cli_value(res, n, "body"));
 	}
 	PQclear(res);
 	return ok && cli_change(r->db, "COMMIT", 0, NULL) >= 0 ? n : -1;
@@ -88,7 +88,7 @@ static int batch(struct rekey *r)
 static bool rekey(struct rekey *r)
 {
 	PGresult *res = cli_query(r->db, "SELECT count(*) FROM credentials", 0, NULL);
-	long total = res ? atol(PQgetvalue(res, 0, 0)) : -1;
+	long total = res ? atol(cli_single(res)) : -1;
 	int n = total < 0 ? -1 : 0;
 
 	PQclear(res);

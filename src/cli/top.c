@@ -151,13 +151,13 @@ static void print_section(
 {
 	if (t->json) {
 		fprintf(out, ",\"%s\":", s->name);
-		for (const char *c = PQgetvalue(res, 0, 0); *c != '\0'; c++)
+		for (const char *c = cli_single(res); *c != '\0'; c++)
 			if (*c != '\n') /* the server breaks lines between rows */
 				fputc(*c, out);
 		return;
 	}
 	if (s->title == NULL) {
-		fprintf(out, "%s%s transitions/s%s\n", cli_colour(CLI_BOLD), PQgetvalue(res, 0, 0),
+		fprintf(out, "%s%s transitions/s%s\n", cli_colour(CLI_BOLD), cli_single(res),
 			cli_colour(CLI_PLAIN));
 		return;
 	}

@@ -6,9 +6,6 @@
 
 #include <stdlib.h>
 
-/* The columns of verify.sql. The first row has the counts. */
-enum { COL_RUNS, COL_UNCOVERED, COL_DIFFERENCES, COL_RUN, COL_WHAT };
-
 struct verify {
 	PGconn *db;
 	bool json;
@@ -16,9 +13,10 @@ struct verify {
 	int64_t runs, uncovered, differences;
 };
 
-static int64_t count(const PGresult *res, int col)
+/* The first row of verify.sql has the counts. */
+static int64_t count(const PGresult *res, const char *column)
 {
-	return strtoll(PQgetvalue(res, 0, col), NULL, 10);
+	return strtoll(cli_value(res, 0, column), NULL, 10);
 }
 
 static void show(const struct verify *v, const char *project, const char *run, const char *what)
@@ -39,11 +37,11 @@ static bool verify_project(struct verify *v, const char *project)
 		cli_query(v->db, cli_sql("verify"), 2, (const char *const[]){ project, limit });
 	if (!res)
 		return false;
-	v->runs += count(res, COL_RUNS);
-	v->uncovered += count(res, COL_UNCOVERED);
-	v->differences += count(res, COL_DIFFERENCES);
+	v->runs += count(res, "runs");
+	v->uncovered += count(res, "uncovered");
+	v->differences += count(res, "differences");
 	for (int i = 1; i < PQntuples(res); i++, v->left--)
-		show(v, project, PQgetvalue(res, i, COL_RUN), PQgetvalue(res, i, COL_WHAT));
+		show(v, project, cli_value(res, i, "run_id"), cli_value(res, i, "difference"));
 	PQclear(res);
 	return true;
 }
@@ -60,7 +58,7 @@ static bool verify_all(struct verify *v, const char *project)
 	}
 	for (int i = 0; ok && i < n; i++) {
 		cli_progress("projects", i, n);
-		ok = verify_project(v, PQgetvalue(res, i, 0));
+		ok = verify_project(v, cli_value(res, i, "id"));
 	}
 	if (ok)
 		cli_progress("projects", n, n);

@@ -20,8 +20,8 @@ enum { WHAT_COLUMN = 21 };
 static void print_timeline(const PGresult *rows)
 {
 	for (int i = 0; i < PQntuples(rows); i++) {
-		printf("%-*.19s", WHAT_COLUMN, PQgetvalue(rows, i, 0)); /* to the second */
-		cli_paragraph(PQgetvalue(rows, i, 2), WHAT_COLUMN);
+		printf("%-*.19s", WHAT_COLUMN, cli_value(rows, i, "at")); /* to the second */
+		cli_paragraph(cli_value(rows, i, "what"), WHAT_COLUMN);
 	}
 }
 
@@ -30,9 +30,9 @@ static void print_next(const PGresult *rows)
 	if (PQntuples(rows) > 0)
 		puts("\nWhat can be done:");
 	for (int i = 0; i < PQntuples(rows); i++) {
-		printf("  %s%s%s\n    ", cli_colour(CLI_BOLD), PQgetvalue(rows, i, 0),
+		printf("  %s%s%s\n    ", cli_colour(CLI_BOLD), cli_value(rows, i, "command"),
 			cli_colour(CLI_PLAIN));
-		cli_paragraph(PQgetvalue(rows, i, 1), 4);
+		cli_paragraph(cli_value(rows, i, "effect"), 4);
 	}
 }
 
@@ -41,7 +41,7 @@ bool cli_explain(PGconn *db, const char *const *values)
 	PGresult *why = cli_query(db, cli_sql("why"), 2, values);
 
 	if (why)
-		cli_paragraph(PQgetvalue(why, 0, PQfnumber(why, "why")), 0);
+		cli_paragraph(cli_value(why, 0, "why"), 0);
 	PQclear(why);
 	return why;
 }

@@ -182,6 +182,15 @@ bool batch_is_up(const struct batch *b)
 	return batch_up_since(b) != 0;
 }
 
+size_t batch_buffered(const struct batch *b)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < b->nlanes; i++)
+		n += lane_buffered(b->lanes[i]);
+	return n;
+}
+
 bool batch_is_resending(const struct batch *b)
 {
 	for (int i = 0; i < b->nlanes; i++)

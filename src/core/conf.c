@@ -159,7 +159,7 @@ const struct option conf_options[] = {
 	{ .section = "limits", .name = "max_http_connections_per_address", .type = OPTION_NUMBER,
 	  .reload = true, .def = "200", .min = "1", .max = "100000",
 	  .field = offsetof(struct conf, max_http_connections_per_address),
-	  .doc = "The same for one client address; trusted_proxies are not limited." },
+	  .doc = "The same for one client address, for those silent for 2s; trusted_proxies are not limited." },
 	{ .section = "limits", .name = "memory", .type = OPTION_SIZE,
 	  .def = "512MiB", .min = "1MiB", .max = "1024GiB", .field = offsetof(struct conf, memory),
 	  .doc = "Memory for messages under way; when full, sockets are paused (webhooks: a quarter)." },

@@ -136,10 +136,25 @@ bool fsm_is_outcome(const char *verdict)
 	return false;
 }
 
+static void add_words(struct buf *out, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		buf_addf(out, "%s'%s'", i > 0 ? ", " : "", words[i]);
+}
+
 void fsm_sql_outcomes(struct buf *out)
 {
-	for (size_t i = 0; i < countof(outcomes); i++)
-		buf_addf(out, "%s'%s'", i > 0 ? ", " : "", outcomes[i]);
+	add_words(out, outcomes, countof(outcomes));
+}
+
+void fsm_sql_states(struct buf *out)
+{
+	add_words(out, state_names, countof(state_names));
+}
+
+void fsm_sql_events(struct buf *out)
+{
+	add_words(out, event_names, countof(event_names));
 }
 
 bool fsm_sql_from(const char *event, struct buf *out)

@@ -16,6 +16,8 @@ enum {
 	/* Times that a message is sent again after a deadlock, a serialization failure, a vanished
 	 * reference, or the loss of a connection. */
 	RETRIES = 5,
+	/* Bytes of its buffers for which a connection is exchanged for a new one. */
+	BUFFERED_MAX = 8 * 1024 * 1024,
 	/* Milliseconds after which the server cancels a statement of a writer. Those messages that
 	 * may be the reason go on at the slow lane, where a statement may take this part of the
 	 * queue_timeout, and at least twice as long: which of them hangs is found out by sending
@@ -150,7 +152,7 @@ void lane_send(struct lane *lane)
 	const struct batch_item *oldest = TAILQ_FIRST(&lane->queue);
 	int64_t since;
 
-	if (lane->pipeline.nitems > 0 || oldest == NULL || lane->stopped || !db_is_up(lane->db))
+	if (lane->pipeline.nitems > 0 || oldest == NULL || lane->stopped || !db_is_ready(lane->db))
 		return;
 	since = oldest->queued_at;
 	if (!pipeline_fill(&lane->pipeline, &lane->queue))
@@ -253,6 +255,8 @@ static void deliver(struct lane *lane)
 				.status = BATCH_DONE, .res = group->res, .first = row
 			};
 
+			if (lane->config.kind == LANE_BODY)
+				r.alone = &group->res;
 			ord += item->rows;
 			while (row < rows && atoi(PQgetvalue(group->res, row, 0)) <= ord)
 				row++;
@@ -383,6 +387,7 @@ static void on_result(struct db *db, void *arg, PGresult *res)
 		snprintf(lane->error.message, sizeof(lane->error.message), "%s",
 			message ? message : "");
 	}
+	pipeline_received(&lane->pipeline, res);
 	if (g >= 0 && g < lane->pipeline.ngroups)
 		lane->pipeline.groups[g].res = res;
 	else
@@ -419,6 +424,8 @@ static void on_synced(struct db *db, void *arg)
 		adapt(lane, took);
 		deliver(lane);
 	}
+	if (lane_buffered(lane) > BUFFERED_MAX)
+		db_renew(lane->db);
 	lane_send(lane);
 }
 
@@ -428,6 +435,7 @@ static void on_up(struct db *db, void *arg)
 
 	(void)db;
 	lane->pipeline.plan_lifetime = lane->pipeline.plan_messages_left = PIPELINE_PLANS_MIN;
+	pipeline_connected(&lane->pipeline);
 	lane->config.state_changed(lane->config.arg, "");
 	lane_send(lane);
 }
@@ -541,6 +549,11 @@ void lane_check_timeouts(struct lane *lane)
 int64_t lane_up_since(const struct lane *lane)
 {
 	return db_up_since(lane->db);
+}
+
+size_t lane_buffered(const struct lane *lane)
+{
+	return pipeline_buffered(&lane->pipeline);
 }
 
 static bool any_resent(const struct batch_queue *queue)

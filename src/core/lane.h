@@ -45,6 +45,8 @@ void lane_check_timeouts(struct lane *lane);
 
 /* Since when the connection has been up, mono_ms(); 0 while it is down. */
 int64_t lane_up_since(const struct lane *lane);
+/* Bytes of its connection's buffers, beyond what they begin with. */
+size_t lane_buffered(const struct lane *lane);
 /* Are messages that were in flight when the connection was lost still to be applied? */
 bool lane_is_resending(const struct lane *lane);
 

@@ -5,16 +5,20 @@
  */
 #include "core/memory.h"
 
+#include "core/batch.h"
+#include "core/plan_cache.h"
 #include "lib/metrics.h"
 
 struct memory {
 	const struct conf *conf;
 	const struct ws *ws;
+	const struct batch *batch;
 	size_t uses[MEMORY_USES];
+	TAILQ_HEAD(, memory_wait) waiting;
 	bool full;
 	void (*changed)(void *arg);
 	void *arg;
-	struct series *buffered;
+	struct series *buffered, *db_buffers;
 };
 
 struct memory *memory_new(const struct conf *conf)
@@ -23,12 +27,19 @@ struct memory *memory_new(const struct conf *conf)
 
 	memory->conf = conf;
 	memory->buffered = metrics_series(METRIC_BUFFERED_BYTES, NULL);
+	memory->db_buffers = metrics_series(METRIC_DB_BUFFER_BYTES, NULL);
+	TAILQ_INIT(&memory->waiting);
 	return memory;
 }
 
 void memory_watch_sockets(struct memory *memory, const struct ws *ws)
 {
 	memory->ws = ws;
+}
+
+void memory_watch_batch(struct memory *memory, const struct batch *batch)
+{
+	memory->batch = batch;
 }
 
 void memory_on_change(struct memory *memory, void (*changed)(void *arg), void *arg)
@@ -43,12 +54,24 @@ static size_t held_by_bodies(const struct memory *memory)
 	return memory->uses[MEMORY_BODIES] + 2 * ws_buffered(memory->ws).bodies;
 }
 
-static size_t in_use(const struct memory *memory)
+/* What goes by itself, when it is answered and written. */
+static size_t under_way(const struct memory *memory)
 {
 	struct ws_buffered ws = ws_buffered(memory->ws);
 
-	return memory->uses[MEMORY_MESSAGES] + memory->uses[MEMORY_REPLIES] + 2 * ws.incoming +
-	       ws.queued + ws.requests + held_by_bodies(memory);
+	return memory->uses[MEMORY_MESSAGES] + 2 * ws.incoming + ws.queued + ws.requests +
+	       held_by_bodies(memory);
+}
+
+static size_t db_buffers(const struct memory *memory)
+{
+	return memory->batch != NULL ? batch_buffered(memory->batch) : 0;
+}
+
+static size_t in_use(const struct memory *memory)
+{
+	return under_way(memory) + memory->uses[MEMORY_REPLIES] + plan_cache_bytes() +
+	       db_buffers(memory);
 }
 
 static size_t limit_of(const struct memory *memory)
@@ -56,14 +79,39 @@ static size_t limit_of(const struct memory *memory)
 	return (size_t)memory->conf->memory;
 }
 
+static void offer_room(struct memory *memory)
+{
+	struct memory_wait *wait;
+
+	while ((wait = TAILQ_FIRST(&memory->waiting)) != NULL &&
+		memory_has_room(memory, MEMORY_MESSAGES, wait->bytes)) {
+		memory_forget(memory, wait);
+		wait->on_room(wait); /* holds it, and that leads here again */
+	}
+}
+
+/* What only stays does not make it full: nothing would end that. */
 void memory_sockets_changed(struct memory *memory)
 {
-	size_t now = in_use(memory), limit = limit_of(memory);
+	size_t now = in_use(memory), going = under_way(memory), limit = limit_of(memory);
 
-	metrics_set(memory->buffered, (double)(now - memory->uses[MEMORY_REPLIES]));
-	memory->full = memory->full ? now > limit - limit / 4 : now > limit;
+	metrics_set(memory->buffered, (double)going);
+	metrics_set(memory->db_buffers, (double)db_buffers(memory));
+	memory->full = (memory->full ? now > limit - limit / 4 : now > limit) && going > limit / 8;
 	if (memory->changed != NULL)
 		memory->changed(memory->arg);
+	offer_room(memory);
+}
+
+void memory_await(struct memory *memory, struct memory_wait *wait)
+{
+	TAILQ_INSERT_TAIL(&memory->waiting, wait, entry);
+	offer_room(memory);
+}
+
+void memory_forget(struct memory *memory, struct memory_wait *wait)
+{
+	TAILQ_REMOVE(&memory->waiting, wait, entry);
 }
 
 void memory_hold(struct memory *memory, enum memory_use use, ptrdiff_t bytes)
@@ -83,7 +131,7 @@ static bool has_room_for_body(const struct memory *memory, size_t size)
 	size_t limit = limit_of(memory), now = in_use(memory), bodies = held_by_bodies(memory);
 
 	if (bodies == 0)
-		return now + 2 * size <= limit || now <= limit / 4;
+		return now + 2 * size <= limit || under_way(memory) <= limit / 4;
 	return bodies + 2 * size <= limit / 4 && now + 2 * size <= limit;
 }
 
@@ -92,7 +140,7 @@ static bool has_room_for_message(const struct memory *memory, size_t size)
 {
 	size_t limit = limit_of(memory), now = in_use(memory);
 
-	return now <= limit / 4 || now + 2 * size <= limit - limit / 4;
+	return under_way(memory) <= limit / 4 || now + 2 * size <= limit - limit / 4;
 }
 
 bool memory_has_room(const struct memory *memory, enum memory_use use, size_t size)
@@ -104,4 +152,9 @@ bool memory_has_room(const struct memory *memory, enum memory_use use, size_t si
 	case MEMORY_USES: break;
 	}
 	return false;
+}
+
+bool memory_plans_are_full(const struct memory *memory)
+{
+	return plan_cache_bytes() > limit_of(memory) / 4;
 }

@@ -8,9 +8,9 @@
 
 enum {
 	BATCH_BYTES = 1024 * 1024, /* of parameters */
-	BESIDE_BYTES = 256 * 1024, /* more than these are sent beside the loop */
-	MAX_SKIPPED = 1024,        /* messages that may not be sent yet, before others wait too */
-	PLANS_MAX = 65536,         /* messages for which plans are kept, at most */
+	BUFFER_BYTES = 16 * 1024,
+	MAX_SKIPPED = 1024, /* messages that may not be sent yet, before others wait too */
+	PLANS_MAX = 65536,  /* messages for which plans are kept, at most */
 };
 
 static const char *first_statement(enum lane_kind kind)
@@ -170,23 +170,21 @@ static void send_group(struct pipeline *p, const struct pipeline_group *g)
 		buf_free(&columns[c]);
 }
 
-/* Has the statements planned again, if their plans have served long enough: twice as long as the
- * ones before, as a new database grows ever slower in proportion. False, with nothing sent, if not.
- */
-static bool renew_plans(struct pipeline *p)
+/* Has the statements planned again, for the next batch, if their plans have served long enough:
+ * twice as long as the ones before, as a new database grows ever slower in proportion. */
+static void renew_plans(struct pipeline *p)
 {
 	p->plan_messages_left -= p->nitems;
 	if (p->plan_messages_left > 0)
-		return false;
+		return;
 	p->plan_messages_left = p->plan_lifetime;
 	if (p->plan_lifetime < PLANS_MAX)
 		p->plan_lifetime *= 2;
 	db_query(p->db, "discard_plans", NULL, 0);
-	return true;
 }
 
-/* Of a large batch in a thread: touches only the pipeline and the items, which stay as they
- * are while they are in flight. */
+/* Of a large body in a thread: touches only the pipeline and the item, which stay as they are while
+ * they are in flight. */
 static void send_all(void *arg)
 {
 	struct pipeline *p = arg;
@@ -197,8 +195,6 @@ static void send_all(void *arg)
 			&(struct db_param){ p->timeout, (int)strlen(p->timeout), false }, 1);
 		p->first_group++;
 	}
-	if (renew_plans(p))
-		p->first_group++;
 	if (send_orders(p, "lock", needs_lock)) {
 		p->first_group++;
 	} else if (first != NULL) {
@@ -208,6 +204,7 @@ static void send_all(void *arg)
 	for (int g = 0; g < p->ngroups; g++)
 		send_group(p, &p->groups[g]);
 	send_orders(p, "settle", needs_settle);
+	renew_plans(p);
 	db_sync(p->db);
 }
 
@@ -218,10 +215,38 @@ bool pipeline_fill(struct pipeline *p, struct batch_queue *queue)
 	return p->nitems > 0;
 }
 
+/* A buffer of libpq's begins with 16 KiB, and is doubled until what it must hold fits. */
+static size_t grown(size_t bytes)
+{
+	size_t size = BUFFER_BYTES;
+
+	while (size < bytes)
+		size *= 2;
+	return size - BUFFER_BYTES;
+}
+
+size_t pipeline_buffered(const struct pipeline *p)
+{
+	return grown(p->sent) + grown(p->received);
+}
+
+void pipeline_connected(struct pipeline *p)
+{
+	p->sent = p->received = 0;
+}
+
+void pipeline_received(struct pipeline *p, const PGresult *res)
+{
+	if (PQresultMemorySize(res) > p->received)
+		p->received = PQresultMemorySize(res);
+}
+
 void pipeline_send(struct pipeline *p)
 {
-	if (p->bytes > BESIDE_BYTES && p->kind == LANE_BODY)
-		db_send_beside(p->db, send_all, p);
+	if (p->bytes > p->sent)
+		p->sent = p->bytes;
+	if (p->kind == LANE_BODY)
+		db_exchange_beside(p->db, send_all, p);
 	else
 		send_all(p);
 }

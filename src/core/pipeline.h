@@ -34,15 +34,22 @@ struct pipeline {
 	int plan_messages_left; /* messages before the statements are planned again … */
 	int plan_lifetime;      /* … and the next time after so many */
 	struct pipeline_group groups[PIPELINE_ITEMS];
-	int ngroups, nitems; /* 0: none in flight */
-	size_t bytes;        /* of parameters in flight */
-	int first_group;     /* the result that is the first group's: how many are before it */
+	int ngroups, nitems;   /* 0: none in flight */
+	size_t bytes;          /* of parameters in flight */
+	int first_group;       /* the result that is the first group's: how many are before it */
+	size_t sent, received; /* bytes of the largest batch, and of the largest result */
 };
+
+/* What libpq's buffers of this connection have grown by, bytes. */
+size_t pipeline_buffered(const struct pipeline *p);
+/* A new connection, whose buffers are small; or a result came. */
+void pipeline_connected(struct pipeline *p);
+void pipeline_received(struct pipeline *p, const PGresult *res);
 
 /* Moves the next batch from the queue into the pipeline, which is empty. False if no message may be
  * sent. */
 bool pipeline_fill(struct pipeline *p, struct batch_queue *queue);
-/* Sends it. A large body is sent in a thread (db_send_beside). */
+/* Sends it. A large body is sent, or received, in a thread (db_exchange_beside). */
 void pipeline_send(struct pipeline *p);
 
 #endif

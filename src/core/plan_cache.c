@@ -37,8 +37,21 @@ struct entry {
 /* Of the process: entries are found by the digest of their contents, so databases may share them.
  */
 static int open_jobs;
+static size_t bytes;
 
 static LIST_HEAD(, entry) table[BUCKETS];
+
+size_t plan_cache_bytes(void)
+{
+	return bytes;
+}
+
+static void account(struct entry *e, size_t size)
+{
+	bytes = bytes - e->size + size;
+	metrics_set(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), (double)bytes);
+	e->size = size;
+}
 
 static unsigned bucket_of(const char digest[DIGEST])
 {
@@ -138,8 +151,8 @@ static void ready(struct entry *e)
 	e->keys = NULL;
 	buf_free(&e->credentials);
 	buf_free(&e->warnings);
-	e->size = sizeof(*e) + strlen(e->cached.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0);
-	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), (double)e->size);
+	account(e,
+		sizeof(*e) + strlen(e->cached.plan) + (scrub != NULL ? scrubber_bytes(scrub) : 0));
 	e->ready = true;
 }
 
@@ -186,6 +199,7 @@ static struct entry *add(const char digest[DIGEST], struct slice plan)
 
 	TAILQ_INIT(&e->waits);
 	e->cached.plan = xstrndup(plan.p, plan.n);
+	account(e, sizeof(*e) + plan.n);
 	e->listed = e->whole = true;
 	memcpy(e->digest, digest, DIGEST);
 	LIST_INSERT_HEAD(&table[bucket_of(digest)], e, link);
@@ -199,6 +213,7 @@ static void begin(uv_loop_t *loop, struct entry *e, struct keyring *keys, struct
 	if (credentials.p != NULL) {
 		e->keys = keyring_ref(keys);
 		buf_add(&e->credentials, credentials.p, credentials.n);
+		account(e, e->size + credentials.n);
 	}
 	if (credentials.n > SMALL) {
 		e->references++;
@@ -289,7 +304,7 @@ void plan_cache_release(const struct cached_plan *cached)
 		return;
 	if (e->listed)
 		LIST_REMOVE(e, link);
-	metrics_add(metrics_series(METRIC_PLAN_CACHE_BYTES, NULL), -(double)e->size);
+	account(e, 0);
 	scrubber_free(e->cached.scrub);
 	free(e->cached.plan);
 	free(e);

@@ -22,44 +22,53 @@ static const struct {
 	{ "uuid", 2950 },
 };
 
+/* What the state machine lists, as SQL literals. */
+static const struct {
+	const char *name;
+	void (*add)(struct buf *out);
+} lists[] = {
+	{ "outcomes", fsm_sql_outcomes },
+	{ "states", fsm_sql_states },
+	{ "events", fsm_sql_events },
+	{ "state_of_reason", fsm_sql_state_of_reason },
+};
+
 static struct stmt stmts[countof(sql_statements)];
 static struct db_stmt prepared[countof(sql_statements)];
 
-static void expand(const char *text, const char *event, struct buf *out);
+static void expand(const char *text, const char *argument, struct buf *out);
 
-/* Appends what stands for {{name event}}. */
-static void fill(const char *name, const char *event, struct buf *out)
+/* Appends what stands for {{name argument}}. */
+static void fill(const char *name, const char *argument, struct buf *out)
 {
-	if (strcmp(name, "from") == 0 && fsm_sql_from(event, out))
+	if (strcmp(name, "from") == 0 && fsm_sql_from(argument, out))
 		return;
-	if (strcmp(name, "refusal") == 0 && fsm_sql_refusal(event, out))
+	if (strcmp(name, "refusal") == 0 && fsm_sql_refusal(argument, out))
 		return;
-	if (strcmp(name, "outcomes") == 0) {
-		fsm_sql_outcomes(out);
-		return;
-	}
-	if (strcmp(name, "state_of_reason") == 0) {
-		fsm_sql_state_of_reason(out);
-		return;
-	}
 	if (strcmp(name, "event") == 0) {
-		buf_adds(out, event);
+		buf_adds(out, argument);
 		return;
+	}
+	for (size_t i = 0; i < countof(lists); i++) {
+		if (strcmp(name, lists[i].name) == 0) {
+			lists[i].add(out);
+			return;
+		}
 	}
 	for (size_t i = 0; i < countof(sql_fragments); i++) {
 		if (strcmp(sql_fragments[i].name, name) == 0) {
-			expand(sql_fragments[i].text, event, out);
+			expand(sql_fragments[i].text, argument, out);
 			while (out->n > 0 && out->p[out->n - 1] == '\n')
 				out->n--;
 			return;
 		}
 	}
-	fatalx("sql: nothing stands for {{%s %s}}", name, event);
+	fatalx("sql: nothing stands for {{%s %s}}", name, argument);
 }
 
-/* Appends text with its {{name}} and {{name event}} filled in; without an event it is that of the
- * fragment which the text is. */
-static void expand(const char *text, const char *event, struct buf *out)
+/* Appends text with its {{name}} and {{name argument}} filled in; without one it is the argument of
+ * the fragment which the text is. */
+static void expand(const char *text, const char *argument, struct buf *out)
 {
 	while (*text != '\0') {
 		char name[32], arg[32] = "";
@@ -67,7 +76,7 @@ static void expand(const char *text, const char *event, struct buf *out)
 
 		if (sscanf(text, "{{%31[a-z_]%n %31[^}]%n}}", name, &len, arg, &len) >= 1 &&
 			strncmp(text + len, "}}", 2) == 0) {
-			fill(name, *arg == '\0' ? event : arg, out);
+			fill(name, *arg == '\0' ? argument : arg, out);
 			text += len + 2;
 		} else {
 			buf_addc(out, *text++);

@@ -7,11 +7,13 @@
  * limit, and only then waits; libpq never resolves a name and never chooses among hosts. Results
  * are matched with a queue of our own, because libpq's NULL says both "end of this statement" and
  * "nothing left". After each callback the state is looked at again: the owner may have reset or
- * closed the connection. Invariant: while the connection is lent to a thread (db_send_beside) the
- * loop does not touch it, but to shut its socket down.
+ * closed the connection. Invariant: while the connection is lent to a thread (db_exchange_beside)
+ * the loop does not touch it, but to shut its socket down.
  */
 #include "db/db.h"
 
+#include "db_discard.h"
+#include "db_error.h"
 #include "db_hosts.h"
 #include "db_prepared.h"
 #include "lib/metrics.h"
@@ -20,6 +22,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -71,7 +74,7 @@ struct db {
 	/* While the connection is lent to a thread nothing above is touched in the loop. */
 	bool recalled;
 	bool lost;  /* by the thread; `why` says why */
-	int socket; /* for recall(): a descriptor of our own, as libpq may close its own */
+	int socket; /* for recall(): our own descriptor, as libpq may close its one */
 	struct pool_job job;
 	void (*send)(void *arg);
 	void *send_arg;
@@ -100,7 +103,6 @@ static bool is_live(const struct db *db)
 	return db->state == PREPARING || db->state == UP;
 }
 
-/* Waits for these events on the connection's socket. */
 static void watch(struct db *db, int events)
 {
 	if (db->poll == NULL) {
@@ -121,7 +123,7 @@ static void on_poll_closed(uv_handle_t *poll)
 	free(poll);
 }
 
-/* Before anything that may close the socket, whose number may be another's right afterwards. */
+/* Before anything that may close the socket. */
 static void unwatch(struct db *db)
 {
 	if (db->poll != NULL)
@@ -158,37 +160,20 @@ static void flush(struct db *db)
 		watch(db, UV_READABLE | (left > 0 ? UV_WRITABLE : 0));
 }
 
-/* ---- what a new session needs ---- */
-
-static const char *error_text(const PGresult *res)
-{
-	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	if (text == NULL)
-		text = PQresultErrorMessage(res);
-	return *text != '\0' ? text : "a result out of order";
-}
-
-/* Does this end the session? The server's FATAL does, and so does what libpq made up itself. */
-static bool is_fatal(const PGresult *res)
-{
-	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-	return severity == NULL || strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
-}
-
 /* It says FATAL here when it ends an idle session. */
 static void on_notice(void *arg, const PGresult *res)
 {
 	struct db *db = arg;
 	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	bool warning = severity != NULL && strcmp(severity, "WARNING") == 0;
-	if (is_live(db) && severity != NULL && is_fatal(res))
-		fail(db, "%s", error_text(res));
+	if (is_live(db) && severity != NULL && db_error_is_fatal(res))
+		fail(db, "%s", db_error_text(res));
 	else
 		log_line(warning ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s: %s", db->config.name,
-			error_text(res));
+			db_error_text(res));
 }
 
-/* What was sent will have a result or, if it could not be sent, the connection is lost. */
+/* What was sent will have a result, or the connection is lost. */
 static void await(struct db *db, enum awaited kind, int sent)
 {
 	if (sent)
@@ -250,26 +235,26 @@ static void check_prepared(struct db *db, const PGresult *res)
 	}
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	if (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "22", 2) == 0)
-		fatalx("%s: %s does not prepare: %s", db->config.name, what, error_text(res));
-	fail(db, "%s: %s", what, error_text(res));
+		fatalx("%s: %s does not prepare: %s", db->config.name, what, db_error_text(res));
+	fail(db, "%s: %s", what, db_error_text(res));
 }
 
 /* ---- results ---- */
 
-/* PREPARING has succeeded. */
 static void establish(struct db *db)
 {
 	int64_t now = mono_ms();
 	enter(db, UP, -1);
 	if (now - db->up_since > STABLE_MS)
 		db->delay = 0;
+	if (!db->up)
+		db->up_since = now;
+	log_line(db->up ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: connected to %s port %s",
+		db->config.name, PQhost(db->conn), PQport(db->conn));
 	db->up = true;
-	db->up_since = now;
 	db->failures = 0;
 	metrics_set(db->stat_up, 1);
 	metrics_add(db->stat_connects, 1);
-	log_info(
-		"%s: connected to %s port %s", db->config.name, PQhost(db->conn), PQport(db->conn));
 	db->config.ops->up(db, db->config.arg);
 }
 
@@ -291,8 +276,8 @@ static void accept_result(struct db *db, PGresult *res)
 	ExecStatusType status = PQresultStatus(res);
 	bool sync = status == PGRES_PIPELINE_SYNC;
 	bool expected = sync == (db->awaited.p[db->received] == SYNC);
-	if (!expected || (status == PGRES_FATAL_ERROR && is_fatal(res))) {
-		fail(db, "%s", error_text(res));
+	if (!expected || (status == PGRES_FATAL_ERROR && db_error_is_fatal(res))) {
+		fail(db, "%s", db_error_text(res));
 		PQclear(res);
 		return;
 	}
@@ -387,8 +372,7 @@ static void on_resolved(uv_getaddrinfo_t *resolver, int status, struct addrinfo 
 	}
 }
 
-/* Resolving has no limit of ours: getaddrinfo(3) has its own, and a request that has begun cannot
- * be called off. */
+/* Resolving has no time limit of ours, and cannot be called off once it has begun. */
 static void connect_to_host(struct db *db)
 {
 	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
@@ -403,7 +387,6 @@ static void connect_to_host(struct db *db)
 		fail(db, "%s: %s", name, uv_strerror(err));
 }
 
-/* The socket is ready for the next step of connecting. */
 static void continue_connecting(struct db *db)
 {
 	unwatch(db);
@@ -439,7 +422,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		read_input(db);
 }
 
-/* The end of a broken connection, called from the loop. */
 static void free_connection(struct db *db)
 {
 	bool was_up = db->up;
@@ -469,10 +451,10 @@ static void on_timer(uv_timer_t *timer)
 			PQport(db->conn), RESULT_MS);
 }
 
-/* ---- a large send, in a thread: what the socket has not taken libpq moves each time that it takes
- * some, for 100 MiB that takes seconds; a thread may wait for the socket instead ---- */
+/* ---- a large exchange, in a thread: what the socket has not taken libpq moves each time that it
+ * takes some, for 100 MiB that takes seconds, and a row is copied; a thread may wait instead ----
+ */
 
-/* Makes a lent connection come back, broken. */
 static void recall(struct db *db)
 {
 	db->recalled = true;
@@ -482,13 +464,17 @@ static void recall(struct db *db)
 static void on_work(struct pool_job *job)
 {
 	struct db *db = container_of(job, struct db, job);
+	struct pollfd readable = { .fd = PQsocket(db->conn), .events = POLLIN };
 	PQsetnonblocking(db->conn, 0);
 	db->send(db->send_arg);
-	if (PQflush(db->conn) != 0 || PQsetnonblocking(db->conn, 1) != 0)
+	bool good = PQflush(db->conn) == 0 && PQsetnonblocking(db->conn, 1) == 0;
+	while (good && PQisBusy(db->conn))
+		good = (poll(&readable, 1, -1) >= 0 || errno == EINTR) && PQconsumeInput(db->conn);
+	if (!good)
 		fail(db, "%s", PQerrorMessage(db->conn));
 }
 
-static void on_sent(struct pool_job *job)
+static void on_exchanged(struct pool_job *job)
 {
 	struct db *db = container_of(job, struct db, job);
 	enter(db, UP, -1);
@@ -501,7 +487,7 @@ static void on_sent(struct pool_job *job)
 		read_input(db);
 }
 
-void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
+void db_exchange_beside(struct db *db, void (*send)(void *arg), void *arg)
 {
 	if (db->state != UP)
 		return; /* broken, and `down` is on its way */
@@ -515,7 +501,7 @@ void db_send_beside(struct db *db, void (*send)(void *arg), void *arg)
 	db->recalled = db->lost = false;
 	db->send = send;
 	db->send_arg = arg;
-	db->job = (struct pool_job){ .work = on_work, .done = on_sent };
+	db->job = (struct pool_job){ .work = on_work, .done = on_exchanged };
 	pool_start(db->loop, &db->job);
 }
 
@@ -537,6 +523,21 @@ struct db *db_open(uv_loop_t *loop, const struct db_config *config)
 	uv_timer_init(loop, &db->timer);
 	enter(db, WAITING, 0);
 	return db;
+}
+
+void db_renew(struct db *db)
+{
+	if (db->state != UP)
+		return;
+	unwatch(db);
+	db_discard(db->loop, db->conn);
+	db->conn = NULL;
+	enter(db, WAITING, 0);
+}
+
+bool db_is_ready(const struct db *db)
+{
+	return db->state == UP;
 }
 
 bool db_is_up(const struct db *db)

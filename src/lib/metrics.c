@@ -67,6 +67,8 @@ static const struct family families[METRIC_FAMILIES] = {
 		"Time that the event loop was busy between two waits.", seconds },
 	[METRIC_BUFFERED_BYTES] = { "interlock_buffered_bytes", GAUGE,
 		"Memory used by messages and replies under way." },
+	[METRIC_DB_BUFFER_BYTES] = { "interlock_db_buffer_bytes", GAUGE,
+		"Memory that the buffers of database connections have grown by." },
 	[METRIC_PLAN_CACHE_BYTES] = { "interlock_plan_cache_bytes", GAUGE,
 		"Memory used by cached plans, and by the secrets of joined runs." },
 	[METRIC_BATCHES] = { "interlock_batches_total", COUNTER,

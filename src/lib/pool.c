@@ -6,7 +6,13 @@
  */
 #include "lib/pool.h"
 
-enum { AT_ONCE = 2 }; /* of the pool's four threads */
+#include <malloc.h>
+#include <stdlib.h>
+
+enum {
+	AT_ONCE = 2,             /* of the pool's four threads */
+	LARGE = 4 * 1024 * 1024, /* bytes that the loop does not free itself */
+};
 
 static STAILQ_HEAD(, pool_job) waiting = STAILQ_HEAD_INITIALIZER(waiting);
 static int running, open_jobs;
@@ -56,4 +62,32 @@ void pool_start(uv_loop_t *loop, struct pool_job *job)
 	open_jobs++;
 	STAILQ_INSERT_TAIL(&waiting, job, entry);
 	hand_on(loop);
+}
+
+struct freed {
+	struct pool_job job;
+	void *p;
+};
+
+static void on_free(struct pool_job *job)
+{
+	free(container_of(job, struct freed, job)->p);
+}
+
+static void on_freed(struct pool_job *job)
+{
+	free(container_of(job, struct freed, job));
+}
+
+void pool_free(uv_loop_t *loop, void *p)
+{
+	struct freed *freed;
+
+	if (p == NULL || malloc_usable_size(p) < LARGE) {
+		free(p);
+		return;
+	}
+	freed = xcalloc(1, sizeof(*freed));
+	*freed = (struct freed){ .job = { .work = on_free, .done = on_freed }, .p = p };
+	pool_start(loop, &freed->job);
 }

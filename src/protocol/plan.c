@@ -5,6 +5,7 @@
 #include "run_channel.h"
 
 #include "core/plan_cache.h"
+#include "lib/pool.h"
 #include "lib/logger.h"
 #include "lib/crypto.h"
 #include "sql_columns.h"
@@ -36,14 +37,64 @@ static void check_plan(struct request *request)
 
 /* ---- fetch:dataclip ---- */
 
+/* A small one is read with others. A large one is read alone, when there is room for it; beside the
+ * loop, where it is made into the reply too. */
+static const char *const small[] = { "65536" }, *const any_size[] = { "9223372036854775807" };
+
+/* A large one on its way into the reply. */
+struct fetch {
+	struct memory_wait wait;
+	bool waits;
+	struct request *request;
+	struct pool_job job;
+	PGresult *res;
+	struct buf reply;
+};
+
+static void end_fetch(void *data)
+{
+	struct fetch *fetch = data;
+
+	if (fetch->waits)
+		memory_forget(request_context(fetch->request)->memory, &fetch->wait);
+	buf_free(&fetch->reply);
+	free(fetch);
+}
+
 static void check_dataclip(struct request *request)
 {
 	request_alloc_params(request, 1);
-	value_uuid(&request_values(request)[DATACLIP_IN_PROJECT_ID],
-		&run_channel(request_channel(request))->claim.project_id);
-	value_uuid(&request_values(request)[DATACLIP_IN_RUN_ID],
-		&run_channel(request_channel(request))->claim.run_id);
+	bind_claim(request, request_values(request));
+	request_set_scalars(request, small, 1);
 	request_submit(request);
+}
+
+static void on_room(struct memory_wait *wait)
+{
+	struct fetch *fetch = container_of(wait, struct fetch, wait);
+
+	fetch->waits = false;
+	request_set_scalars(fetch->request, any_size, 1);
+	request_hold(fetch->request, 2 * wait->bytes); /* in the result, and in the reply */
+	request_submit_for_large_result(fetch->request);
+}
+
+/* Columns: see dataclip.sql. */
+static bool more_dataclip(struct request *request, const struct batch_result *r)
+{
+	long long size = atoll(PQgetvalue(r->res, r->first, DATACLIP_OUT_SIZE));
+	struct fetch *fetch;
+
+	if (size <= atoll(small[0]) || request_data(request) != NULL ||
+		!request_has_client(request))
+		return false;
+	fetch = xcalloc(1, sizeof(*fetch));
+	fetch->wait = (struct memory_wait){ .bytes = (size_t)size, .on_room = on_room };
+	fetch->waits = true;
+	fetch->request = request;
+	request_set_data(request, fetch, end_fetch);
+	memory_await(request_context(request)->memory, &fetch->wait);
+	return true;
 }
 
 static struct slice json_of(const struct batch_result *r, int column)
@@ -54,27 +105,58 @@ static struct slice json_of(const struct batch_result *r, int column)
 		(size_t)PQgetlength(r->res, r->first, column) };
 }
 
-static void reply_dataclip(struct request *request, const struct batch_result *r)
+static void add_dataclip(const struct batch_result *r, struct buf *out)
 {
 	const char *type = PQgetvalue(r->res, r->first, DATACLIP_OUT_TYPE);
 	struct slice body = json_of(r, DATACLIP_OUT_BODY),
 		     origin = json_of(r, DATACLIP_OUT_REQUEST);
 	bool wrapped = strcmp(type, "http_request") == 0 || strcmp(type, "kafka") == 0;
+
+	buf_reserve(out, body.n + origin.n + 32);
+	buf_adds(out, wrapped ? "{\"data\":" : "");
+	buf_add(out, body.p, body.n);
+	if (wrapped) {
+		buf_adds(out, ",\"request\":");
+		buf_add(out, origin.p, origin.n);
+		buf_addc(out, '}');
+	}
+}
+
+static void on_copy(struct pool_job *job)
+{
+	struct fetch *fetch = container_of(job, struct fetch, job);
+
+	add_dataclip(&(struct batch_result){ .res = fetch->res, .rows = 1 }, &fetch->reply);
+	PQclear(fetch->res);
+}
+
+static void on_copied(struct pool_job *job)
+{
+	struct fetch *fetch = container_of(job, struct fetch, job);
+
+	reply_binary(fetch->request, &fetch->reply);
+}
+
+static void reply_dataclip(struct request *request, const struct batch_result *r)
+{
+	struct fetch *fetch = request_data(request);
 	struct buf b = { 0 };
 
-	if (!reply_binary_begin(request, &b)) {
+	if (strcmp(PQgetvalue(r->res, r->first, DATACLIP_OUT_VERDICT), "accepted") != 0) {
+		reply_error_code(request, "superseded", NULL);
+	} else if (!reply_binary_begin(request, &b)) {
 		reply_error_code(request, "invalid", NULL);
-		return;
+	} else if (r->alone == NULL) {
+		add_dataclip(r, &b);
+		reply_binary(request, &b);
+	} else {
+		fetch->res = *r->alone;
+		*r->alone = NULL;
+		fetch->reply = b;
+		fetch->job.work = on_copy;
+		fetch->job.done = on_copied;
+		pool_start(request_context(request)->loop, &fetch->job);
 	}
-	buf_reserve(&b, body.n + origin.n + 32);
-	buf_adds(&b, wrapped ? "{\"data\":" : "");
-	buf_add(&b, body.p, body.n);
-	if (wrapped) {
-		buf_adds(&b, ",\"request\":");
-		buf_add(&b, origin.p, origin.n);
-		buf_addc(&b, '}');
-	}
-	reply_binary(request, &b);
 }
 
 /* ---- fetch:credential ---- */
@@ -144,6 +226,7 @@ const struct route plan_routes[] = {
 		.stmt = "dataclip",
 		.lane = LANE_READ,
 		.check = check_dataclip,
+		.more = more_dataclip,
 		.reply = reply_dataclip,
 		.accepts_any_payload = true,
 	},

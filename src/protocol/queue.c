@@ -294,6 +294,8 @@ int queue_capacity(void *arg)
 
 	if (sessions_are_draining(queue->sessions))
 		return -1;
+	if (memory_plans_are_full(queue->context->memory))
+		return 0;
 	TAILQ_FOREACH (worker, &queue->channels, entry)
 		n += has_capacity(worker);
 	return n;
@@ -411,6 +413,7 @@ static void check_claim(struct request *request)
 	int64_t demand;
 
 	if (nothing_waits || sessions_are_draining(queue->sessions) ||
+		memory_plans_are_full(queue->context->memory) ||
 		!batch_lane_is_up(queue->context->batch, LANE_CLAIM)) {
 		if (nothing_waits)
 			metrics_add(metrics_series(METRIC_EMPTY_CLAIMS, NULL), 1);

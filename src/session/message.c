@@ -47,11 +47,11 @@ struct message *message_new(char *data, size_t length, bool binary, bool cut)
 	return message;
 }
 
-void message_free(struct message *message)
+void message_free(struct message *message, uv_loop_t *loop)
 {
-	buf_free(&message->content);
+	pool_free(loop, message->content.p);
 	payload_free(&message->payload);
-	free(message->data);
+	pool_free(loop, message->data);
 	free(message);
 }
 

@@ -35,7 +35,8 @@ void reader_free(struct reader *reader);
 
 /* Takes data, whose byte behind the last is NUL. cut: see ws.h. */
 struct message *message_new(char *data, size_t length, bool binary, bool cut);
-void message_free(struct message *message);
+/* Large parts are freed beside the loop. */
+void message_free(struct message *message, uv_loop_t *loop);
 /* Bytes that it counts against the memory limit, until it is freed. */
 size_t message_size(const struct message *message);
 

@@ -10,6 +10,7 @@
 #include "resend_private.h"
 #include "session_private.h"
 
+#include "lib/pool.h"
 #include "sql_columns.h"
 
 #include <stdlib.h>
@@ -79,12 +80,14 @@ struct request *request_new(struct session *session, struct message *message)
 	return request;
 }
 
-static void free_values(struct batch_item *item)
+static void free_values(struct request *request, struct batch_item *item)
 {
 	if (item->values == NULL)
 		return;
-	for (int i = 0; i < item->rows * item->stmt->columns; i++)
-		value_clear(&item->values[i]);
+	for (int i = 0; i < item->rows * item->stmt->columns; i++) {
+		pool_free(request_context(request)->loop, item->values[i].owned);
+		item->values[i].owned = NULL;
+	}
 	free(item->values);
 	item->values = NULL;
 }
@@ -96,7 +99,7 @@ static void free_body(struct request *request)
 		return;
 	request->size -= request->body->size;
 	memory_hold(memory_of(request), MEMORY_MESSAGES, -(ptrdiff_t)request->body->size);
-	free_values(&request->body->item);
+	free_values(request, &request->body->item);
 	free(request->body);
 	request->body = NULL;
 }
@@ -108,13 +111,13 @@ void request_free(struct request *request)
 	move_to(request, NULL);
 	memory_hold(memory_of(request), MEMORY_MESSAGES, -(ptrdiff_t)request->size);
 	session_request_ended(request->sessions, request->session);
-	free_values(&request->item);
+	free_values(request, &request->item);
 	if (request->end_data != NULL)
 		request->end_data(request->data);
 	else
 		free(request->data);
 	reply_free(request->reply);
-	message_free(request->message);
+	message_free(request->message, request_context(request)->loop);
 	free(request);
 }
 
@@ -347,7 +350,7 @@ static void set_statement(struct request *request, const char *stmt, struct valu
 		request->channel != NULL ? channel_claim(request->channel) : NULL;
 	struct batch_item *item = &request->item;
 
-	free_values(item);
+	free_values(request, item);
 	item->stmt = stmt_get(stmt);
 	item->rows = rows;
 	item->values = values;
@@ -426,6 +429,11 @@ void request_submit_waiting(struct request *request)
 {
 	request->item.waits = true;
 	request_submit(request);
+}
+
+void request_submit_for_large_result(struct request *request)
+{
+	batch_submit(request_context(request)->batch, LANE_BODY, &request->item);
 }
 
 void request_release(struct request *request)

@@ -7,6 +7,8 @@
  */
 #include "ws_private.h"
 
+#include "lib/pool.h"
+
 #include <stdlib.h>
 
 /* Bytes: of one write; of a message that is copied; of the header of a frame that is no longer
@@ -29,15 +31,16 @@ void ws_reserve_header(struct buf *b)
 	buf_add(b, room, sizeof(room));
 }
 
-void ws_out_init(struct ws_out *out)
+void ws_out_init(struct ws_out *out, uv_loop_t *loop)
 {
+	out->loop = loop;
 	TAILQ_INIT(&out->queue);
 }
 
 static void end(struct ws_out *out, struct message *m)
 {
 	TAILQ_REMOVE(&out->queue, m, link);
-	buf_free(&m->b);
+	pool_free(out->loop, m->b.p);
 	free(m);
 }
 

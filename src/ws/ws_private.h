@@ -89,11 +89,12 @@ void ws_mask_forget(struct ws_mask *mask);
 
 /* ws_out.c: the messages that wait to be written to a peer. */
 struct ws_out {
+	uv_loop_t *loop;
 	TAILQ_HEAD(, message) queue;
 	size_t queued;  /* bytes of them that are not written */
 	size_t largest; /* of them, since it was last reset */
 };
-void ws_out_init(struct ws_out *out);
+void ws_out_init(struct ws_out *out, uv_loop_t *loop);
 /* Takes b, which began with ws_reserve_header. */
 void ws_out_add(struct ws_out *out, struct buf *b, bool binary);
 void ws_out_drop(struct ws_out *out);

@@ -14,8 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define FLUSH_BYTES 65536 /* bytes for which the end of the turn is not waited for */
-#define KEPT_HEAD 4096    /* what is kept of a message that is too large */
+#define FLUSH_BYTES 65536  /* bytes for which the end of the turn is not waited for */
+#define TURN_BYTES 1048576 /* and after which others have theirs, however fast the peer reads */
+#define KEPT_HEAD 4096     /* what is kept of a message that is too large */
 #define CUT_TAIL 16384
 #define CLOSE_NO_CODE 1005 /* RFC 6455, 7.4.1 */
 #define CLOSE_BROKEN 1006
@@ -62,7 +63,7 @@ struct ws_socket *ws_peer_new(struct ws *ws, void *user, bool masked)
 	peer->user = user;
 	peer->masked = masked;
 	peer->end_code = CLOSE_BROKEN;
-	ws_out_init(&peer->out);
+	ws_out_init(&peer->out, ws->loop);
 	TAILQ_INSERT_TAIL(&ws->peers, peer, link);
 	ws->nsockets++;
 	return peer;
@@ -336,7 +337,8 @@ void ws_resume(struct ws_socket *peer)
 
 /* Writing. */
 
-/* Writes until the socket is full: then lws holds the rest of one write and calls back. */
+/* Writes until the socket is full: then lws holds the rest of one write and calls back; or until it
+ * is another's turn. */
 static void flush(struct ws_socket *peer)
 {
 	const size_t soft = peer->ws->config.soft, before = peer->out.queued;
@@ -344,7 +346,8 @@ static void flush(struct ws_socket *peer)
 	unschedule_write(peer);
 	if (peer->wsi == NULL)
 		return;
-	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi)) {
+	while (!TAILQ_EMPTY(&peer->out.queue) && !lws_partial_buffered(peer->wsi) &&
+		before - peer->out.queued < TURN_BYTES) {
 		peer->written_at = uv_now(peer->ws->loop);
 		if (!ws_out_write(&peer->out, peer->wsi)) {
 			ws_abort(peer);

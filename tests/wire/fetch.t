@@ -84,6 +84,20 @@ test a large input
 	do joined
 	fetch:dataclip {"id":"${dataclip}"} -> binary "\"${x*200000}\""
 
+test a large input of a request
+	sql UPDATE dataclips SET type = 'http_request', body = '"${x*200000}"', request = '{"method":"POST"}' WHERE id = '${dataclip}'
+	do joined
+	fetch:dataclip {} -> binary {"data":"${x*200000}","request":{"method":"POST"}}
+
+test an input is for the worker that has the run, a ${size} one too
+	each size | body
+	= small | "x"
+	= large | "${x*200000}"
+	sql UPDATE dataclips SET body = '${body}' WHERE id = '${dataclip}'
+	do joined
+	sql UPDATE runs SET claim_epoch = 3, claim_id = gen_random_uuid() WHERE id = '${run}'
+	fetch:dataclip {"id":"${dataclip}"} -> refused state "claimed by another worker" superseded
+
 test a credential that the run names
 	given {"secret":{"user":"u","password":"p","nested":{"n":[1,2.50]}}}
 	do joined

@@ -75,7 +75,7 @@ test a run that does not exist, or not in this project: ${why}
 	let run = ${named}
 	phx_join {"token":"${x}"} -> ok
 	fetch:plan {} -> ok {"id":"${run}","jobs":[],"edges":[],"triggers":[],...}
-	fetch:dataclip {} -> binary "null"
+	fetch:dataclip {} -> refused state "claimed by another worker" superseded
 	run:start {} -> refused state "claimed by another worker" superseded
 	run:complete {"reason":"success","final_state":{"a":"${x*70000}"}} -> refused state "claimed by another worker" superseded
 	run:log {"message":["late"],"level":"info"} -> warned state "claimed by another worker"
@@ -110,6 +110,7 @@ test a worker that once held the run gets an empty plan, and changes nothing
 	< ["3","3","run:${run}","phx_close",{}]
 	phx_join {"token":"${token}"} -> ok
 	fetch:plan {} -> ok {"id":"${run}","jobs":[],"edges":[],"triggers":[],...}
+	fetch:dataclip {"id":"${dataclip}"} -> refused state "claimed by another worker" superseded
 	run:start {} -> refused state "claimed by another worker" superseded
 	step:start {"step_id":"${trigger}","job_id":"${job_b}"} -> refused state "claimed by another worker" superseded
 	step:complete {"step_id":"${step}","reason":"success"} -> refused state "claimed by another worker" superseded

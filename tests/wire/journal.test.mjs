@@ -294,17 +294,17 @@ for (const [what, sql, sentence] of [
 	[
 		'another state',
 		"UPDATE runs SET state = 'failed' WHERE id = RUN",
-		'the run is failed, and its journal ends with success',
+		'the run is failed, but the journal says success',
 	],
 	[
 		'another revision',
 		'UPDATE runs SET revision = 4 WHERE id = RUN',
-		'the run is at revision 4, and its journal ends with 3',
+		'the run is at revision 4, but the journal ends with 3',
 	],
 	[
 		'the last row is missing',
 		'DELETE FROM transitions WHERE run_id = RUN AND revision = 3',
-		'the run is success, and its journal ends with started',
+		'the run is success, but the journal says started',
 	],
 	[
 		'a row is missing',
@@ -314,12 +314,12 @@ for (const [what, sql, sentence] of [
 	[
 		'the first row is missing',
 		'DELETE FROM transitions WHERE run_id = RUN AND revision = 1',
-		'the journal has not its beginning',
+		'the first rows of this run are missing from the journal',
 	],
 	[
 		'all rows are missing',
 		'DELETE FROM transitions WHERE run_id = RUN',
-		'the journal has nothing of it',
+		'the journal has no row of this run',
 	],
 	[
 		'a row that begins elsewhere',
@@ -327,11 +327,16 @@ for (const [what, sql, sentence] of [
 		'a row of revision 3 begins from claimed, the one before it ended in started',
 	],
 	[
+		'a value outside the set of its column',
+		"UPDATE transitions SET policy = 'ignore' WHERE run_id = RUN AND revision = 3",
+		'a row of revision 3 has an unknown event, state, outcome, policy or code',
+	],
+	[
 		'one revision twice',
 		`INSERT INTO transitions (project_id, run_id, revision, event, from_state, to_state, outcome)
 		SELECT project_id, run_id, revision, event, to_state, to_state, outcome FROM transitions
 		WHERE run_id = RUN AND revision = 3`,
-		'two changes made revision 3',
+		'two changes have revision 3',
 	],
 ])
 	test(`interlock verify: ${what}`, async () => {
@@ -405,7 +410,7 @@ for (const event of ['step:start', 'step:complete'])
 		assert.equal((await verify('--project', held.id.project)).status, 0, 'it may have been pruned');
 	});
 
-test('interlock verify: log lines whose run, or whose step, does not exist', async () => {
+test('interlock verify: log lines whose run, or whose step, does not exist; or whose level', async () => {
 	const id = await finished();
 	const gone = randomUUID();
 	const line = (run, step) => db.query(`INSERT INTO log_lines (project_id, run_id, id, step_id, level, message, timestamp)
@@ -421,6 +426,11 @@ test('interlock verify: log lines whose run, or whose step, does not exist', asy
 		[id.run, '1 of its log lines are of a run or step that does not exist'],
 		[gone, '2 of its log lines are of a run or step that does not exist'],
 	].sort()));
+	await db.query(`DELETE FROM log_lines WHERE project_id = '${id.project}'`);
+	await line(id.run, null);
+	await db.query(`UPDATE log_lines SET level = 'fatal' WHERE project_id = '${id.project}'`);
+	assert.deepEqual((await verify('--project', id.project)).lines, [
+		{ project_id: id.project, run_id: id.run, difference: '1 of its log lines have an unknown level' }]);
 	await db.query(`DELETE FROM log_lines WHERE project_id = '${id.project}'`);
 });
 

@@ -33,6 +33,27 @@ test a step has an exit reason when it has ended, and then only
 	sql UPDATE steps SET exit_reason = 'success' WHERE id = '${step}' -> "steps_exit_check"
 	sql UPDATE steps SET finished_at = now() WHERE id = '${step}' -> "steps_exit_check"
 
+test a column with a fixed set of values refuses another: ${what}
+	each what | set | constraint
+	= queue priority | runs SET priority = 2 WHERE id = '${run}' | runs_priority_check
+	= type of a trigger | triggers SET type = 'http' WHERE id = '${trigger}' | triggers_type_check
+	= version of a workflow | workflows SET lock_version = -1 WHERE id = '${workflow}' | workflows_lock_version_check
+	= type of a dataclip | dataclips SET type = 'text' WHERE id = '${dataclip}' | dataclips_type_check
+	= state of a work order | work_orders SET state = 'lazy' WHERE project_id = '${project}' | work_orders_state_check
+	do stepping
+	sql UPDATE ${set} -> "${constraint}"
+
+test a row with a value outside the column's set is not inserted: ${what}
+	each what | row | constraint
+	= counted event | journal_counts VALUES ('${project}', '${run}', 'claim', 'refused', 'busy', 1, 0, 'claimed') | journal_counts_event_check
+	= counted outcome | journal_counts VALUES ('${project}', '${run}', 'run:start', 'revived', '', 1, 0, 'claimed') | journal_counts_outcome_check
+	= counted state | journal_counts VALUES ('${project}', '${run}', 'run:start', 'replayed', '', 1, 0, 'paused') | journal_counts_state_check
+	= count of zero | journal_counts VALUES ('${project}', '${run}', 'run:start', 'replayed', '', 0, 0, 'claimed') | journal_counts_n_check
+	= coordinator without a name | coordinators VALUES ('', 'p', now(), now(), '[]') | coordinators_name_check
+	= coordinator without a policy | coordinators VALUES ('${run}', '', now(), now(), '[]') | coordinators_policy_check
+	= workers that are not a list | coordinators VALUES ('${run}', 'p', now(), now(), '{}') | coordinators_workers_check
+	sql INSERT INTO ${row} -> "${constraint}"
+
 test what the function refuses to enqueue: ${what}
 	each what | arguments | sentence
 	= an unknown workflow | '${trigger}' | no workflow
