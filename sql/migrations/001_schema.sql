@@ -9,7 +9,7 @@
 -- A run changes state without touching an index: no index reads a column that a transition
 -- changes, and fillfactor leaves room on the page for all versions of a row's life, so that updates stay
 -- HOT while a batch of neighbours lives at once: a run has four updates, a step and a work order one or
--- two. What waits to be claimed stands in `waiting`, what is in flight in `in_flight`: narrow rows, inserted
+-- two. (The update that stores a final dataclip is not: see runs_final.) What waits to be claimed stands in `waiting`, what is in flight in `in_flight`: narrow rows, inserted
 -- and deleted, never updated. Both are kept by the statements that move runs, and by a trigger for runs that
 -- are inserted in any other way.
 --

@@ -94,7 +94,7 @@ const rows = [
 	['an idle connection, KiB', perKiB('idle'), null, null, '', '≤ 20'],
 	["a joined run's channel, KiB", perKiB('joined'), null, null, '', '≤ 2'],
 	['processor time per message, µs', life.daemon_us, life.server_us, null, "PostgreSQL's", ''],
-	['HOT updates of runs, %', ...numbers('hot'), null, null, '', '> 90'],
+	['HOT updates of runs, % (one of four is not: sql/README.md)', ...numbers('hot'), null, null, '', '> 65'],
 	['runs/s', life.runs_s, peer, life.runs_s / peer, 'pgbench -c 32, without claims', ''],
 	['messages/s', life.messages_s, null, null, '', ''],
 ];
