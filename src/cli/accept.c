@@ -23,6 +23,7 @@ struct decision {
 /* Who decides: the login name; behind sudo that of the caller. */
 static char *operator_name(void)
 {
+	/* cppcheck-suppress getpwuidCalled ; the command has one thread */
 	const struct passwd *user = getpwuid(getuid());
 	const char *caller = getuid() == 0 ? getenv("SUDO_USER") : NULL;
 

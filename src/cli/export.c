@@ -61,12 +61,13 @@ static bool add_project(PGconn *db, const char *project, struct buf *out)
 	if (found && !root)
 		cli_error("project %s: %s", project, e.text);
 	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-	if (text)
+	bool ok = text != NULL;
+	if (ok)
 		buf_addf(out, "%.*s", (int)(strlen(text) - strlen("\n}")), text);
 	free(text);
 	json_decref(root);
 	PQclear(res);
-	return text;
+	return ok;
 }
 
 static int run_export(const struct cli *cli)
