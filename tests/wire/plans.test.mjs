@@ -21,7 +21,8 @@ for (const [, name, value] of said('--settings').matchAll(/-c (\w+)=(\S+)/g))
 
 // What the daemon prepares; what a parameter is does not matter to a generic plan.
 const prepare = async (name) => {
-	const file = execFileSync('awk', ['-f', 'src/embed.awk', `sql/statements/${name}.sql`], { encoding: 'utf8' });
+	const file = execFileSync('awk', ['-v', 'fragments=sql/fragments', '-f', 'src/embed.awk', `sql/statements/${name}.sql`],
+		{ encoding: 'utf8' });
 	const n = Math.max(0, ...[...file.matchAll(/\$(\d+)/g)].map(([, i]) => Number(i)));
 	const text = said(name, ...Array.from({ length: n }, (_, i) => `$${i + 1}`));
 	await db.query(`PREPARE ${name} AS ${text.replace(/ARRAY\[(\$\d+)\](?=::)/g, '$1')}`);
