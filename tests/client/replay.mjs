@@ -133,7 +133,7 @@ const play = async ([scenario, records]) => {
 	const want = [state, count['step:complete'] ?? 0, count['run:log'] ?? 0].join('|');
 	const [row] = await db.query(`
 		SELECT state,
-			(SELECT count(*) FROM run_steps JOIN steps s ON s.id = step_id
+			(SELECT count(*) FROM steps
 				WHERE run_id = r.id AND exit_reason = 'success'),
 			(SELECT count(*) FROM log_lines WHERE run_id = r.id)
 		FROM runs r WHERE id = '${ids.run}'`);

@@ -181,7 +181,7 @@ const SCENARIOS = [
 		rows: {
 			run: ['crashed', 'CompileError', 'crashed', '0'],
 			'SELECT started_at, final_dataclip_id FROM runs WHERE id = :run': ['null null'],
-			'SELECT count(*) FROM run_steps WHERE run_id = :run': ['0'],
+			'SELECT count(*) FROM steps WHERE run_id = :run': ['0'],
 		},
 	},
 ];
@@ -192,7 +192,7 @@ const QUERIES = {
 			(SELECT count(*) FROM in_flight WHERE run_id = r.id)::text])
 		FROM runs r JOIN work_orders w ON w.id = r.work_order_id WHERE r.id = :run`,
 	final: `SELECT body FROM dataclips d JOIN runs r ON r.final_dataclip_id = d.id WHERE r.id = :run`,
-	steps: `SELECT j.name, s.exit_reason, s.error_type FROM run_steps JOIN steps s ON s.id = step_id
+	steps: `SELECT j.name, s.exit_reason, s.error_type FROM steps s
 		JOIN snapshot_jobs j USING (snapshot_id, job_id) WHERE run_id = :run ORDER BY j.name`,
 };
 
