@@ -74,8 +74,10 @@ const played = async (id) => {
 	);
 };
 
+// What was decided; not that a socket ended, or its worker came back.
 const outcomes = (id) =>
-	db.query(`SELECT event, outcome FROM transitions WHERE project_id = '${id.project}' ORDER BY id`);
+	db.query(`SELECT event, outcome FROM transitions
+		WHERE project_id = '${id.project}' AND outcome <> 'noted' ORDER BY id`);
 const replayed = ['step:start', 'replayed'];
 const whole = [
 	...['claim', 'run:start', 'step:start', 'step:complete'],
