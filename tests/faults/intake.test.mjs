@@ -71,11 +71,16 @@ test('503 names the id, and the repetition is the same work order', async () => 
 	assert.deepEqual(await count(far, id), MADE);
 });
 
-test('503 at once, for the database is away, names an id too', async () => {
+test('503, for the database is away, names an id too', async () => {
 	const id = await fixture(far);
+	const body = await (await fetch(`http://${patient.address}/metrics`)).text();
+	const lanes = [...body.matchAll(/^interlock_db_up\{lane="[^"]+"\}/gm)].map(([series]) => series);
+	assert.ok(lanes.length > 1);
 	wire.freeze();
 	await wire.cut();
 	wire.freeze(); // what dials now waits
+	// Until the daemon has noticed.
+	for (const lane of lanes) assert.equal(await patient.untilMetric(lane, (is) => is === 0), 0, lane);
 	const first = await post(patient, id.trigger);
 	assert.equal(first.status, 503);
 	assert.match(first.error, /nothing was stored/);
