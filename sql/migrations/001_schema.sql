@@ -713,7 +713,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The dataclips that go with these work orders, runs and steps of a project: each with what made it, unless another run
--- has it as its input or final state; then it goes with the last of those.
+-- has it as its input or final state; then it goes with the last of those. Such runs are looked up by the dataclip
+-- alone (OFFSET 0): a plan by the project would read all of its runs.
 CREATE FUNCTION interlock_dataclips_of(project uuid, order_ids uuid[], run_ids uuid[], step_ids uuid[]) RETURNS uuid[]
 LANGUAGE sql STABLE AS $$
 	SELECT array_agg(d.id)
@@ -728,10 +729,10 @@ LANGUAGE sql STABLE AS $$
 			AND NOT EXISTS (SELECT FROM work_orders w WHERE w.project_id = project AND w.id = c.source_id)
 			AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.id = c.source_id)
 			AND NOT EXISTS (SELECT FROM steps s WHERE s.project_id = project AND s.id = c.source_id)) d
-	WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.dataclip_id = d.id
-			AND r.id <> ALL (run_ids))
-		AND NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.final_dataclip_id = d.id
-			AND r.id <> ALL (run_ids))
+	WHERE NOT EXISTS (SELECT FROM (SELECT r.project_id, r.id FROM runs r WHERE r.dataclip_id = d.id OFFSET 0) o
+			WHERE o.project_id = project AND o.id <> ALL (run_ids))
+		AND NOT EXISTS (SELECT FROM (SELECT r.project_id, r.id FROM runs r WHERE r.final_dataclip_id = d.id OFFSET 0) o
+			WHERE o.project_id = project AND o.id <> ALL (run_ids))
 $$;
 
 -- Removes what is due of at most so many work orders of a project, in this transaction: a row for each table, with

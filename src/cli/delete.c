@@ -1,9 +1,10 @@
 /*
  * cli delete: a project, or a workflow, with everything that belongs to it. First its workflows are
  * archived, so that no runs come any more. Then its work orders go, some at a time, each batch a
- * transaction that locks them first; at last, in one transaction, the workflows and what they
- * consist of. Invariant: what is left after any interruption is consistent, and archived; the same
- * command goes on with it. A work order with a run that is not over is never deleted.
+ * transaction that locks them first; then what is left of the project's rows, in batches as well;
+ * at last, in one transaction, the workflows and what they consist of. Invariant: what is left
+ * after any interruption is consistent, and archived; the same command goes on with it. A work
+ * order with a run that is not over is never deleted.
  */
 #include "archive.h"
 
@@ -16,6 +17,15 @@ enum { COL_KIND, COL_NAME, COL_PROJECT, COL_WORKFLOW };
 static const char *const tables[] = { "work orders", "runs", "steps", "dataclips", "log lines",
 	"journal rows" };
 
+#define FIRST_ID "00000000-0000-0000-0000-000000000000"
+
+/* A batch is read in the order of an index, whatever the statistics say: any other plan reads all
+ * of the project for each batch. */
+static const char settings[] = "SELECT set_config('lock_timeout', '10s', false), "
+			       "set_config('enable_seqscan', 'off', false), "
+			       "set_config('enable_bitmapscan', 'off', false), "
+			       "set_config('enable_sort', 'off', false)";
+
 struct deletion {
 	PGconn *db;
 	PGresult *found; /* of delete_find.sql */
@@ -25,8 +35,19 @@ struct deletion {
 	int64_t cancelled, gone[countof(tables)];
 };
 
-/* What is left when the work orders are gone: $1 the project, $2 the workflow or NULL. Of a project
- * some rows may not be tied to a work order. In this order, because of the foreign keys. */
+/* Rows of a project that no work order has taken with it, such as journal rows that are kept for
+ * longer than runs. There may be as many of them, so they go in batches too; what comes behind a
+ * batch goes with the rest. */
+static const struct {
+	const char *table, *key;
+} strays[] = {
+	{ "transitions", "run_id" },
+	{ "journal_counts", "run_id" },
+	{ "dataclips", "id" },
+};
+
+/* At last what a project consists of: $1 the project, $2 the workflow or NULL. In this order,
+ * because of the foreign keys. */
 static const char *const rest[] = {
 	"DELETE FROM idempotency_keys k USING triggers t WHERE k.project_id = $1 "
 	"	AND t.project_id = k.project_id AND t.id = k.trigger_id "
@@ -129,7 +150,7 @@ static bool delete_orders(struct deletion *d, const PGresult *orders)
 /* One batch after another, in the order of the ids. */
 static bool delete_batches(struct deletion *d)
 {
-	char last[UUID_TEXT] = "00000000-0000-0000-0000-000000000000";
+	char last[UUID_TEXT] = FIRST_ID;
 	int64_t seen = 0;
 	bool ok = true, more = true;
 
@@ -152,6 +173,45 @@ static bool delete_batches(struct deletion *d)
 		PQclear(orders);
 	}
 	return ok;
+}
+
+/* Deletes a batch, a transaction of its own: about a thousand rows behind the key `last`, whose
+ * place the last key of the batch takes, or the next would step over what this one deleted.
+ * Positive if there was something to delete, negative (reported) if it failed. */
+static int delete_some(const struct deletion *d, size_t stray, char last[UUID_TEXT])
+{
+	const char *table = strays[stray].table, *key = strays[stray].key;
+	const char *values[] = { d->project, last };
+	struct buf sql = { 0 };
+
+	buf_addf(&sql,
+		"WITH batch AS MATERIALIZED (SELECT %s AS key FROM %s "
+		"	WHERE project_id = $1 AND %s > $2 ORDER BY %s LIMIT 1000), "
+		"gone AS (DELETE FROM %s WHERE project_id = $1 AND %s > $2 "
+		"	AND %s <= (SELECT key FROM batch ORDER BY key DESC LIMIT 1)) "
+		"SELECT key FROM batch ORDER BY key DESC LIMIT 1",
+		key, table, key, key, table, key, key);
+	PGresult *res = cli_query(d->db, sql.p, 2, values);
+	int n = res ? PQntuples(res) : -1;
+	if (n > 0)
+		snprintf(last, UUID_TEXT, "%s", cli_value(res, 0, "key"));
+	PQclear(res);
+	buf_free(&sql);
+	return n;
+}
+
+static bool delete_strays(const struct deletion *d)
+{
+	int n = 0;
+
+	for (size_t i = 0; n >= 0 && i < countof(strays); i++) {
+		char last[UUID_TEXT] = FIRST_ID;
+
+		do
+			n = delete_some(d, i, last);
+		while (n > 0);
+	}
+	return n >= 0;
 }
 
 /* The workflows, and what they consist of. */
@@ -188,7 +248,7 @@ static bool delete (struct deletion *d)
 			(intmax_t)d->orders);
 		return false;
 	}
-	return delete_rest(d);
+	return (d->workflow || delete_strays(d)) && delete_rest(d);
 }
 
 static int run_delete(const struct cli *cli)
@@ -198,8 +258,8 @@ static int run_delete(const struct cli *cli)
 	if (!cli_is_id("ID", cli->operand))
 		return CLI_USAGE;
 	d.db = cli_open(cli->conf, true);
-	bool ok = d.db && cli_change(d.db, "SET lock_timeout = '10s'", 0, NULL) >= 0 &&
-		  find(&d, cli->operand) && measure(&d) && confirm(cli, &d) && delete (&d);
+	bool ok = d.db && cli_change(d.db, settings, 0, NULL) >= 0 && find(&d, cli->operand) &&
+		  measure(&d) && confirm(cli, &d) && delete (&d);
 	if (ok)
 		printf("deleted %s %s (%s)\n", PQgetvalue(d.found, 0, COL_KIND), cli->operand,
 			PQgetvalue(d.found, 0, COL_NAME));

@@ -2,7 +2,7 @@
 // their runs. Runs are made at the same time, before and behind.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -273,6 +273,50 @@ test('delete goes on where it was killed', async () => {
 	await verified();
 	await done('delete', id.project, '--yes');
 	assert.deepEqual(await traces(id.project), []);
+});
+
+// Times would depend on the machine. Beside its work orders a project has journal rows and dataclips of none.
+test('to delete four times as much touches about four times as many pages and index entries', async () => {
+	const there = await stage.newDatabase('projects_many');
+	const many = await Coordinator.start('projects-many', {}, there);
+	await many.stop();
+	const owner = new Database(there.migrate_url);
+	// Vacuuming touches pages too.
+	for (const [table] of await owner.query(`SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`))
+		await owner.query(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
+	const effort = async () => new Map((await owner.query(`
+		SELECT 'pages', sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)) FROM pg_statio_user_tables
+		UNION ALL SELECT 'rows read one after another', sum(seq_tup_read) FROM pg_stat_user_tables
+		UNION ALL SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'runs_work_order'`))
+		.map(([what, n]) => [what, Number(n)]));
+	const touched = async (n) => {
+		const id = await fixture(owner);
+		await owner.query(`SELECT interlock_enqueue('${id.workflow}') FROM generate_series(2, ${n})`);
+		await owner.query(`UPDATE runs SET state = 'success', claimed_at = now(), started_at = now(), finished_at = now(),
+			finalized_at = now() WHERE project_id = '${id.project}'`);
+		await owner.query(`UPDATE work_orders SET state = 'success' WHERE project_id = '${id.project}'`);
+		await owner.query(`DELETE FROM waiting WHERE project_id = '${id.project}'`);
+		await owner.query(`WITH s AS (INSERT INTO steps (project_id, id, run_id, snapshot_id, job_id, exit_reason, finished_at)
+				SELECT project_id, gen_random_uuid(), id, snapshot_id, '${id.job_a}', 'success', now() FROM runs
+				WHERE project_id = '${id.project}' RETURNING id)
+			INSERT INTO dataclips (project_id, id, type, body, source_id)
+			SELECT '${id.project}', gen_random_uuid(), 'step_result', '{}', id FROM s`);
+		await owner.query(`INSERT INTO dataclips (project_id, id, type, body)
+			SELECT '${id.project}', gen_random_uuid(), 'saved_input', '{}' FROM generate_series(1, ${n})`);
+		await owner.query(`INSERT INTO transitions (project_id, run_id, revision, event, outcome)
+			SELECT '${id.project}', gen_random_uuid(), 1, 'phx_join', 'accepted' FROM generate_series(1, ${2 * n})`);
+		await owner.query('SELECT pg_stat_force_next_flush()');
+		const before = await effort();
+		const out = execFileSync(INTERLOCK_BIN, ['-c', many.file, 'delete', id.project, '--yes'], { encoding: 'utf8' });
+		assert.match(out, new RegExp(`^deleted ${n} work orders, ${n} runs, ${n} steps, ${2 * n} dataclips`, 'm'));
+		await owner.until(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+			AND backend_type = 'client backend'`, ([[left]]) => left === '0');
+		assert.deepEqual(await owner.query(`SELECT (SELECT count(*) FROM dataclips), (SELECT count(*) FROM transitions)`), [['0', '0']]);
+		return new Map([...(await effort())].map(([what, n]) => [what, n - before.get(what)]));
+	};
+	const few = await touched(1_000), more = await touched(4_000);
+	for (const [what, n] of more) assert.ok(n < 5 * few.get(what) + 1_000, `${what}: ${few.get(what)} of 1000, ${n} of 4000`);
+	owner.close();
 });
 
 await stage.play(120);
