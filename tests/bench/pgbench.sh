@@ -89,7 +89,7 @@ script() {
 lifecycle() {
 	join
 	message fetch:dataclip
-	statement dataclip "$project" "$run"
+	statement dataclip "${run_of[@]}" 65536
 	log NULL::uuid
 	log NULL::uuid
 	run_start
