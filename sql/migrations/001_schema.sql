@@ -762,8 +762,9 @@ BEGIN
 	-- A run may have been inserted between the look and the lock.
 	SELECT array_agg(o) INTO order_ids FROM unnest(order_ids) o
 	WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
-		AND r.state IN ('available', 'claimed', 'started'));
-	SELECT array_agg(r.id) INTO run_ids FROM runs r WHERE r.project_id = project AND r.work_order_id = ANY (order_ids);
+		AND r.state IN ('available', 'claimed', 'started') OFFSET 0);
+	SELECT array_agg(r.id) INTO run_ids FROM unnest(order_ids) o CROSS JOIN LATERAL (
+		SELECT x.id FROM runs x WHERE x.project_id = project AND x.work_order_id = o OFFSET 0) r;
 
 	IF what IN ('runs', 'logs') THEN
 		DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
@@ -839,8 +840,9 @@ SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o
 		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
-			AND r.state IN ('available', 'claimed', 'started')));
-	run_ids uuid[] := ARRAY(SELECT r.id FROM runs r WHERE r.project_id = project AND r.work_order_id = ANY (order_ids));
+			AND r.state IN ('available', 'claimed', 'started') OFFSET 0));
+	run_ids uuid[] := ARRAY(SELECT r.id FROM unnest(order_ids) o CROSS JOIN LATERAL (
+		SELECT x.id FROM runs x WHERE x.project_id = project AND x.work_order_id = o OFFSET 0) r);
 	step_ids uuid[] := ARRAY(
 		SELECT s.id FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
 		WHERE s.project_id = project);
