@@ -228,7 +228,9 @@ test('one normal form of a path, one answer to everything, and no line in the lo
 			assert.doesNotMatch(answer, /<html/i);
 		}
 	await new Raw(a.address).send('\x16\x03\x01\x02\x00').socket.end();
-	assert.equal(a.logged.slice(from), '');
+	// Its connections to the database may still be coming up.
+	const lines = a.logged.slice(from).split('\n').filter((line) => line && !line.includes(': connected to '));
+	assert.deepEqual(lines, []);
 	await a.stop();
 });
 
