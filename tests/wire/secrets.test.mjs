@@ -6,7 +6,9 @@ import { seal, sealText } from '../client/db.mjs';
 import * as stage from './stage.mjs';
 import { Coordinator, Held, db, given, test } from './stage.mjs';
 
-const a = await Coordinator.start('secrets-a');
+// The runs of all tests stay, with secrets that together are more than a quarter of the usual memory: then no
+// more runs would be claimed.
+const a = await Coordinator.start('secrets-a', { limits: { memory: '2GiB' } });
 const b = await Coordinator.start('secrets-b');
 
 const store = (id, body) =>
