@@ -45,8 +45,7 @@ echo '-- its steps, and what they made'
 query -F ': ' -c "
 	SELECT j.name || ' (' || s.exit_reason || ')', d.body
 	FROM runs r
-	JOIN run_steps x ON (x.project_id, x.run_id) = (r.project_id, r.id)
-	JOIN steps s ON (s.project_id, s.id) = (x.project_id, x.step_id)
+	JOIN steps s ON (s.project_id, s.run_id) = (r.project_id, r.id)
 	JOIN snapshot_jobs j ON (j.project_id, j.snapshot_id, j.job_id) = (s.project_id, s.snapshot_id, s.job_id)
 	LEFT JOIN dataclips d ON (d.project_id, d.id) = (s.project_id, s.output_dataclip_id)
 	WHERE r.id = '$run' ORDER BY s.inserted_at"
