@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
 # `make demo`: Interlock at work. Two jobs of real JavaScript, executed by OpenFn's runtime in a worker
 # that is connected to a daemon that keeps everything in a PostgreSQL, all of them started here and
-# ended here. Leaves with 0 when the run is `success`.
+# ended here. Leaves with 0 when the run is `success`. demo.sh FOLDER: not in var/demo.
 . "$(dirname "$0")/../lib.sh"
-dir=var/demo
+dir=${1:-var/demo}
 
 interlock() { "$BUILD/interlock" -c "$conf" "$@"; }
 query() { psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL" "$@"; }
 
 echo '-- a PostgreSQL, its tables, a daemon, a worker'
-mkdir -p $dir
-printf '[server]\nlisten = 127.0.0.1:0\n' >$dir/daemon.conf
-embed $dir $dir/daemon.conf
+mkdir -p "$dir"
+printf '[server]\nlisten = 127.0.0.1:0\n' >"$dir/daemon.conf"
+embed "$dir" "$dir/daemon.conf"
 interlock migrate
-daemon $dir/daemon.log
-tests/client/worker.mjs --url "ws://$address/worker" --secret-file $dir/keys/worker_secret >$dir/worker.log 2>&1 &
+daemon "$dir/daemon.log"
+tests/client/worker.mjs --url "ws://$address/worker" --secret-file "$dir/keys/worker_secret" >"$dir/worker.log" 2>&1 &
 worker=$!
 
 echo '-- a workflow, and a run of it'
 interlock import tests/client/demo.json
-printf '{"data": {"visits": [{"clinic": "north"}, {"clinic": "south"}, {"clinic": "north"}]}}' >$dir/input.json
-run=$(interlock enqueue clinic --input $dir/input.json | awk 'END { print $2 }')
+printf '{"data": {"visits": [{"clinic": "north"}, {"clinic": "south"}, {"clinic": "north"}]}}' >"$dir/input.json"
+run=$(interlock enqueue clinic --input "$dir/input.json" | awk 'END { print $2 }')
 
 echo "-- what becomes of run $run"
 seen=0 state=
@@ -51,4 +51,6 @@ query -F ': ' -c "
 	WHERE r.id = '$run' ORDER BY s.inserted_at"
 [ "$state" = success ] ||
 	die "the run is $state, not success: $(query -F ' ' -c "SELECT error_type, error_message FROM runs WHERE id = '$run'")"
-echo '-- success'
+echo "-- in words: interlock why $run"
+interlock why "$run"
+echo '-- success. Next: make run, and interlock(1)'
