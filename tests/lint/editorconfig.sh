@@ -2,6 +2,7 @@
 # Files are as .editorconfig says: their indentation, their ends of line, the length of their lines. For each
 # file the last section that fits it counts, property by property, as editors do it.
 cd "$(dirname "$0")/../.." || exit
+export LC_ALL=C.UTF-8 # for grep: what a letter is
 
 found=0
 wrong() { echo "$*" && found=1; }
