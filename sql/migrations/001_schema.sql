@@ -735,6 +735,47 @@ LANGUAGE sql STABLE AS $$
 			WHERE o.project_id = project AND o.id <> ALL (run_ids))
 $$;
 
+-- Deletes these work orders of a project with all that belongs to them, the journal too if it is asked for; the number
+-- of rows of each table comes back. The caller has locked them in this transaction by an earlier statement, so what is decided here
+-- stays true. A work order with a run that is not over is left as it is. Without bitmaps, because those would read all
+-- of the project from an index whenever the statistics are older than its rows.
+CREATE FUNCTION interlock_delete_work_orders(project uuid, orders uuid[], journal boolean, OUT work_orders bigint,
+	OUT runs bigint, OUT steps bigint, OUT dataclips bigint, OUT log_lines bigint, OUT transitions bigint,
+	OUT idempotency_keys bigint)
+LANGUAGE plpgsql SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+DECLARE
+	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o
+		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
+			AND r.state IN ('available', 'claimed', 'started') OFFSET 0));
+	run_ids uuid[] := ARRAY(SELECT r.id FROM unnest(order_ids) o CROSS JOIN LATERAL (
+		SELECT x.id FROM runs x WHERE x.project_id = project AND x.work_order_id = o OFFSET 0) r);
+	step_ids uuid[] := ARRAY(
+		SELECT s.id FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
+		WHERE s.project_id = project);
+	clip_ids uuid[] := interlock_dataclips_of(project, order_ids, run_ids, step_ids);
+BEGIN
+	DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
+	GET DIAGNOSTICS log_lines = ROW_COUNT;
+	IF journal THEN
+		DELETE FROM transitions t WHERE t.project_id = project AND t.run_id = ANY (run_ids);
+		GET DIAGNOSTICS transitions = ROW_COUNT;
+	END IF;
+	DELETE FROM journal_counts c WHERE c.project_id = project AND c.run_id = ANY (run_ids);
+	DELETE FROM wipes w WHERE w.project_id = project AND w.run_id = ANY (run_ids);
+	DELETE FROM steps s WHERE s.project_id = project AND s.id = ANY (step_ids);
+	GET DIAGNOSTICS steps = ROW_COUNT;
+	DELETE FROM runs r WHERE r.project_id = project AND r.id = ANY (run_ids);
+	GET DIAGNOSTICS runs = ROW_COUNT;
+	DELETE FROM idempotency_keys k WHERE k.project_id = project AND k.work_order_id = ANY (order_ids);
+	GET DIAGNOSTICS idempotency_keys = ROW_COUNT;
+	DELETE FROM dataclips d WHERE d.project_id = project AND d.id = ANY (clip_ids);
+	GET DIAGNOSTICS dataclips = ROW_COUNT;
+	DELETE FROM work_orders w WHERE w.project_id = project AND w.id = ANY (order_ids);
+	GET DIAGNOSTICS work_orders = ROW_COUNT;
+END $$;
+
 -- Removes what is due of at most so many work orders of a project, in this transaction: a row for each table, with
 -- the number of its rows that are gone; `work_orders` counts those that were looked after. No row: another session
 -- is pruning. What another transaction has locked is left for the next time, so that no message waits for this and
@@ -749,7 +790,7 @@ DECLARE
 	run_ids uuid[];
 	step_ids uuid[];
 	clip_ids uuid[];
-	gone bigint;
+	gone record;
 BEGIN
 	IF NOT pg_try_advisory_xact_lock(hashtext('interlock prune')) THEN
 		RETURN;
@@ -759,51 +800,35 @@ BEGIN
 		WHERE w.project_id = project AND w.id = ANY (ARRAY(SELECT d.id FROM interlock_due(project, what, keep, most) d LIMIT most))
 			AND w.last_activity < now() - keep AND w.state NOT IN ('pending', 'running')
 		FOR UPDATE SKIP LOCKED) l;
+	IF what = 'runs' THEN
+		SELECT * INTO gone FROM interlock_delete_work_orders(project, coalesce(order_ids, '{}'), false);
+		RETURN QUERY VALUES ('log_lines', gone.log_lines), ('steps', gone.steps), ('runs', gone.runs),
+			('idempotency_keys', gone.idempotency_keys), ('dataclips', gone.dataclips),
+			('work_orders', gone.work_orders);
+		RETURN;
+	END IF;
 	-- A run may have been inserted between the look and the lock.
 	SELECT array_agg(o) INTO order_ids FROM unnest(order_ids) o
 	WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
 		AND r.state IN ('available', 'claimed', 'started') OFFSET 0);
 	SELECT array_agg(r.id) INTO run_ids FROM unnest(order_ids) o CROSS JOIN LATERAL (
 		SELECT x.id FROM runs x WHERE x.project_id = project AND x.work_order_id = o OFFSET 0) r;
-
-	IF what IN ('runs', 'logs') THEN
+	IF what = 'logs' THEN
 		DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'log_lines'; n := gone; RETURN NEXT;
-	END IF;
-	IF what IN ('runs', 'dataclips') THEN
+		name := 'log_lines';
+	ELSE
 		SELECT array_agg(s.id) INTO step_ids
 		FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
 		WHERE s.project_id = project;
 		clip_ids := interlock_dataclips_of(project, order_ids, run_ids, step_ids);
-	END IF;
-
-	CASE what
-	WHEN 'dataclips' THEN
 		UPDATE dataclips c SET body = NULL, request = NULL, wiped_at = now()
 		WHERE c.project_id = project AND c.id = ANY (clip_ids) AND c.wiped_at IS NULL;
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'dataclips'; n := gone; RETURN NEXT;
-		UPDATE work_orders w SET pruned = w.pruned | 1 WHERE w.project_id = project AND w.id = ANY (order_ids);
-	WHEN 'logs' THEN
-		UPDATE work_orders w SET pruned = w.pruned | 2 WHERE w.project_id = project AND w.id = ANY (order_ids);
-	WHEN 'runs' THEN
-		DELETE FROM wipes x WHERE x.project_id = project AND x.run_id = ANY (run_ids);
-		DELETE FROM journal_counts x WHERE x.project_id = project AND x.run_id = ANY (run_ids);
-		DELETE FROM steps s WHERE s.project_id = project AND s.id = ANY (step_ids);
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'steps'; n := gone; RETURN NEXT;
-		DELETE FROM runs r WHERE r.project_id = project AND r.id = ANY (run_ids);
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'runs'; n := gone; RETURN NEXT;
-		DELETE FROM idempotency_keys k WHERE k.project_id = project AND k.work_order_id = ANY (order_ids);
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'idempotency_keys'; n := gone; RETURN NEXT;
-		DELETE FROM dataclips c WHERE c.project_id = project AND c.id = ANY (clip_ids);
-		GET DIAGNOSTICS gone = ROW_COUNT;
-		name := 'dataclips'; n := gone; RETURN NEXT;
-		DELETE FROM work_orders w WHERE w.project_id = project AND w.id = ANY (order_ids);
-	END CASE;
+		name := 'dataclips';
+	END IF;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
+	UPDATE work_orders w SET pruned = w.pruned | CASE what WHEN 'dataclips' THEN 1 ELSE 2 END
+	WHERE w.project_id = project AND w.id = ANY (order_ids);
 	name := 'work_orders'; n := coalesce(cardinality(order_ids), 0); RETURN NEXT;
 END $$;
 
@@ -826,43 +851,6 @@ BEGIN
 	END IF;
 EXCEPTION
 	WHEN lock_not_available THEN dropped := NULL;
-END $$;
-
--- Deletes these work orders of a project with all that belongs to them, the journal too; the number of rows of each
--- table comes back. The caller has locked them in this transaction by an earlier statement, so what is decided here
--- stays true. A work order with a run that is not over is left as it is. Without bitmaps, because those would read all
--- of the project from an index whenever the statistics are older than its rows.
-CREATE FUNCTION interlock_delete_work_orders(project uuid, orders uuid[], OUT work_orders bigint, OUT runs bigint,
-	OUT steps bigint, OUT dataclips bigint, OUT log_lines bigint, OUT transitions bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
-#variable_conflict use_column
-DECLARE
-	order_ids uuid[] := ARRAY(SELECT o FROM unnest(orders) o
-		WHERE NOT EXISTS (SELECT FROM runs r WHERE r.project_id = project AND r.work_order_id = o
-			AND r.state IN ('available', 'claimed', 'started') OFFSET 0));
-	run_ids uuid[] := ARRAY(SELECT r.id FROM unnest(order_ids) o CROSS JOIN LATERAL (
-		SELECT x.id FROM runs x WHERE x.project_id = project AND x.work_order_id = o OFFSET 0) r);
-	step_ids uuid[] := ARRAY(
-		SELECT s.id FROM (SELECT t.id, t.project_id FROM steps t WHERE t.run_id = ANY (run_ids) OFFSET 0) s
-		WHERE s.project_id = project);
-	clip_ids uuid[] := interlock_dataclips_of(project, order_ids, run_ids, step_ids);
-BEGIN
-	DELETE FROM log_lines l WHERE l.project_id = project AND l.run_id = ANY (run_ids);
-	GET DIAGNOSTICS log_lines = ROW_COUNT;
-	DELETE FROM transitions t WHERE t.project_id = project AND t.run_id = ANY (run_ids);
-	GET DIAGNOSTICS transitions = ROW_COUNT;
-	DELETE FROM journal_counts c WHERE c.project_id = project AND c.run_id = ANY (run_ids);
-	DELETE FROM wipes w WHERE w.project_id = project AND w.run_id = ANY (run_ids);
-	DELETE FROM steps s WHERE s.project_id = project AND s.id = ANY (step_ids);
-	GET DIAGNOSTICS steps = ROW_COUNT;
-	DELETE FROM runs r WHERE r.project_id = project AND r.id = ANY (run_ids);
-	GET DIAGNOSTICS runs = ROW_COUNT;
-	DELETE FROM idempotency_keys k WHERE k.project_id = project AND k.work_order_id = ANY (order_ids);
-	DELETE FROM dataclips d WHERE d.project_id = project AND d.id = ANY (clip_ids);
-	GET DIAGNOSTICS dataclips = ROW_COUNT;
-	DELETE FROM work_orders w WHERE w.project_id = project AND w.id = ANY (order_ids);
-	GET DIAGNOSTICS work_orders = ROW_COUNT;
 END $$;
 
 -- lz4 costs a fraction of what the server's default takes. A server that was built without it compresses in its

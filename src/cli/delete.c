@@ -10,12 +10,17 @@
 
 #include <stdlib.h>
 
-/* The columns of delete_find.sql. */
-enum { COL_KIND, COL_NAME, COL_PROJECT, COL_WORKFLOW };
-
-/* The columns of interlock_delete_work_orders. */
-static const char *const tables[] = { "work orders", "runs", "steps", "dataclips", "log lines",
-	"journal rows" };
+/* What is reported of interlock_delete_work_orders: its columns, and their names for people. */
+static const struct {
+	const char *column, *name;
+} tables[] = {
+	{ "work_orders", "work orders" },
+	{ "runs", "runs" },
+	{ "steps", "steps" },
+	{ "dataclips", "dataclips" },
+	{ "log_lines", "log lines" },
+	{ "transitions", "journal rows" },
+};
 
 #define FIRST_ID "00000000-0000-0000-0000-000000000000"
 
@@ -73,16 +78,16 @@ static bool find(struct deletion *d, const char *id)
 {
 	d->found = cli_query(d->db, cli_sql("delete_find"), 1, &id);
 	int n = d->found ? PQntuples(d->found) : 0;
-	const char *kind = n > 0 ? PQgetvalue(d->found, 0, COL_KIND) : "";
+	const char *kind = n > 0 ? cli_value(d->found, 0, "kind") : "";
 
 	if (d->found && n == 0)
 		cli_error("no project or workflow %s", id);
-	if (n > 0 && strcmp(kind, PQgetvalue(d->found, n - 1, COL_KIND)) != 0) {
+	if (n > 0 && strcmp(kind, cli_value(d->found, n - 1, "kind")) != 0) {
 		cli_error("%s is the id of a project and of a workflow", id);
 		return false;
 	}
 	if (n > 0) {
-		d->project = PQgetvalue(d->found, 0, COL_PROJECT);
+		d->project = cli_value(d->found, 0, "project_id");
 		d->workflow = strcmp(kind, "workflow") == 0 ? id : NULL;
 	}
 	return n > 0;
@@ -106,9 +111,9 @@ static bool confirm(const struct cli *cli, const struct deletion *d)
 	int workflows = 0;
 
 	for (int i = 0; i < PQntuples(d->found); i++)
-		workflows += !PQgetisnull(d->found, i, COL_WORKFLOW);
-	printf("%s %s (%s): ", PQgetvalue(d->found, 0, COL_KIND),
-		d->workflow ? d->workflow : d->project, PQgetvalue(d->found, 0, COL_NAME));
+		workflows += *cli_value(d->found, i, "workflow_id") != '\0';
+	printf("%s %s (%s): ", cli_value(d->found, 0, "kind"),
+		d->workflow ? d->workflow : d->project, cli_value(d->found, 0, "name"));
 	if (!d->workflow)
 		printf("%d workflows, ", workflows);
 	printf("%jd work orders, %jd runs in flight\n", (intmax_t)d->orders,
@@ -121,9 +126,9 @@ static bool archive(struct deletion *d)
 	bool ok = true;
 
 	for (int i = 0; ok && i < PQntuples(d->found); i++)
-		if (!PQgetisnull(d->found, i, COL_WORKFLOW))
+		if (*cli_value(d->found, i, "workflow_id") != '\0')
 			ok = archive_workflow(d->db, d->project,
-				PQgetvalue(d->found, i, COL_WORKFLOW), &d->cancelled);
+				cli_value(d->found, i, "workflow_id"), &d->cancelled);
 	if (ok && d->cancelled > 0)
 		printf("cancelled %jd waiting runs\n", (intmax_t)d->cancelled);
 	return ok && measure(d);
@@ -138,10 +143,10 @@ static bool delete_orders(struct deletion *d, const PGresult *orders)
 		buf_addf(&ids, "%c%s", i > 0 ? ',' : '{', cli_value(orders, i, "id"));
 	buf_addc(&ids, '}');
 	const char *values[] = { d->project, ids.p };
-	PGresult *res = cli_query(
-		d->db, "SELECT * FROM interlock_delete_work_orders($1, $2::uuid[])", 2, values);
+	PGresult *res = cli_query(d->db,
+		"SELECT * FROM interlock_delete_work_orders($1, $2::uuid[], true)", 2, values);
 	for (size_t i = 0; res && i < countof(tables); i++)
-		d->gone[i] += strtoll(PQgetvalue(res, 0, (int)i), NULL, 10);
+		d->gone[i] += strtoll(cli_value(res, 0, tables[i].column), NULL, 10);
 	PQclear(res);
 	buf_free(&ids);
 	return res && cli_change(d->db, "COMMIT", 0, NULL) >= 0;
@@ -241,7 +246,7 @@ static bool delete (struct deletion *d)
 		return false;
 	printf("deleted");
 	for (size_t i = 0; i < countof(tables); i++)
-		printf("%s %jd %s", i > 0 ? "," : "", (intmax_t)d->gone[i], tables[i]);
+		printf("%s %jd %s", i > 0 ? "," : "", (intmax_t)d->gone[i], tables[i].name);
 	putchar('\n');
 	if (d->orders > 0) {
 		cli_error("%jd work orders have runs that are not over; delete again when they are",
@@ -261,8 +266,8 @@ static int run_delete(const struct cli *cli)
 	bool ok = d.db && cli_change(d.db, settings, 0, NULL) >= 0 && find(&d, cli->operand) &&
 		  measure(&d) && confirm(cli, &d) && delete (&d);
 	if (ok)
-		printf("deleted %s %s (%s)\n", PQgetvalue(d.found, 0, COL_KIND), cli->operand,
-			PQgetvalue(d.found, 0, COL_NAME));
+		printf("deleted %s %s (%s)\n", cli_value(d.found, 0, "kind"), cli->operand,
+			cli_value(d.found, 0, "name"));
 	PQclear(d.found);
 	PQfinish(d.db);
 	return ok ? CLI_OK : CLI_FAILED;
