@@ -32,7 +32,7 @@ struct db_ops {
 	void (*up)(struct db *db, void *arg);
 	/* The connection is gone, with everything sent since the last `synced`; `why` is one line
 	 * without secrets. Only after an `up`. It reconnects by itself: at once, then after 100 ms,
-	 * doubled up to 2 s. Never called from within a send. */
+	 * doubled up to 2 s. Never called from within a send. May be NULL. */
 	void (*down)(struct db *db, void *arg, const char *why);
 	/* The result of the next statement sent (PGRES_TUPLES_OK, _COMMAND_OK, _FATAL_ERROR or
 	 * _PIPELINE_ABORTED). Takes res (PQclear). */

@@ -435,7 +435,7 @@ static void free_connection(struct db *db)
 	db->up = false;
 	metrics_set(db->stat_up, 0);
 	enter(db, WAITING, next_attempt(db, was_up));
-	if (was_up)
+	if (was_up && db->config.ops->down != NULL)
 		db->config.ops->down(db, db->config.arg, db->why);
 }
 

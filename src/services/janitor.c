@@ -492,13 +492,6 @@ static void on_up(struct db *db, void *arg)
 	enter(arg, IDLE);
 }
 
-static void on_down(struct db *db, void *arg, const char *why)
-{
-	(void)db;
-	(void)arg;
-	(void)why;
-}
-
 static void on_result(struct db *db, void *arg, PGresult *res)
 {
 	struct janitor *j = arg;
@@ -532,7 +525,6 @@ static void on_synced(struct db *db, void *arg)
 
 static const struct db_ops db_ops = {
 	.up = on_up,
-	.down = on_down,
 	.result = on_result,
 	.synced = on_synced,
 };

@@ -288,16 +288,8 @@ static void on_up(struct db *db, void *arg)
 	enter(arg, IDLE);
 }
 
-static void on_down(struct db *db, void *arg, const char *why)
-{
-	(void)db;
-	(void)arg;
-	(void)why;
-}
-
 static const struct db_ops db_ops = {
 	.up = on_up,
-	.down = on_down,
 	.result = on_result,
 	.synced = on_synced,
 };
